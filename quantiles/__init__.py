@@ -1,0 +1,1 @@
+"""Mergeable quantile sketches: maths and bytes."""

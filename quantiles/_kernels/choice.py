@@ -1,0 +1,88 @@
+"""Which kernels run: NumPy unless `use_kernels("numba")` or TAILWATCH_KERNELS=numba asks for the compiled ones.
+
+numba is imported here and only when asked for, because an agent must stay light.
+"""
+
+import importlib
+import os
+from typing import Protocol, cast
+
+from quantiles.array_types import ByteArray, CellArray, FloatArray, IntArray, SampleArray, TokenArray
+from quantiles.bins import Bins
+from quantiles.errors import KernelError
+
+VARIABLE = "TAILWATCH_KERNELS"
+NAMES = ("numpy", "numba")
+
+
+class Kernels(Protocol):
+    """What each kernel module holds. All arrays are contiguous, and arguments were checked by the caller."""
+
+    def cells_of(self, values: SampleArray, bins: Bins) -> CellArray:
+        """The cell of each value, int32[n]. No NaN may be among them."""
+
+    def count_pairs(self, groups: IntArray, cells: CellArray, n_groups: int) -> tuple[IntArray, CellArray, IntArray]:
+        """Counts equal (group, cell) pairs: offsets int64[n_groups+1], cells ascending in each group, counts."""
+
+    def sum_pairs(
+        self, groups: IntArray, cells: CellArray, counts: IntArray, n_groups: int
+    ) -> tuple[IntArray, CellArray, IntArray]:
+        """The same, adding up the counts that come with the pairs. No count may be 0 or negative."""
+
+    def group_extremes(self, values: SampleArray, groups: IntArray, n_groups: int) -> tuple[FloatArray, FloatArray]:
+        """Smallest and largest value of each group, float64[n_groups]; +Inf and -Inf where a group is empty."""
+
+    def pack_varints(self, tokens: TokenArray) -> tuple[ByteArray, IntArray]:
+        """LEB128 of each token in turn: the bytes, and where each token ends in them (int64[n])."""
+
+    def unpack_varints(self, data: ByteArray) -> tuple[TokenArray, IntArray, int]:
+        """Tokens, where each ends, and the position of the first byte that is not canonical LEB128, or -1."""
+
+    def tokens_of_cells(
+        self, cells: CellArray, counts: IntArray, offsets: IntArray
+    ) -> tuple[TokenArray, TokenArray, IntArray]:
+        """The token of each cell, the gap tokens, and the positions of the cells that one of those precedes."""
+
+    def cells_of_tokens(
+        self, tokens: TokenArray, starts: IntArray, stops: IntArray, lowest: IntArray, highest: int
+    ) -> tuple[IntArray, CellArray, IntArray, int, int]:
+        """Cells per body, all cells and counts, and what is wrong: a rule of cell_tokens.py and the body breaking it.
+
+        Body i has the tokens starts[i]:stops[i], at least one, and lowest[i] as its first cell; highest is the largest
+        cell of the scale. Nothing but the last two results means anything when a rule is broken.
+        """
+
+
+_chosen: dict[str, Kernels] = {}
+
+
+def use_kernels(name: str) -> None:
+    """Chooses the kernels of this process: "numpy" or "numba".
+
+    Raises:
+        KernelError: an unknown name, or numba is not installed.
+    """
+    _chosen["now"] = load_kernels(name)
+
+
+def kernels() -> Kernels:
+    """The chosen kernels; on first use the environment variable TAILWATCH_KERNELS decides."""
+    if "now" not in _chosen:
+        use_kernels(os.environ.get(VARIABLE, "numpy"))
+    return _chosen["now"]
+
+
+def load_kernels(name: str) -> Kernels:
+    """The kernel module of that name, without choosing it.
+
+    Raises:
+        KernelError: an unknown name, or numba is not installed.
+    """
+    if name not in NAMES:
+        raise KernelError(f"kernels are {name!r}, wanted one of {', '.join(NAMES)}: set {VARIABLE} to one of them")
+    try:
+        return cast("Kernels", importlib.import_module(f"quantiles._kernels.{name}_kernels"))
+    except ImportError as error:
+        raise KernelError(
+            f"{name} kernels need a package that is missing ({error}): install it, or unset it"
+        ) from error

@@ -1,0 +1,55 @@
+"""The array types that signatures of this package name, and the checks every array from a caller passes once."""
+
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from quantiles.errors import SampleError
+
+IntArray: TypeAlias = npt.NDArray[np.int64]
+CellArray: TypeAlias = npt.NDArray[np.int32]
+FloatArray: TypeAlias = npt.NDArray[np.float64]
+ByteArray: TypeAlias = npt.NDArray[np.uint8]
+UnsignedArray: TypeAlias = npt.NDArray[np.uint32]
+TokenArray: TypeAlias = npt.NDArray[np.uint64]
+BoolArray: TypeAlias = npt.NDArray[np.bool_]
+SampleArray: TypeAlias = IntArray | FloatArray
+
+
+def as_samples(values: npt.ArrayLike) -> SampleArray:
+    """Samples as int64 or float64, one-dimensional; no copy where they are that already.
+
+    Integers of any width become int64 and float32 becomes float64, both without loss.
+
+    Raises:
+        SampleError: another type (object, text, complex, bool), another shape, or an unsigned value above 2**63 - 1.
+    """
+    array = np.asarray(values)
+    if array.ndim != 1:
+        raise SampleError(f"samples have {array.ndim} dimensions, wanted 1: pass a flat array")
+    if array.dtype.kind == "f" and array.dtype.itemsize <= np.dtype(np.float64).itemsize:
+        return array.astype(np.float64, copy=False)
+    if array.size == 0 and not isinstance(values, np.ndarray):
+        return array.astype(np.float64)  # an empty list has no type of its own
+    if array.dtype.kind == "u" and array.size and int(array.max()) > np.iinfo(np.int64).max:
+        raise SampleError(f"unsigned sample {int(array.max())} is above 2**63 - 1: convert the column to float64")
+    if array.dtype.kind in "iu":
+        return array.astype(np.int64, copy=False)
+    raise SampleError(f"samples are of type {array.dtype}, wanted integers or floats: convert the column first")
+
+
+def as_groups(groups: npt.ArrayLike, n: int, n_groups: int) -> IntArray:
+    """Group codes as int64[n], each checked to lie in 0..n_groups-1.
+
+    Raises:
+        SampleError: another type, another length, or a code outside the range.
+    """
+    codes = np.asarray(groups)
+    if codes.shape != (n,) or (codes.dtype.kind not in "iu" and n):
+        raise SampleError(f"groups are {codes.dtype}{list(codes.shape)}, wanted integers[{n}], one per row")
+    if n:
+        low, high = int(codes.min()), int(codes.max())
+        if low < 0 or high >= n_groups:
+            raise SampleError(f"group codes run from {low} to {high}, wanted 0..{n_groups - 1}: make them dense first")
+    return codes.astype(np.int64, copy=False)

@@ -1,0 +1,239 @@
+"""Many sketches of one scale side by side as flat arrays: what pipeline, collector and store work with.
+
+No operation loops over sketches in Python. The state is canonical: equal multisets of values give equal arrays, for
+any split, order and batching (float sums: within 1e-12 * sum|x|), because cells are sorted, counts are integers,
+minimum and maximum are exact and -0.0 is written 0.0. Elsewhere: one sketch with a friendly face is in sketch.py,
+the bytes are in codec.py.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from quantiles import codec
+from quantiles._kernels.choice import kernels
+from quantiles.array_types import BoolArray, FloatArray, IntArray, SampleArray, as_groups, as_samples
+from quantiles.bins import DEFAULT_SCALE, bins_of
+from quantiles.cell_tokens import COUNT_LIMIT
+from quantiles.errors import CorruptSketchError, IncompatibleSketchError, StateOverflowError
+from quantiles.exact_sums import SumColumn
+from quantiles.levels import as_levels, nearest_ranks
+from quantiles.sketch_parts import SketchParts, checked, checked_rows, joined, offsets_of, sketch_totals
+
+if TYPE_CHECKING:
+    from quantiles.sketch import Sketch
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SketchColumn(SketchParts):  # noqa: PLW1641  # compared by value, never a key
+    """n sketches; fields as SketchParts lists them. The arrays are never changed in place, so they may be shared."""
+
+    @staticmethod
+    def empty(scale: int = DEFAULT_SCALE, integer: bool = False, n: int = 0) -> "SketchColumn":
+        """n sketches that hold nothing."""
+        bins_of(scale)
+        nothing = np.full(n, np.nan)
+        return SketchColumn(
+            scale, np.zeros(n + 1, np.int64), np.empty(0, np.int32), np.empty(0, np.int64), np.zeros(n, np.int64),
+            nothing, nothing, SumColumn.zeros(n, integer),
+        )  # fmt: skip
+
+    @staticmethod
+    def from_values(
+        values: npt.ArrayLike, groups: npt.ArrayLike, n_groups: int, scale: int = DEFAULT_SCALE
+    ) -> "SketchColumn":
+        """One sketch per group.
+
+        Args:
+            values: int64[n] or float64[n]; the type decides the kind of the sums. int64 beyond 2**53 are binned as the
+                nearest float64.
+            groups: int64[n], codes 0..n_groups-1 in any order; a group without values becomes an empty sketch.
+        Cost: O(n) where n_groups times the span of cells is a small multiple of n, else one sort of n integers.
+        """
+        samples, bins, run = as_samples(values), bins_of(scale), kernels()
+        codes = as_groups(groups, len(samples), n_groups)
+        nan_counts = np.zeros(n_groups, np.int64)
+        if samples.dtype == np.float64 and len(samples) and np.isnan(samples.min()):
+            nan = np.isnan(samples)
+            nan_counts += np.bincount(codes[nan], minlength=n_groups)
+            samples, codes = cast("FloatArray", samples[~nan]), codes[~nan]
+        samples, codes = _contiguous(samples), np.ascontiguousarray(codes)
+        offsets, cells, counts = run.count_pairs(codes, run.cells_of(samples, bins), n_groups)
+        low, high = run.group_extremes(samples, codes, n_groups)
+        minima, maxima = _extremes(low, high, np.diff(offsets) == 0)
+        sums = SumColumn.from_values(samples, codes, n_groups)
+        return SketchColumn(scale, offsets, cells, counts, nan_counts, minima, maxima, sums)
+
+    @staticmethod
+    def from_parts(parts: SketchParts) -> "SketchColumn":
+        """Arrays from outside, checked against every invariant; cells may be any integers, counts and offsets int64.
+
+        Raises:
+            CorruptSketchError: they are not n valid sketches.
+        """
+        checked(parts)  # after which the cells fit int32
+        return _column(replace(parts, cells=parts.cells.astype(np.int32, copy=False)))
+
+    @staticmethod
+    def from_bodies(
+        buffer: bytes | memoryview,
+        lengths: npt.ArrayLike,
+        scale: int | None = None,
+        integer: bool | None = None,
+    ) -> "SketchColumn":
+        """Decodes bodies that lie one behind the other; `lengths` are their sizes in bytes, int64[n].
+
+        Args:
+            scale, integer: what all bodies must be, where the caller knows; zero bodies become an empty column of it.
+        Raises:
+            CorruptSketchError: bytes that no encoder of this format writes, or bodies of several scales or kinds.
+        Memory: proportional to the bytes given, whatever they claim.
+        """
+        parts = codec.decode(buffer, np.asarray(lengths, dtype=np.int64))
+        if parts is None:
+            return SketchColumn.empty(DEFAULT_SCALE if scale is None else scale, bool(integer))
+        for name, wanted, seen in (("scale", scale, parts.scale), ("integer", integer, parts.sums.integer)):
+            if wanted is not None and wanted != seen:
+                raise CorruptSketchError(f"bodies have {name} {seen}, wanted {wanted}: they belong to another metric")
+        return _column(checked_rows(parts))  # the decoder vouches for cells and counts
+
+    @staticmethod
+    def concat(columns: Sequence["SketchColumn"]) -> "SketchColumn":
+        """The columns one behind the other.
+
+        Raises:
+            IncompatibleSketchError: no column at all, several scales, or integer sums beside float sums.
+        """
+        scales = sorted({column.scale for column in columns})
+        if len(scales) != 1:
+            seen = f"sketches of scales {scales}" if scales else "no columns"
+            raise IncompatibleSketchError(f"cannot concatenate {seen}; wanted one or more columns of one scale")
+        return _column(joined(columns))
+
+    def __len__(self) -> int:
+        return len(self.nan_counts)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both hold the same sketches in the same order, bit for bit."""
+        if not isinstance(other, SketchColumn):
+            return NotImplemented
+        if (self.scale, self.sums.integer, len(self)) != (other.scale, other.sums.integer, len(other)):
+            return False
+        mine, theirs = self._arrays(), other._arrays()
+        return all(np.array_equal(a, b, equal_nan=True) for a, b in zip(mine, theirs, strict=True))
+
+    def _arrays(self) -> list[npt.NDArray[Any]]:
+        rows = [self.nan_counts, self.minima, self.maxima, self.sums.hi, self.sums.lo]
+        return [self.offsets, self.cells, self.counts, *rows]
+
+    def take(self, indices: npt.ArrayLike) -> "SketchColumn":
+        """The sketches at the given positions, in that order; a position may come more than once."""
+        rows = np.asarray(indices, dtype=np.int64)
+        starts = self.offsets[:-1][rows]
+        sizes = self.offsets[1:][rows] - starts
+        offsets = offsets_of(sizes)
+        entries = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], sizes)
+        return SketchColumn(
+            self.scale,
+            offsets,
+            self.cells[entries],
+            self.counts[entries],
+            self.nan_counts[rows],
+            self.minima[rows],
+            self.maxima[rows],
+            self.sums.take(rows),
+        )
+
+    def reduce(self, groups: npt.ArrayLike, n_groups: int) -> "SketchColumn":
+        """Merges the sketches of each group into one; a group without sketches becomes an empty one.
+
+        Args:
+            groups: int64[n], the group of each sketch, codes 0..n_groups-1 in any order.
+        Guarantee: the result equals one sketch over all values of the group, however they were split (see the header).
+        Raises:
+            StateOverflowError: more than 2**62 values, or an integer sum beyond 2**94.
+        """
+        codes = as_groups(groups, len(self), n_groups)
+        if float(self.counts.sum(dtype=np.float64)) + float(self.nan_counts.sum(dtype=np.float64)) >= COUNT_LIMIT:
+            raise StateOverflowError("the sketches hold more than 2**62 values together; they cannot be merged")
+        run = kernels()
+        owners = np.repeat(codes, np.diff(self.offsets))
+        offsets, cells, counts = run.sum_pairs(owners, self.cells, self.counts, n_groups)
+        nan_counts = np.zeros(n_groups, np.int64)
+        np.add.at(nan_counts, codes, self.nan_counts)
+        low, high = np.full(n_groups, np.inf), np.full(n_groups, -np.inf)
+        filled = np.diff(self.offsets) > 0
+        np.minimum.at(low, codes[filled], self.minima[filled])
+        np.maximum.at(high, codes[filled], self.maxima[filled])
+        minima, maxima = _extremes(low, high, np.diff(offsets) == 0)
+        return SketchColumn(
+            self.scale, offsets, cells, counts, nan_counts, minima, maxima, self.sums.reduce(codes, n_groups)
+        )
+
+    def totals(self) -> IntArray:
+        """How many values each sketch holds, infinities included and NaN not: int64[n]."""
+        return sketch_totals(self.offsets, self.counts)
+
+    @property
+    def error_bound(self) -> float:
+        """Largest relative error of a quantile: |estimate - x| <= error_bound * |x|, x at the nearest rank."""
+        return bins_of(self.scale).error_bound
+
+    def quantiles(self, levels: npt.ArrayLike) -> FloatArray:
+        """Estimated quantiles of every sketch.
+
+        Args:
+            levels: m numbers in [0, 1]; p99 is 0.99.
+        Returns:
+            float64[n, m]; NaN where a sketch is empty. The first and the last rank are exact.
+        Raises:
+            LevelError: a level is NaN or outside [0, 1].
+        Guarantee: within error_bound of the value at the nearest rank; never decreasing in the level.
+        Cost: O(cells + n * m * log(cells)).
+        """
+        wanted = as_levels(levels)
+        running = np.zeros(len(self.counts) + 1, np.int64)
+        np.cumsum(self.counts, out=running[1:])
+        before = running[self.offsets[:-1]]
+        totals = running[self.offsets[1:]] - before
+        ranks = nearest_ranks(wanted, totals)
+        filled = totals > 0
+        result = np.full(ranks.shape, np.nan)
+        entries = np.searchsorted(running, before[filled, None] + ranks[filled], side="left") - 1
+        low, high = self.minima[filled, None], self.maxima[filled, None]
+        estimates = np.clip(bins_of(self.scale).representatives(self.cells[entries]), low, high)
+        estimates = np.where(ranks[filled] == totals[filled, None], high, estimates)
+        result[filled] = np.where(ranks[filled] == 1, low, estimates)
+        result[:, wanted == 0] = self.minima[:, None]
+        result[:, wanted == 1] = self.maxima[:, None]
+        return result
+
+    def sketch(self, index: int) -> "Sketch":
+        """One sketch of the column as an object of its own."""
+        from quantiles.sketch import Sketch  # noqa: PLC0415  # Sketch is built on this class
+
+        return Sketch.from_column(self.take([index]))
+
+    def to_bodies(self) -> tuple[bytes, IntArray]:
+        """All sketches as bytes, one body behind the other, and the size of each body, int64[n].
+
+        Guarantee: equal sketches give equal bytes, and the other way round.
+        """
+        return codec.encode(self)
+
+
+def _contiguous(samples: SampleArray) -> SampleArray:
+    return cast("SampleArray", np.ascontiguousarray(samples))
+
+
+def _column(parts: SketchParts) -> SketchColumn:
+    return SketchColumn(**{field.name: getattr(parts, field.name) for field in fields(SketchParts)})
+
+
+def _extremes(low: FloatArray, high: FloatArray, absent: BoolArray) -> tuple[FloatArray, FloatArray]:
+    """NaN where there is no value, and never -0.0: which zero a minimum picks would depend on the order."""
+    minima = np.where(absent, np.nan, low + 0.0)
+    return minima, np.where(absent, np.nan, high + 0.0)

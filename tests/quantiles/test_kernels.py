@@ -1,0 +1,177 @@
+"""Both kernels on the same inputs, how one is chosen, and that numba stays out unless asked for."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quantiles._kernels import choice, numpy_kernels
+from quantiles._kernels.choice import Kernels, load_kernels
+from quantiles.errors import KernelError
+from tests.quantiles import reference
+from tests.quantiles.samples import few_laws, laws
+
+ROOT = Path(__file__).parents[2]
+
+tokens_of_all_sizes = st.one_of(
+    st.integers(0, 300), st.integers(0, 63).map(lambda b: 1 << b), st.integers(0, 2**64 - 1)
+)
+
+
+@pytest.fixture(scope="module")
+def twins() -> tuple[Kernels, Kernels]:
+    try:
+        return load_kernels("numpy"), load_kernels("numba")
+    except KernelError as error:
+        pytest.skip(str(error))
+
+
+def test_both_modules_hold_the_same_names(twins: tuple[Kernels, Kernels]) -> None:
+    names = [name for name in vars(Kernels) if not name.startswith("_")]
+    assert len(names) == 8
+    for name in names:
+        assert all(callable(getattr(twin, name)) for twin in twins)
+
+
+@laws
+@given(
+    rows=st.lists(st.tuples(st.integers(0, 4), st.integers(-140_000, 140_000), st.integers(1, 2**50)), max_size=40),
+    near=st.booleans(),
+)
+def test_counting_and_summing_pairs_agree(twins: tuple[Kernels, Kernels], rows: list, near: bool) -> None:
+    groups = np.array([row[0] for row in rows], np.int64)
+    cells = np.array([row[1] % 50 if near else row[1] for row in rows], np.int32)
+    counts = np.array([row[2] for row in rows], np.int64)
+    expected: dict[tuple[int, int], int] = {}
+    for group, cell, count in zip(groups.tolist(), cells.tolist(), counts.tolist(), strict=True):
+        expected[group, cell] = expected.get((group, cell), 0) + count
+    for twin in twins:
+        offsets, found, sums = twin.sum_pairs(groups, cells, counts, 5)
+        assert [(g, c) for g in range(5) for c in found[offsets[g] : offsets[g + 1]].tolist()] == sorted(expected)
+        assert sums.tolist() == [expected[key] for key in sorted(expected)]
+        assert (offsets.dtype, found.dtype, sums.dtype) == (np.int64, np.int32, np.int64)
+        ones = twin.sum_pairs(groups, cells, np.ones_like(counts), 5)
+        for a, b in zip(twin.count_pairs(groups, cells, 5), ones, strict=True):
+            assert a.dtype == b.dtype
+            assert np.array_equal(a, b)
+
+
+@laws
+@given(tokens=st.lists(tokens_of_all_sizes, max_size=40))
+def test_varints_agree_with_the_plain_loop_and_round_trip(twins: tuple[Kernels, Kernels], tokens: list[int]) -> None:
+    expected = b"".join(map(reference.varint, tokens))
+    for twin in twins:
+        data, ends = twin.pack_varints(np.array(tokens, np.uint64))
+        assert data.tobytes() == expected
+        assert ends.tolist() == np.cumsum([len(reference.varint(t)) for t in tokens]).tolist()
+        back, ends_again, wrong = twin.unpack_varints(data)
+        assert (back.tolist(), ends_again.tolist(), wrong) == (tokens, ends.tolist(), -1)
+
+
+tokens_of_cells = st.one_of(
+    st.integers(0, 140), st.integers(128, 300), st.integers(0, 2**20), st.integers(0, 2**64 - 1)
+)
+
+
+@laws
+@given(
+    bodies=st.lists(
+        st.tuples(st.integers(-140_000, 140_000), st.lists(tokens_of_cells, min_size=1, max_size=6)), max_size=4
+    )
+)
+def test_reading_cell_tokens_agrees(twins: tuple[Kernels, Kernels], bodies: list) -> None:
+    tokens = np.array([token for _, some in bodies for token in some], np.uint64)
+    stops = np.cumsum([len(some) for _, some in bodies]).astype(np.int64)
+    starts = stops - np.array([len(some) for _, some in bodies], np.int64)
+    lowest = np.array([cell for cell, _ in bodies], np.int64)
+    left, right = (twin.cells_of_tokens(tokens, starts, stops, lowest, 134_337) for twin in twins)
+    assert (left[3] == 0) == (right[3] == 0)
+    if left[3] == 0:
+        for a, b in zip(left[:3], right[:3], strict=True):
+            assert a.dtype == b.dtype
+            assert np.array_equal(a, b)
+
+
+@few_laws
+@given(data=st.lists(st.sampled_from([0, 1, 2, 0x7F, 0x80, 0x81, 0xFF]), max_size=40))
+def test_both_find_the_same_first_wrong_varint(twins: tuple[Kernels, Kernels], data: list[int]) -> None:
+    raw = np.array(data, np.uint8)
+    (left, _, wrong), (right, _, also_wrong) = (twin.unpack_varints(raw) for twin in twins)
+    assert wrong == also_wrong
+    if wrong < 0:
+        assert np.array_equal(left, right)
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.float64])
+@pytest.mark.parametrize("n_groups", [1, 4])
+def test_group_extremes_agree(twins: tuple[Kernels, Kernels], kind: type, n_groups: int) -> None:
+    rng = np.random.default_rng(8)
+    values = rng.integers(-(2**62), 2**62, 500).astype(kind)
+    groups = rng.integers(0, max(1, n_groups - 1), 500)
+    for twin in twins:
+        low, high = twin.group_extremes(values, groups, n_groups)
+        for g in range(n_groups):
+            mine = values[groups == g].astype(np.float64)
+            assert (low[g], high[g]) == ((mine.min(), mine.max()) if len(mine) else (np.inf, -np.inf))
+        none = twin.group_extremes(values[:0], groups[:0], 1)
+        assert (none[0].tolist(), none[1].tolist()) == ([np.inf], [-np.inf])
+
+
+def test_a_chunk_border_changes_nothing() -> None:
+    values = np.random.default_rng(6).lognormal(0, 5, 3 * numpy_kernels.CHUNK + 17)
+    whole = numpy_kernels.cells_of(values, choice_bins())
+    pieces = [numpy_kernels.cells_of(values[i : i + 1000], choice_bins()) for i in range(0, len(values), 1000)]
+    assert np.array_equal(whole, np.concatenate(pieces))
+
+
+def choice_bins():  # type: ignore[no-untyped-def]
+    from quantiles.bins import bins_of
+
+    return bins_of(6)
+
+
+def test_unknown_kernels_are_refused() -> None:
+    with pytest.raises(KernelError, match=r"'cuda', wanted one of numpy, numba"):
+        choice.use_kernels("cuda")
+
+
+def test_missing_numba_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "numba", None)
+    monkeypatch.delitem(sys.modules, "quantiles._kernels.numba_kernels", raising=False)
+    with pytest.raises(KernelError, match="need a package that is missing"):
+        choice.use_kernels("numba")
+
+
+PROBE = """
+import sys
+import numpy as np
+from quantiles.sketch import Sketch
+sketch = Sketch()
+sketch.add(np.arange(10))
+assert Sketch.from_bytes(sketch.to_bytes()) == sketch
+print("numba" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize(("setting", "loaded"), [(None, "False"), ("numpy", "False"), ("numba", "True")])
+def test_numba_is_loaded_only_when_asked_for(
+    setting: str | None, loaded: str, twins: tuple[Kernels, Kernels], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(choice.VARIABLE, raising=False)
+    if setting is not None:
+        monkeypatch.setenv(choice.VARIABLE, setting)
+    run = subprocess.run([sys.executable, "-c", PROBE], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == loaded
+
+
+def test_the_environment_decides_on_first_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, "_chosen", {})
+    monkeypatch.setenv(choice.VARIABLE, "fortran")
+    with pytest.raises(KernelError, match="fortran"):
+        choice.kernels()
+    monkeypatch.setenv(choice.VARIABLE, "numpy")
+    assert choice.kernels() is load_kernels("numpy")
