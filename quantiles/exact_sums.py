@@ -207,10 +207,12 @@ def _pairs(groups: IntArray) -> tuple[IntArray, BoolArray]:
 
 
 def _two_sum(a: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """a + b rounded, and what the rounding lost, exactly (for finite sums)."""
+    """a + b rounded, and what the rounding lost, exactly; 0 where the sum is not finite, else inf would turn to NaN."""
     total = a + b
-    part = total - a
-    return total, (a - (total - part)) + (b - part)
+    with np.errstate(invalid="ignore"):
+        part = total - a
+        lost = (a - (total - part)) + (b - part)
+    return total, np.where(np.isfinite(total), lost, 0.0)
 
 
 def _fast_two_sum(a: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -1,0 +1,1 @@
+"""Streaming SQL as data: queries, plans, operators and their partial results."""

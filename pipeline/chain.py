@@ -1,0 +1,250 @@
+"""Runs a plan on batches: row stages one by one, or everything after a cut down to a partial result.
+
+The same chain runs on agents and collectors, and any cut gives the same result, because each stage treats each row
+by itself. Two traps stand against that, both found by measurement:
+- Polars computes `x / c` as x * (1 / c) and POW(x, c) by multiplying where it knows c to be the same in all rows: a
+  literal, a CASE that took one branch throughout, any column of one row. That is off by one ulp, and depends on the
+  rows beside. The compiler multiplies such operands by the column ONES, which Polars never takes for a constant.
+- Text that a table delivers travels as Enum inside `finish` (its codes are the group codes), never in what `apply`
+  returns: drained rows have the plain types of `schema_at`.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from pipeline.errors import PlanError, SchemaError, TableError
+from pipeline.grouping import group, label_text, window_starts
+from pipeline.partial import Partial
+from pipeline.plan import AggregateStage, FilterStage, JoinStage, Plan, ProjectStage, RowStage
+from pipeline.schema import COLUMN_TYPES, TIME_COLUMN, Schema, check, empty
+from pipeline.states import accumulate
+from pipeline.tables import StaticTable
+
+# A float64 column of ones that expressions may name; it exists only while a stage that names it runs.
+ONES: Final = "#1"
+
+
+class Chain:
+    """A plan bound to its static tables; cheap to run, holds no rows.
+
+    Raises on construction:
+        TableError: a table is missing, has another content than the plan was compiled with, or a repeated key.
+        PlanError: a stage does not fit the columns before it.
+    """
+
+    def __init__(self, plan: Plan, tables: Mapping[str, StaticTable]) -> None:
+        _check_tables(plan, tables)
+        self.plan = plan
+        self._aggregate = plan.aggregate
+        self._stages = [_runner(stage, tables) for stage in plan.row_stages]
+        self.row_stages = len(self._stages)
+        self._schemas = self._schemas_by_cut()
+        for runner in self._join_runners():
+            runner.encode_text(self._labels_untouched())
+
+    def schema_at(self, cut: int) -> Schema:
+        """Columns of the rows at a cut, pruned to what later stages need; `ts` first.
+
+        Raises:
+            PlanError: the cut is not in 0..row_stages.
+        """
+        if not 0 <= cut <= self.row_stages:
+            raise PlanError(f"query {self.plan.query!r} has cuts 0..{self.row_stages}, not {cut}")
+        return dict(self._schemas[cut])
+
+    def prepare(self, batch: pl.DataFrame) -> pl.DataFrame:
+        """Rows at cut 0: the columns this query reads, checked.
+
+        Raises:
+            SchemaError: as `schema.check`.
+        """
+        return check(batch, self._schemas[0])
+
+    def apply(self, i: int, rows: pl.DataFrame) -> pl.DataFrame:
+        """Row stage i (1..row_stages) on rows of cut i-1; gives rows of cut i, in the same order.
+
+        Raises:
+            PlanError: there is no such row stage.
+        """
+        if not 1 <= i <= self.row_stages:
+            raise PlanError(f"query {self.plan.query!r} has row stages 1..{self.row_stages}, not {i}")
+        return self._run(i, rows, coded=False)
+
+    def aggregate(self, rows: pl.DataFrame) -> Partial:
+        """The last stage, on rows of the last cut. Groups come in no particular order."""
+        stage = self._aggregate
+        starts = window_starts(rows[TIME_COLUMN].to_numpy(), stage.window_ns)
+        labels = [rows[name] for name in stage.labels]
+        groups = group(starts, stage.window_ns, labels)
+        keys = {
+            "window": pl.Series("window", starts[groups.firsts], dtype=pl.Int64),
+            "rows": pl.Series("rows", np.bincount(groups.codes, minlength=groups.n_groups), dtype=pl.Int64),
+        }
+        for name, label in zip(stage.labels, labels, strict=True):
+            keys[name] = label_text(label.gather(groups.firsts)).alias(name)
+        states = {a.alias: accumulate(a, rows, groups, self.plan.scale) for a in stage.aggregates}
+        return Partial(self.plan, pl.DataFrame(keys), states)
+
+    def finish(self, rows: pl.DataFrame, after: int) -> Partial:
+        """All stages after the cut `after`, on rows of that cut.
+
+        Raises:
+            PlanError: the cut is not in 0..row_stages.
+            SchemaError: the rows are not those of `schema_at(after)`.
+        """
+        rows = check(rows, self.schema_at(after))
+        for i in range(after + 1, self.row_stages + 1):
+            rows = self._run(i, rows, coded=True)
+        return self.aggregate(rows)
+
+    def _run(self, i: int, rows: pl.DataFrame, *, coded: bool) -> pl.DataFrame:
+        try:
+            return self._stages[i - 1].run(rows, list(self._schemas[i]), coded=coded)
+        except pl.exceptions.PolarsError as error:
+            raise SchemaError(f"query {self.plan.query!r}: stage {i} cannot run on these rows: {error}") from error
+
+    def _schemas_by_cut(self) -> list[Schema]:
+        """Backwards for what is needed, forwards for the types: running on no rows types every column."""
+        needed = _columns_of(self._aggregate)
+        by_cut = [needed]
+        for runner in reversed(self._stages):
+            needed = runner.needs(needed)
+            by_cut.insert(0, needed)
+        missing = by_cut[0] - self.plan.source_schema.keys()
+        if missing:
+            raise PlanError(
+                f"query {self.plan.query!r} reads columns {sorted(missing)} that {self.plan.source!r} lacks"
+            )
+        source = {TIME_COLUMN: "int64", **{c: t for c, t in self.plan.source_schema.items() if c in by_cut[0]}}
+        rows, schemas = empty(source), [source]
+        names = {dtype: kind for kind, dtype in COLUMN_TYPES.items()}
+        for runner, wanted in zip(self._stages, by_cut[1:], strict=True):
+            try:
+                rows = runner.run(rows, [TIME_COLUMN, *sorted(wanted - {TIME_COLUMN})], coded=False)
+                schemas.append({column: names[dtype] for column, dtype in rows.schema.items()})
+            except (pl.exceptions.PolarsError, KeyError) as error:
+                raise PlanError(f"query {self.plan.query!r}: stage {len(schemas)} does not fit: {error}") from error
+        return schemas
+
+    def _join_runners(self) -> list["_Join"]:
+        return [runner for runner in self._stages if isinstance(runner, _Join)]
+
+    def _labels_untouched(self) -> set[str]:
+        """Joined columns that only ever become labels as they are; the others must stay text for expressions."""
+        labels: set[str] = set()
+        used: list[str] = []
+        for runner in self._stages:
+            if isinstance(runner, _Project):
+                for name, expression in runner.stage.columns.items():
+                    roots = pl.sql_expr(expression).meta.root_names()
+                    bare = roots and expression == f'"{roots[0]}"' and name in self._aggregate.labels
+                    (labels.add(roots[0]) if bare else used.extend(roots))
+            else:
+                used.extend(runner.reads())
+        return labels - set(used)
+
+
+class _Filter:
+    def __init__(self, stage: FilterStage) -> None:
+        self.predicate = pl.sql_expr(stage.predicate)
+        self.roots = set(self.predicate.meta.root_names())
+
+    def reads(self) -> set[str]:
+        return self.roots - {ONES}
+
+    def needs(self, after: set[str]) -> set[str]:
+        return after | self.reads()
+
+    def run(self, rows: pl.DataFrame, keep: list[str], *, coded: bool) -> pl.DataFrame:  # noqa: ARG002
+        kept = _with_ones(rows, self.roots).filter(self.predicate).select(keep)
+        return kept.head(rows.height)
+
+
+class _Join:
+    def __init__(self, stage: JoinStage, table: StaticTable) -> None:
+        self.stage = stage
+        try:
+            keyed = table.keyed_by(stage.right_key)
+            columns = [pl.col(stage.right_key).alias("#key")]
+            columns += [pl.col(source).alias(name) for name, source in stage.columns.items()]
+            self.table = keyed.select(columns)
+        except pl.exceptions.ColumnNotFoundError as error:
+            raise PlanError(f"table {stage.table!r} has no such column: {error}") from error
+        self.coded_table = self.table
+
+    def encode_text(self, columns: set[str]) -> None:
+        """Prepares a second table in which these text columns are Enums, "" among their categories for NULL."""
+        table = self.table
+        for name in columns & set(table.columns):
+            if table.schema[name] == pl.String:
+                categories = table[name].drop_nulls().unique().sort().to_list()
+                enum = pl.Enum(["", *(text for text in categories if text)])
+                table = table.with_columns(pl.col(name).cast(enum))
+        self.coded_table = table
+
+    def reads(self) -> set[str]:
+        return {self.stage.left_key}
+
+    def needs(self, after: set[str]) -> set[str]:
+        return (after - self.stage.columns.keys()) | self.reads()
+
+    def run(self, rows: pl.DataFrame, keep: list[str], *, coded: bool) -> pl.DataFrame:
+        table = self.coded_table if coded else self.table
+        how = "left" if self.stage.outer else "inner"
+        joined = rows.join(table, left_on=self.stage.left_key, right_on="#key", how=how, maintain_order="left")  # type: ignore[arg-type]
+        return joined.select(keep)
+
+
+class _Project:
+    def __init__(self, stage: ProjectStage) -> None:
+        self.stage = stage
+        self.expressions = {name: pl.sql_expr(text).alias(name) for name, text in stage.columns.items()}
+        self.roots = {name: set(e.meta.root_names()) for name, e in self.expressions.items()}
+
+    def reads(self) -> set[str]:
+        return set().union(*self.roots.values()) - {ONES}
+
+    def needs(self, after: set[str]) -> set[str]:
+        return set().union({TIME_COLUMN}, *(self.roots[name] for name in after if name in self.roots)) - {ONES}
+
+    def run(self, rows: pl.DataFrame, keep: list[str], *, coded: bool) -> pl.DataFrame:  # noqa: ARG002
+        roots = set().union(*(self.roots[name] for name in keep if name in self.roots))
+        columns = [self.expressions.get(name, pl.col(name)) for name in keep]
+        return _with_ones(rows, roots).select(columns).head(rows.height)
+
+
+def _runner(stage: RowStage, tables: Mapping[str, StaticTable]) -> _Filter | _Join | _Project:
+    if isinstance(stage, FilterStage):
+        return _Filter(stage)
+    if isinstance(stage, JoinStage):
+        return _Join(stage, tables[stage.table])
+    return _Project(stage)
+
+
+def _with_ones(rows: pl.DataFrame, roots: set[str]) -> pl.DataFrame:
+    """The rows with the column ONES where an expression names it; a lone row twice, so that it is no constant."""
+    if ONES not in roots:
+        return rows
+    if rows.height == 1:
+        rows = pl.concat([rows, rows])
+    return rows.with_columns(pl.Series(ONES, np.ones(rows.height)))
+
+
+def _columns_of(stage: AggregateStage) -> set[str]:
+    return {TIME_COLUMN, *stage.labels, *(a.column for a in stage.aggregates if a.column is not None)}
+
+
+def _check_tables(plan: Plan, tables: Mapping[str, StaticTable]) -> None:
+    for name, wanted in plan.tables.items():
+        if name not in tables:
+            raise TableError(
+                f"query {plan.query!r} joins table {name!r}, which is not configured here; add it under tables"
+            )
+        if tables[name].content_hash != wanted:
+            raise TableError(
+                f"table {name!r} here has content {tables[name].content_hash}, query {plan.query!r} (version "
+                f"{plan.version}) was compiled with {wanted}; use the same file on every machine"
+            )

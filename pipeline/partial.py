@@ -1,0 +1,141 @@
+"""Partial results: groups by window and labels, each with the states of the plan's aggregates.
+
+Merging is commutative and associative, and a merged partial in canonical order (`sorted`) is the same for any split of
+the records: counts, minima, maxima and integer sums bit for bit, float sums within 1e-12 * sum|x|.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from pipeline.errors import PartialError
+from pipeline.grouping import group
+from pipeline.plan import Plan
+from pipeline.states import State, state_class
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Partial:
+    """Groups in any order, each key once.
+
+    Attributes:
+        plan: what made it; only partials of one version merge.
+        keys: window int64 (start, ns), rows int64 (records in the group), then the labels as text, never NULL.
+        states: by metric, one entry per row of keys.
+    """
+
+    plan: Plan
+    keys: pl.DataFrame
+    states: dict[str, State]
+
+    @staticmethod
+    def schema(plan: Plan) -> dict[str, pl.DataType]:
+        """Columns of the flat form, in order."""
+        schema: dict[str, pl.DataType] = {"window": pl.Int64(), "rows": pl.Int64()}
+        schema |= {label: pl.String() for label in plan.labels}
+        for metric in plan.metrics:
+            schema |= state_class(metric.function).columns(metric, metric.name)
+        return schema
+
+    @staticmethod
+    def empty(plan: Plan) -> "Partial":
+        """No groups."""
+        return Partial.from_frame(plan, pl.DataFrame(schema=Partial.schema(plan)))
+
+    @staticmethod
+    def merge(partials: Sequence["Partial"]) -> "Partial":
+        """One partial with each key once.
+
+        Raises:
+            PartialError: nothing to merge, or partials of several query versions.
+        """
+        versions = sorted({partial.plan.version for partial in partials})
+        if len(versions) != 1:
+            seen = f"versions {', '.join(versions)}" if versions else "no partial"
+            raise PartialError(f"cannot merge {seen}; want at least one, all of one query version")
+        plan = partials[0].plan
+        filled = [partial for partial in partials if len(partial)] or [partials[0]]
+        if len(filled) == 1:
+            return filled[0]
+        keys = pl.concat([partial.keys for partial in filled])
+        windows = keys["window"].to_numpy()
+        groups = group(windows, plan.window_ns, [keys[label] for label in plan.labels])
+        rows = np.zeros(groups.n_groups, np.int64)
+        np.add.at(rows, groups.codes, keys["rows"].to_numpy())
+        merged_keys = keys[groups.firsts].with_columns(pl.Series("rows", rows))
+        states = {}
+        for metric in plan.metrics:
+            together = state_class(metric.function).concat([partial.states[metric.name] for partial in filled])
+            states[metric.name] = together.reduce(groups.codes, groups.n_groups)
+        return Partial(plan, merged_keys, states)
+
+    def __len__(self) -> int:
+        """Number of groups."""
+        return self.keys.height
+
+    def take(self, indices: np.ndarray[tuple[int], np.dtype[np.int64]]) -> "Partial":
+        """The groups at these positions, in this order."""
+        states = {name: state.take(indices) for name, state in self.states.items()}
+        return Partial(self.plan, self.keys[indices], states)
+
+    def sorted(self) -> "Partial":
+        """The same groups by window, then labels (in the byte order of UTF-8): equal content looks equal."""
+        order = self.keys.select(pl.arg_sort_by(["window", *self.plan.labels])).to_series()
+        return self.take(order.to_numpy().astype(np.int64))
+
+    def record_counts(self) -> dict[int, int]:
+        """Records by window start."""
+        counts = self.keys.group_by("window").agg(pl.col("rows").sum()).sort("window")
+        return dict(counts.iter_rows())
+
+    def split_windows(self) -> dict[int, "Partial"]:
+        """One partial per window start, in order of time."""
+        windows = self.keys["window"].to_numpy()
+        starts, codes = np.unique(windows, return_inverse=True)
+        if len(starts) == 1:
+            return {int(starts[0]): self}
+        order = np.argsort(codes, kind="stable")
+        ends = np.cumsum(np.bincount(codes, minlength=len(starts)))
+        return {int(w): self.take(part) for w, part in zip(starts, np.split(order, ends[:-1]), strict=False)}
+
+    def to_frame(self) -> pl.DataFrame:
+        """The flat form: the keys, then the columns of each state as `<metric>.<part>`."""
+        columns = self.keys.get_columns()
+        for name, state in self.states.items():
+            columns += state.to_columns(name).values()
+        return pl.DataFrame(columns)
+
+    @staticmethod
+    def from_frame(plan: Plan, frame: pl.DataFrame) -> "Partial":
+        """The partial in a flat form.
+
+        Raises:
+            PartialError: other columns or types than `schema`, a damaged state, a NULL or repeated key, a window that
+                does not start at a multiple of its length, or a group without records.
+        """
+        wanted = Partial.schema(plan)
+        if dict(frame.schema) != wanted:
+            raise PartialError(
+                f"partial of query {plan.query!r} has columns {dict(frame.schema)}; want {wanted}: "
+                f"compare the query versions of agent and collector"
+            )
+        keys = frame.select("window", "rows", *plan.labels)
+        _check_keys(plan, keys)
+        states: dict[str, State] = {}
+        for metric in plan.metrics:
+            states[metric.name] = state_class(metric.function).from_columns(metric, metric.name, frame)
+        return Partial(plan, keys, states)
+
+
+def _check_keys(plan: Plan, keys: pl.DataFrame) -> None:
+    if any(column.null_count() for column in keys.get_columns()):
+        raise PartialError(f"partial of query {plan.query!r} has a NULL key; drop the frame and send it again")
+    windows, rows = keys["window"].to_numpy(), keys["rows"].to_numpy()
+    if np.any(windows % plan.window_ns):
+        raise PartialError(f"partial of query {plan.query!r} has a window off the grid of {plan.window_ns} ns")
+    if np.any(rows < 1):
+        raise PartialError(f"partial of query {plan.query!r} has a group of {rows.min()} records; want at least 1")
+    if keys.select("window", *plan.labels).is_duplicated().any():
+        raise PartialError(f"partial of query {plan.query!r} has a key twice; merge before sending")

@@ -1,0 +1,153 @@
+"""Streaming SQL to a plan: reads each clause, then lays the stages out.
+
+Order of stages: filters that need only the stream, then per join its table and the filters that become possible with
+it, then the projection, then the windowed aggregate. So rows are dropped before they cost a look-up, and each stage
+carries only the columns that later ones read. docs/reference/queries.md is the language as users see it.
+"""
+
+import re
+from collections.abc import Mapping
+
+from sqlglot import exp
+
+from pipeline.chain import ONES, Chain
+from pipeline.errors import PlanError, QueryError
+from pipeline.plan import Aggregate, AggregateStage, FilterStage, JoinStage, Plan, ProjectStage, Stage
+from pipeline.schema import TIME_COLUMN, Schema
+from pipeline.sql_expressions import Expressions, Typed
+from pipeline.sql_groups import Groups
+from pipeline.sql_joins import JoinClause, read_from, read_joins
+from pipeline.sql_text import SqlText
+from pipeline.tables import StaticTable
+
+DEFAULT_SCALE = 6
+_QUERY_NAME = re.compile(r"[a-z_][a-z0-9_]*\Z")
+
+
+def compile_query(
+    name: str,
+    sql: str,
+    schemas: Mapping[str, Schema],
+    tables: Mapping[str, StaticTable],
+    scale: int = DEFAULT_SCALE,
+) -> Plan:
+    """The plan of a query.
+
+    Args:
+        name: [a-z_][a-z0-9_]*.
+        schemas: columns of each stream; `ts` and `host` are implied.
+        tables: static tables by name.
+        scale: of the sketches, 0..8.
+    Raises:
+        QueryError: with line, column, the place and what is allowed there.
+    """
+    text = SqlText(name, sql)
+    if not _QUERY_NAME.match(name):
+        raise text.error(0, f"query name {name!r}; want [a-z_][a-z0-9_]*", "use lower case, digits and _")
+    if not 0 <= scale <= 8:
+        raise text.error(0, f"scale {scale}; want 0..8", "6 is the default: quantiles within 0.54 %")
+    select = text.parse()
+    source, names = read_from(text, select, schemas)
+    joins = read_joins(text, select, names, tables)
+    expressions = Expressions(names)
+    where = select.args.get("where")
+    conditions = [expressions.condition(part) for part in _conjuncts(where.this)] if where else []
+    groups = Groups(select, expressions)
+    project, aggregate = _last_stages(groups)
+    stages = [*_row_stages(joins, conditions, groups), project, aggregate]
+    used = {key for stage in stages for key in _reads(stage)} | _read_by(conditions, groups)
+    kinds = names.columns
+    plan = Plan(
+        query=name,
+        source=source,
+        source_schema={TIME_COLUMN: "int64"} | {c: kinds[c] for c in sorted(used) if c in kinds and c != TIME_COLUMN},
+        scale=scale,
+        tables={join.table: tables[join.table].content_hash for join in sorted(joins, key=lambda join: join.table)},
+        stages=stages,
+    )
+    _try_out(text, plan, tables, groups)
+    return plan
+
+
+def _conjuncts(node: exp.Expr) -> list[exp.Expr]:
+    """The parts of a AND b AND c: each may be filtered by as soon as its columns are there."""
+    if isinstance(node, exp.Paren):
+        return _conjuncts(node.this)
+    if isinstance(node, exp.And):
+        return [part for operand in node.flatten() for part in _conjuncts(operand)]
+    return [node]
+
+
+def _row_stages(joins: list[JoinClause], conditions: list[Typed], groups: Groups) -> list[Stage]:
+    """Filters and joins. A condition stands behind the last join whose columns it reads."""
+    read = _read_by(conditions, groups) | {join.left_key for join in joins}
+    aliases = [join.alias for join in joins]
+    behind: dict[int, list[str]] = {}
+    for condition in conditions:
+        level = max(
+            (aliases.index(owner) + 1 for c in condition.columns if (owner := _owner(c)) is not None), default=0
+        )
+        behind.setdefault(level, []).append(condition.sql)
+    stages: list[Stage] = []
+    for level, join in enumerate([None, *joins]):
+        if join is not None:
+            mine = sorted(c for c in read if _owner(c) == join.alias)
+            columns = {c: c.removeprefix(f"{join.alias}.") for c in mine}
+            stages.append(JoinStage(join.table, join.left_key, join.right_key, columns, join.outer))
+        if level in behind:
+            stages.append(FilterStage(" AND ".join(behind[level])))
+    return stages
+
+
+def _last_stages(groups: Groups) -> tuple[ProjectStage, AggregateStage]:
+    """The projection to labels and aggregated values (each expression once), and the aggregate over it."""
+    values: dict[str, str] = {}  # expression -> column, called like the first metric over it
+    aggregates = []
+    for metric in groups.metrics:
+        column = None if metric.argument is None else values.setdefault(metric.argument.sql, metric.name)
+        integer = metric.argument is None or metric.function == "count" or metric.argument.kind == "int64"
+        aggregates.append(Aggregate(metric.name, metric.function, column, integer))
+    columns = {label: typed.sql for label, typed in groups.labels.items()}
+    columns |= {column: sql for sql, column in values.items()}
+    return ProjectStage(columns), AggregateStage(groups.window_ns, list(groups.labels), aggregates)
+
+
+def _read_by(conditions: list[Typed], groups: Groups) -> set[str]:
+    arguments = [metric.argument for metric in groups.metrics if metric.argument is not None]
+    parts = [*conditions, *groups.labels.values(), *arguments]
+    return {column for part in parts for column in part.columns} - {ONES}
+
+
+def _reads(stage: Stage) -> set[str]:
+    return {stage.left_key} if isinstance(stage, JoinStage) else set()
+
+
+def _owner(column: str) -> str | None:
+    """Alias of the table a row's column comes from; None for the stream's."""
+    alias, dot, _ = column.rpartition(".")
+    return alias if dot else None
+
+
+def _try_out(text: SqlText, plan: Plan, tables: Mapping[str, StaticTable], groups: Groups) -> None:
+    """Runs the chain on no rows: Polars must agree that it can run, and with every type."""
+    try:
+        chain = Chain(plan, tables)
+    except (PlanError, RecursionError) as error:
+        raise _unrunnable(text, error) from error
+    found = chain.schema_at(chain.row_stages)
+    for name, label in groups.labels.items():
+        if found[name] != label.kind:
+            raise text.error(
+                0, f"label {name!r} came out as {found[name]}, typed {label.kind}", "please report this query"
+            )
+    for metric, aggregate in zip(groups.metrics, plan.aggregates, strict=True):
+        if metric.argument is not None and aggregate.column and found[aggregate.column] != metric.argument.kind:
+            what = f"metric {metric.name!r} came out as {found[aggregate.column]}, typed {metric.argument.kind}"
+            raise text.error(0, what, "please report this query")
+
+
+def _unrunnable(text: SqlText, error: Exception) -> QueryError:
+    reason = str(error).split("\n", maxsplit=1)[0]
+    if "unable to parse" in reason or isinstance(error, RecursionError):
+        return text.error(0, "an expression is nested too deeply; write it flatter (some 40 levels of brackets work)")
+    return text.error(0, f"the query cannot run: {reason}", "please report this query")

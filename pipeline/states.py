@@ -1,0 +1,53 @@
+"""Which state belongs to which aggregate function, and how a batch becomes states."""
+
+from typing import Final
+
+import polars as pl
+
+from pipeline.errors import StateError, nearest
+from pipeline.grouping import Grouping
+from pipeline.plan import Aggregate, Metric
+from pipeline.scalar_states import AvgState, CountState, MaxState, MinState, SumState
+from pipeline.sketch_state import SketchState
+from pipeline.state import Described, State
+
+__all__ = [
+    "AvgState",
+    "CountState",
+    "Described",
+    "MaxState",
+    "MinState",
+    "SketchState",
+    "State",
+    "SumState",
+    "accumulate",
+    "state_class",
+]
+
+_CLASSES: Final[dict[str, type[State]]] = {
+    "sketch": SketchState,
+    "count": CountState,
+    "sum": SumState,
+    "min": MinState,
+    "max": MaxState,
+    "avg": AvgState,
+}
+
+
+def state_class(function: str) -> type[State]:
+    """The state's class of an aggregate function.
+
+    Raises:
+        StateError: there is no such function.
+    """
+    try:
+        return _CLASSES[function]
+    except KeyError:
+        raise StateError(f"no aggregate {function!r}; {nearest(function, list(_CLASSES))}") from None
+
+
+def accumulate(aggregate: Aggregate, rows: pl.DataFrame, groups: Grouping, scale: int) -> State:
+    """The aggregate's states over a batch, one per group."""
+    metric = Metric(aggregate.alias, aggregate.function, aggregate.integer, "", scale)
+    values = None if aggregate.column is None else rows[aggregate.column]
+    return state_class(aggregate.function).from_values(metric, values, groups)

@@ -1,0 +1,132 @@
+"""Stages: where filters go, what a cut carries, and what joins do to rows."""
+
+import polars as pl
+import pytest
+
+from pipeline.chain import Chain
+from pipeline.errors import PlanError, SchemaError
+from pipeline.plan import FilterStage, JoinStage
+from tests.pipeline.probes import T2T, TABLES, TUMBLE, chain_of, compiled, records
+
+ROWS = records(
+    src=["10.0.0.1", "10.0.0.2", "10.0.0.3", "unknown", None, ""],
+    dst=["10.0.0.2"] * 6,
+    rtt_us=[1, 2, 3, 4, 5, 6],
+    err=[0, 0, 0, 0, 0, 0],
+)
+
+
+def labels_of(chain: Chain, rows: pl.DataFrame = ROWS) -> list[tuple[object, ...]]:
+    keys = chain.finish(chain.prepare(rows), 0).sorted().keys
+    return keys.drop("window").select(*chain.plan.labels, "rows").rows()
+
+
+def test_filters_stand_as_early_as_their_columns_allow():
+    sql = f"""
+        SELECT count(*) AS n_total FROM probes JOIN hosts AS s ON src = s.ip JOIN racks AS r ON s.rack = r.id
+        WHERE r.room = 'north' AND (err = 0 AND s.tor <> dst) AND (load > 1 OR s.rack = 1) {TUMBLE}"""
+    kinds = [type(stage).__name__.removesuffix("Stage") for stage in compiled(sql).stages]
+    assert kinds == ["Filter", "Join", "Filter", "Join", "Filter", "Project", "Aggregate"]
+    first, _, second, _, third = compiled(sql).stages[:5]
+    assert first == FilterStage('("err" = CAST(0 AS BIGINT))')
+    assert isinstance(second, FilterStage)
+    assert '"s.tor" <> "dst"' in second.predicate
+    assert '"load"' in second.predicate
+    assert isinstance(third, FilterStage)
+    assert "r.room" in third.predicate
+
+
+def test_a_join_carries_only_the_columns_that_are_read_later():
+    join = compiled(T2T).stages[1]
+    assert join == JoinStage("hosts", "src", "ip", {"s.tor": "tor"}, outer=False)
+
+
+def test_each_cut_carries_only_what_later_stages_read():
+    chain = chain_of(T2T)
+    assert [list(chain.schema_at(cut)) for cut in range(chain.row_stages + 1)] == [
+        ["ts", "dst", "err", "rtt_us", "src"],
+        ["ts", "dst", "rtt_us", "src"],
+        ["ts", "dst", "rtt_us", "s.tor"],
+        ["ts", "d.tor", "rtt_us", "s.tor"],
+        ["ts", "dst_tor", "probe_rtt_us", "src_tor"],
+    ]
+
+
+def test_an_inner_join_filters_rows_without_a_match_and_null_matches_nothing():
+    chain = chain_of(f"SELECT s.tor, count(*) AS n_total FROM probes JOIN hosts AS s ON src = s.ip {TUMBLE}, s.tor")
+    assert labels_of(chain) == [("", 2), ("tor-1", 1), ("tor-2", 1)]
+
+
+def test_a_left_join_keeps_every_row():
+    chain = chain_of(
+        f"SELECT s.tor, count(*) AS n_total FROM probes LEFT JOIN hosts AS s ON src = s.ip {TUMBLE}, s.tor"
+    )
+    assert labels_of(chain) == [("", 4), ("tor-1", 1), ("tor-2", 1)]
+
+
+def test_null_and_empty_text_are_one_label_wherever_they_come_from():
+    rows = records(src=["", None, "a"], rtt_us=[1, 1, None], load=[None, float("nan"), -0.0], ok=[None, True, False])
+    for label, wanted in (
+        ("src", [("", 2), ("a", 1)]),
+        ("rtt_us", [("", 1), ("1", 2)]),
+        ("load", [("", 1), ("-0.0", 1), ("NaN", 1)]),
+        ("ok", [("", 1), ("false", 1), ("true", 1)]),
+    ):
+        assert labels_of(chain_of(f"SELECT count(*) AS n_total FROM probes {TUMBLE}, {label}"), rows) == wanted
+
+
+def test_one_table_may_be_joined_twice_and_a_join_may_use_a_joined_column():
+    sql = f"""
+        SELECT s.tor AS a, d.tor AS b, room, count(*) AS n_total FROM probes
+        JOIN hosts AS s ON src = s.ip JOIN hosts AS d ON d.ip = dst LEFT JOIN racks ON s.rack = racks.id
+        {TUMBLE}, s.tor, d.tor, racks.room"""
+    assert labels_of(chain_of(sql)) == [
+        ("", "tor-2", "", 1), ("", "tor-2", "south", 1), ("tor-1", "tor-2", "north", 1), ("tor-2", "tor-2", "south", 1),
+    ]  # fmt: skip
+
+
+def test_rows_keep_their_order_through_every_row_stage():
+    chain = chain_of(T2T)
+    rows = chain.prepare(pl.concat([ROWS.with_columns(ts=pl.int_range(k, k + 6)) for k in range(0, 6000, 6)]))
+    for i in range(1, chain.row_stages + 1):
+        rows = chain.apply(i, rows)
+        assert rows["ts"].is_sorted()
+    assert rows.height == 4000
+
+
+def test_windows_start_at_multiples_also_before_1970():
+    rows = records(rtt_us=[1] * 5).with_columns(ts=pl.Series([-(10**10) - 1, -(10**10), -1, 0, 10**10 - 1]))
+    keys = chain_of(f"SELECT count(*) AS n_total FROM probes {TUMBLE}").finish(rows, 0).sorted().keys
+    assert keys.rows() == [(-2 * 10**10, 1), (-(10**10), 2), (0, 2)]
+
+
+def test_a_batch_without_rows_gives_a_partial_without_groups():
+    chain = chain_of(T2T)
+    for cut in range(chain.row_stages + 1):
+        rows = chain.prepare(ROWS.clear())
+        for i in range(1, cut + 1):
+            rows = chain.apply(i, rows)
+        assert len(chain.finish(rows, cut)) == 0
+
+
+@pytest.mark.parametrize("cut", [-1, 5])
+def test_a_cut_that_does_not_exist_is_refused(cut):
+    chain = chain_of(T2T)
+    with pytest.raises(PlanError, match=r"cuts 0\.\.4"):
+        chain.schema_at(cut)
+    with pytest.raises(PlanError, match=r"cuts 0\.\.4"):
+        chain.finish(ROWS, cut)
+    with pytest.raises(PlanError, match=r"row stages 1\.\.4"):
+        chain.apply(0 if cut < 0 else cut, ROWS)
+
+
+def test_finish_refuses_rows_of_another_cut():
+    chain = chain_of(T2T)
+    with pytest.raises(SchemaError, match=r"'s\.tor' is missing"):
+        chain.finish(chain.prepare(ROWS), 2)
+
+
+def test_a_chain_is_made_again_from_its_plan_alone():
+    again = Chain(compiled(T2T), TABLES)
+    rows = again.prepare(ROWS)
+    assert again.finish(rows, 0).sorted().to_frame().equals(chain_of(T2T).finish(rows, 0).sorted().to_frame())
