@@ -1,0 +1,59 @@
+"""The heartbeat: what an agent says of itself with every checkpoint.
+
+It carries, per query, how far the agent's answer is complete (the watermark) and which stretch is in doubt after an
+unclean end. The collector derives coverage from it; a heartbeat is also sent when there was no data.
+"""
+
+import msgspec
+
+from wire.errors import CorruptFrameError
+
+FINISHED_NS = 2**63 - 1
+
+
+class QueryProgress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How far one query of one agent is complete, in event time (ns UTC).
+
+    Every record in [first_ns, watermark_ns) that the agent will ever see has been checkpointed, except within
+    the interrupted range, where records of a source that cannot be replayed may be missing.
+    A finished replay has the watermark FINISHED_NS.
+    """
+
+    query: str
+    version: str
+    first_ns: int
+    watermark_ns: int
+    replayable: bool
+    finished: bool = False
+    interrupted_from_ns: int | None = None
+    interrupted_to_ns: int | None = None
+
+
+class Heartbeat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One agent's word at `sent_ns`. `counters` are cumulative since the agent's start and named as its metrics."""
+
+    agent: str
+    host: str
+    machine_id: str
+    started_ns: int
+    sent_ns: int
+    clean: bool
+    queries: list[QueryProgress]
+    counters: dict[str, int]
+
+
+_encoder = msgspec.msgpack.Encoder(order="deterministic")
+_decoder = msgspec.msgpack.Decoder(Heartbeat, strict=True)
+
+
+def encode_heartbeat(heartbeat: Heartbeat) -> bytes:
+    """Deterministic bytes for a frame of kind "heartbeat"."""
+    return _encoder.encode(heartbeat)
+
+
+def decode_heartbeat(body: bytes) -> Heartbeat:
+    """The heartbeat in a frame's body; anything else is a CorruptFrameError."""
+    try:
+        return _decoder.decode(body)
+    except msgspec.MsgspecError as error:
+        raise CorruptFrameError(f"not a heartbeat: {error}") from error
