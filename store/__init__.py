@@ -1,0 +1,1 @@
+"""The SQL side: tables, migrations, exactly-once flushes and merged reads."""

@@ -1,0 +1,145 @@
+"""Claiming a partition: from then on only this owner's flushes are accepted.
+
+The epoch goes up with every claim. A flush carries the epoch and the position it started from; when either has moved,
+somebody else owns the partition and the flush writes nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from store import tables
+from store.errors import FencedError
+from store.upsert import insert, insert_missing
+
+
+@dataclass(frozen=True, slots=True)
+class MarkRow:
+    """How far one incarnation's frames have been taken in; `gaps` is the collector's encoding."""
+
+    agent: str
+    incarnation: str
+    mark: int
+    mark_created_ns: int
+    gaps: bytes
+    updated_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to flush one partition, and what its last flush left behind."""
+
+    topic: str
+    partition: int
+    owner: str
+    epoch: int
+    next_offset: int
+    marks: tuple[MarkRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What a flush adds to the partition's cumulative counters."""
+
+    frames: int = 0
+    bytes: int = 0
+    records: int = 0
+    groups: int = 0
+    duplicates: int = 0
+    quarantined: int = 0
+    dead_letters: int = 0
+    lost_frames: int = 0
+    skipped_offsets: int = 0
+
+
+COUNTERS: tuple[str, ...] = tuple(Counts.__slots__)
+
+
+def claim(connection: sa.Connection, topic: str, partition: int, owner: str) -> Claim:
+    """Take the partition over from whoever has it; the caller commits, then seeks to `next_offset`."""
+    table = tables.offsets
+    row = {"topic": topic, "partition": partition, "next_offset": 0, "epoch": 0, "owner": ""}
+    insert_missing(connection, table, [row])
+    taken = connection.execute(
+        sa.update(table)
+        .where(table.c.topic == topic, table.c.partition == partition)
+        .values(epoch=table.c.epoch + 1, owner=owner)
+        .returning(table.c.next_offset, table.c.epoch)
+    ).one()
+    marks = connection.execute(
+        sa.select(tables.marks).where(tables.marks.c.topic == topic, tables.marks.c.partition == partition)
+    )
+    return Claim(
+        topic,
+        partition,
+        owner,
+        taken.epoch,
+        taken.next_offset,
+        tuple(MarkRow(m.agent, m.incarnation, m.mark, m.mark_created_ns, m.gaps, m.updated_ns) for m in marks),
+    )
+
+
+def advance(connection: sa.Connection, held: Claim, next_offset: int, counts: Counts) -> None:
+    """The fence: move the partition's position, or find out that it is no longer ours to move.
+
+    Must be the transaction's first statement, so that nothing is read or written before ownership is certain.
+
+    Raises:
+        FencedError: the epoch or the position is not the one of `held`.
+    """
+    table = tables.offsets
+    added = {name: table.c[name] + getattr(counts, name) for name in COUNTERS}
+    moved = connection.execute(
+        sa.update(table)
+        .where(
+            table.c.topic == held.topic,
+            table.c.partition == held.partition,
+            table.c.epoch == held.epoch,
+            table.c.next_offset == held.next_offset,
+        )
+        .values(next_offset=next_offset, **added)
+    )
+    if moved.rowcount != 1:
+        raise FencedError(
+            f"partition {held.partition} of {held.topic} is no longer ours at epoch {held.epoch}, "
+            f"offset {held.next_offset}; another collector has claimed it"
+        )
+
+
+def write_marks(connection: sa.Connection, held: Claim, marks: Sequence[MarkRow]) -> None:
+    """Store the marks that a flush has moved."""
+    if not marks:
+        return
+    from_rows = [
+        {
+            "topic": held.topic,
+            "partition": held.partition,
+            "agent": row.agent,
+            "incarnation": row.incarnation,
+            "mark": row.mark,
+            "mark_created_ns": row.mark_created_ns,
+            "gaps": row.gaps,
+            "updated_ns": row.updated_ns,
+        }
+        for row in marks
+    ]
+    statement = insert(connection, tables.marks)
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["topic", "partition", "agent", "incarnation"],
+            set_={name: statement.excluded[name] for name in ("mark", "mark_created_ns", "gaps", "updated_ns")},
+        ),
+        from_rows,
+    )
+
+
+def delete_idle_marks(connection: sa.Connection, held: Claim, older_than_ns: int) -> None:
+    """Forget incarnations not heard of since `older_than_ns`; the collector refuses their frames from then on."""
+    connection.execute(
+        sa.delete(tables.marks).where(
+            tables.marks.c.topic == held.topic,
+            tables.marks.c.partition == held.partition,
+            tables.marks.c.updated_ns < older_than_ns,
+        )
+    )

@@ -1,0 +1,124 @@
+"""Opening the database: engine, connection settings, and whether its schema is the one we know.
+
+SQLite and PostgreSQL get the same treatment above this module. On SQLite the driver's own transaction handling is
+switched off so that BEGIN, COMMIT and what lies between are exactly ours, and every commit is synced to disk: the
+collector lets the transport forget a record as soon as the commit has returned.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from store.errors import SchemaError
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def open_engine(url: str, *, read_only: bool = False) -> sa.Engine:
+    """An engine for `url` (sqlite:///… or postgresql+psycopg://…).
+
+    Args:
+        read_only: connections refuse to write, and answer also while the disk is full.
+    """
+    engine = sa.create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+    if engine.dialect.name == "sqlite":
+        sa.event.listen(engine, "connect", _set_up_sqlite)
+        sa.event.listen(engine, "begin", _begin_sqlite)
+        if read_only:
+            sa.event.listen(engine, "connect", _forbid_writes_sqlite)
+    elif read_only:
+        sa.event.listen(engine, "begin", _forbid_writes_postgresql)
+    return engine
+
+
+def upgrade(url: str) -> str:
+    """Bring the database to this program's schema, creating it where it is empty; returns the revision.
+
+    Raises:
+        SchemaError: the database is of a newer release or another program.
+    """
+    engine = open_engine(url)
+    try:
+        with engine.begin() as connection:
+            _refuse_foreign(connection)
+            config = _alembic_config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+            return _head()
+    finally:
+        engine.dispose()
+
+
+def check_schema(engine: sa.Engine) -> None:
+    """Return when the database has exactly this program's schema.
+
+    Raises:
+        SchemaError: it has not; the message says what to run.
+        sqlalchemy.exc.SQLAlchemyError: the database cannot be reached.
+    """
+    with engine.connect() as connection:
+        _refuse_foreign(connection)
+        current = MigrationContext.configure(connection).get_current_revision()
+    if current != _head():
+        seen = "no Tailwatch schema" if current is None else f"schema {current}"
+        raise SchemaError(f"the database has {seen}, this program needs {_head()}; run `tailwatch db upgrade`")
+
+
+def _refuse_foreign(connection: sa.Connection) -> None:
+    current = MigrationContext.configure(connection).get_current_revision()
+    known = {script.revision for script in ScriptDirectory.from_config(_alembic_config()).walk_revisions()}
+    if current is not None and current not in known:
+        raise SchemaError(
+            f"the database has schema {current}, this program knows up to {_head()}; "
+            "install the release that wrote it, or point database.url elsewhere"
+        )
+    if current is None:
+        foreign = sorted(set(sa.inspect(connection).get_table_names()) - {"alembic_version"})
+        if foreign:
+            raise SchemaError(
+                f"the database holds tables of another program ({', '.join(foreign[:5])}); "
+                "point database.url at an empty one"
+            )
+
+
+def _head() -> str:
+    head = ScriptDirectory.from_config(_alembic_config()).get_current_head()
+    if head is None:
+        raise SchemaError("no migrations are installed beside the store package; reinstall tailwatch")
+    return head
+
+
+def _alembic_config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def _set_up_sqlite(connection: Any, record: object) -> None:
+    del record
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA busy_timeout = 5000")
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _forbid_writes_sqlite(connection: Any, record: object) -> None:
+    del record
+    connection.execute("PRAGMA query_only = ON")
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    connection.exec_driver_sql("BEGIN")
+
+
+def _forbid_writes_postgresql(connection: sa.Connection) -> None:
+    connection.exec_driver_sql("SET TRANSACTION READ ONLY")

@@ -1,0 +1,176 @@
+"""Coverage: how complete an answer is, over agents and over records.
+
+Over agents: each agent that serves the query is expected from its first window on, until 24 hours after it was last
+seen or until it is retired. Of the event time it is expected for, it has covered what lies below its watermark and
+in no interrupted window. Over records: what arrived, against what the agents' manifests say there was. The ratio is
+the smaller of the two. Data of a version that was not valid at its window counts as missing.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from store import tables
+from store.registry import END_NS, MetricRow, valid_ranges
+
+EXPECTED_AFTER_LAST_SEEN_NS = 24 * 3600 * 10**9
+# A live agent's watermark trails the clock by its checkpoint interval and the way to the database.
+FRESHNESS_NS = 10 * 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How complete an answer is.
+
+    Attributes:
+        ratio: in [0, 1]; 1.0 when nobody was expected and nothing was said to exist.
+        agents_reported: agents that covered all they were expected for.
+        records_known: records that agents took in; records_merged: those that arrived or were filtered out.
+        interrupted: whether some agent's stretch is in doubt after an unclean end or a lost frame.
+    """
+
+    ratio: float
+    agents_reported: int
+    agents_expected: int
+    records_known: int
+    records_merged: int
+    interrupted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Expected:
+    """What one agent is expected for, and how far it came, in event time."""
+
+    first_ns: int
+    watermark_ns: int
+    last_seen_ns: int
+    interruptions: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    start_ns: int
+    valid: bool
+    known: int
+    merged: int
+
+
+@dataclass(frozen=True, slots=True)
+class CoverageFacts:
+    """All that coverage depends on for one metric and a stretch, read once; `over` then costs no query.
+
+    `windows` stand in order of time, and `starts` holds their starts: a day in 8,640 steps must not look at all
+    windows for each step.
+    """
+
+    window_ns: int
+    agents: tuple[_Expected, ...]
+    windows: tuple[_Window, ...]
+    starts: tuple[int, ...]
+
+    def over(self, start_ns: int, end_ns: int, now_ns: int) -> Coverage:
+        """Coverage of the windows in [start_ns, end_ns), which lies within the stretch that was read."""
+        covered = wanted = reported = expected = 0
+        interrupted = False
+        for agent in self.agents:
+            span, filled, doubt = _agent_share(agent, start_ns, min(end_ns, now_ns), self.window_ns, now_ns)
+            if span > 0:
+                expected += 1
+                reported += filled == span
+                covered += filled
+                wanted += span
+                interrupted = interrupted or doubt
+        inside = self.windows[bisect_left(self.starts, start_ns) : bisect_left(self.starts, end_ns)]
+        known = sum(window.known for window in inside)
+        merged = sum(window.merged for window in inside if window.valid)
+        # A window whose manifest has not arrived yet must not make up for one that lacks records.
+        certain = sum(min(window.merged, window.known) for window in inside if window.valid)
+        over_agents = covered / wanted if wanted else 1.0
+        over_records = certain / known if known else 1.0
+        return Coverage(min(over_agents, over_records), reported, expected, known, merged, interrupted)
+
+
+def coverage(connection: sa.Connection, row: MetricRow, start_ns: int, end_ns: int, now_ns: int) -> Coverage:
+    """Coverage of one answer; see CoverageFacts.over."""
+    return load_coverage(connection, row, start_ns, end_ns).over(start_ns, end_ns, now_ns)
+
+
+def load_coverage(connection: sa.Connection, row: MetricRow, start_ns: int, end_ns: int) -> CoverageFacts:
+    """What agents of the metric's query reported and sent in [start_ns, end_ns)."""
+    ranges = valid_ranges(connection, row.query_id)
+    of_query = [valid.version.version_id for valid in ranges]
+    windows = [
+        _Window(
+            start, any(r.version.version_id == version and r.from_ns <= start < r.to_ns for r in ranges), known, got
+        )
+        for start, version, known, got in _arrived(connection, of_query, start_ns, end_ns)
+    ]
+    agents = tuple(_expected_agents(connection, of_query))
+    return CoverageFacts(row.window_ns, agents, tuple(windows), tuple(window.start_ns for window in windows))
+
+
+def _agent_share(agent: _Expected, start_ns: int, end_ns: int, window_ns: int, now_ns: int) -> tuple[int, int, bool]:
+    """(ns expected, ns covered, in doubt) of one agent within [start_ns, end_ns)."""
+    begin = max(start_ns, agent.first_ns // window_ns * window_ns)
+    end = min(end_ns, agent.last_seen_ns + EXPECTED_AFTER_LAST_SEEN_NS)
+    if end <= begin:
+        return 0, 0, False
+    fresh = agent.watermark_ns >= min(end, now_ns - FRESHNESS_NS)
+    reach = end if fresh else max(begin, min(end, agent.watermark_ns))
+    lost = [
+        (max(begin, low // window_ns * window_ns), min(reach, -(-high // window_ns) * window_ns))
+        for low, high in agent.interruptions
+    ]
+    doubtful = _union_length(lost)
+    return end - begin, reach - begin - doubtful, doubtful > 0
+
+
+def _union_length(spans: Sequence[tuple[int, int]]) -> int:
+    total, reached = 0, -END_NS
+    for low, high in sorted(spans):
+        total += max(0, high - max(low, reached))
+        reached = max(reached, high)
+    return total
+
+
+def _expected_agents(connection: sa.Connection, versions: Sequence[int]) -> Iterable[_Expected]:
+    doubts: dict[str, list[tuple[int, int]]] = {}
+    table = tables.interruptions
+    for row in connection.execute(sa.select(table).where(table.c.version_id.in_(versions))):
+        doubts.setdefault(row.agent, []).append((row.from_ns, row.to_ns))
+    progress = tables.progress
+    rows = connection.execute(
+        sa.select(
+            progress.c.agent,
+            sa.func.min(progress.c.first_ns).label("first_ns"),
+            sa.func.max(progress.c.watermark_ns).label("watermark_ns"),
+            sa.func.max(progress.c.last_seen_ns).label("last_seen_ns"),
+        )
+        .join(tables.agents, tables.agents.c.agent == progress.c.agent)
+        .where(progress.c.version_id.in_(versions), tables.agents.c.retired.is_(False))
+        .group_by(progress.c.agent)
+    )
+    for row in rows:
+        yield _Expected(row.first_ns, row.watermark_ns, row.last_seen_ns, tuple(doubts.get(row.agent, ())))
+
+
+def _arrived(
+    connection: sa.Connection, versions: Sequence[int], start_ns: int, end_ns: int
+) -> Iterable[tuple[int, int, int, int]]:
+    """(window, version, records known, records merged), summed over agents and partitions."""
+    t = tables.manifests
+    got = t.c.n_filtered + t.c.got_local + t.c.got_drained
+    for row in connection.execute(
+        sa.select(
+            t.c.window_ns,
+            t.c.version_id,
+            sa.func.sum(t.c.n_in).label("known"),
+            sa.func.sum(got).label("merged"),
+        )
+        .where(t.c.version_id.in_(versions), t.c.window_ns >= start_ns, t.c.window_ns < end_ns)
+        .group_by(t.c.window_ns, t.c.version_id)
+        .order_by(t.c.window_ns)
+    ):
+        yield row.window_ns, row.version_id, int(row.known), int(row.merged)

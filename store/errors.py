@@ -1,0 +1,64 @@
+"""What can go wrong on the SQL side.
+
+StoreError
+├── SchemaError              the database's tables are not the ones this program was written for
+├── FencedError              another collector owns the partition now; drop what is in memory
+├── MetricTakenError         a metric name belongs to another query for good
+├── MetricChangedError       a new version of a query means something else by a metric's name
+├── SelectionError           a question that makes no sense for the metric (step, range)
+├── CorruptPageError         stored bytes that are no page
+└── UnknownNameError         `.nearest` holds the closest known name, or None
+    ├── UnknownMetricError
+    └── UnknownLabelError
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class StoreError(Exception):
+    """Base of all errors of this package."""
+
+
+class SchemaError(StoreError):
+    """The database's schema is missing, older, newer or foreign; the message says what to run."""
+
+
+class FencedError(StoreError):
+    """A flush found another owner or another position; nothing was written."""
+
+
+class MetricTakenError(StoreError):
+    """A query wants a metric name that belongs to another query."""
+
+
+class MetricChangedError(StoreError):
+    """A query's new version computes a metric in a way that cannot be merged with what is stored."""
+
+
+class SelectionError(StoreError):
+    """The selection cannot be answered; the message names the limit."""
+
+
+class CorruptPageError(StoreError):
+    """The bytes of a stored page do not hold."""
+
+
+class UnknownNameError(StoreError):
+    """A name that is not known here."""
+
+    def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
+        candidates = sorted(known)
+        close = get_close_matches(name, candidates, n=1, cutoff=0.5)
+        self.name = name
+        self.nearest = close[0] if close else None
+        hint = f"did you mean {self.nearest!r}?" if close else f"known: {', '.join(candidates[:20]) or 'none yet'}"
+        super().__init__(f"unknown {what} {name!r}; {hint}")
+
+
+class UnknownMetricError(UnknownNameError):
+    """No query produces a metric of this name."""
+
+
+class UnknownLabelError(UnknownNameError):
+    """The metric has no such label."""

@@ -1,0 +1,189 @@
+"""Which queries, versions and metrics the database knows, and which version a window answers from.
+
+A metric name belongs to one query for good. A query's versions each begin to be valid at a window start; a version
+may come back later, so validity is a list of its own.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import sqlalchemy as sa
+
+from pipeline.plan import Metric, Plan, decode_plan, encode_plan
+from store import tables
+from store.errors import MetricChangedError, MetricTakenError, UnknownMetricError
+from store.upsert import insert_missing
+
+# Plans never change once they are stored, and every read needs them: decoding is done once per process.
+_decoded = lru_cache(maxsize=4096)(decode_plan)
+
+BEGINNING_NS = -(2**63)
+END_NS = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredVersion:
+    """A plan and the ids that the tables know it by."""
+
+    version_id: int
+    query_id: int
+    plan: Plan
+    metric_ids: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class MetricRow:
+    """One metric, as the newest version that has it describes it."""
+
+    name: str
+    query: str
+    function: str
+    integer: bool
+    unit: str
+    labels: tuple[str, ...]
+    scale: int
+    window_ns: int
+    metric_id: int
+    query_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class ValidRange:
+    """Windows that start in [from_ns, to_ns) answer from `version`."""
+
+    version: RegisteredVersion
+    from_ns: int
+    to_ns: int
+
+
+def register_queries(connection: sa.Connection, plans: Sequence[Plan], now_ns: int, lead_ns: int = 0) -> None:
+    """Make these the current versions of their queries.
+
+    A query's first version is valid for all time; a later one from the first window that starts `lead_ns` after
+    `now_ns` (three poll intervals of the agents, so that all of them have it by then).
+
+    The caller commits; after an error it must roll back.
+
+    Raises:
+        MetricTakenError: a metric name already belongs to another query.
+        MetricChangedError: the query computed a metric of that name in another way before.
+    """
+    for plan in plans:
+        query_id = _query_id(connection, plan.query)
+        _claim_metrics(connection, plan, query_id)
+        _refuse_changed(connection, plan, query_id)
+        row = {"query_id": query_id, "version": plan.version, "plan": encode_plan(plan), "created_ns": now_ns}
+        insert_missing(connection, tables.versions, [row])
+        version_id = connection.execute(
+            sa.select(tables.versions.c.id).where(tables.versions.c.version == plan.version)
+        ).scalar_one()
+        current = connection.execute(
+            sa.select(tables.validity.c.version_id)
+            .where(tables.validity.c.query_id == query_id)
+            .order_by(tables.validity.c.valid_from_ns.desc())
+            .limit(1)
+        ).scalar()
+        if current != version_id:
+            valid_from = BEGINNING_NS if current is None else -(-(now_ns + lead_ns) // plan.window_ns) * plan.window_ns
+            row = {"query_id": query_id, "valid_from_ns": valid_from, "version_id": version_id}
+            insert_missing(connection, tables.validity, [row])
+
+
+def load_versions(connection: sa.Connection) -> dict[str, RegisteredVersion]:
+    """Every version the database knows, by its hash."""
+    metric_ids: dict[int, dict[str, int]] = {}
+    for metric_id, name, query_id in connection.execute(
+        sa.select(tables.metrics.c.id, tables.metrics.c.name, tables.metrics.c.query_id)
+    ):
+        metric_ids.setdefault(query_id, {})[name] = metric_id
+    found: dict[str, RegisteredVersion] = {}
+    for row in connection.execute(sa.select(tables.versions).order_by(tables.versions.c.id)):
+        plan = _decoded(row.plan)
+        of_query = metric_ids.get(row.query_id, {})
+        ids = {metric.name: of_query[metric.name] for metric in plan.metrics}
+        found[row.version] = RegisteredVersion(row.id, row.query_id, plan, ids)
+    return found
+
+
+def metrics(connection: sa.Connection) -> list[MetricRow]:
+    """All metrics by name."""
+    rows: dict[str, MetricRow] = {}
+    for version in load_versions(connection).values():
+        for metric in version.plan.metrics:
+            rows[metric.name] = MetricRow(
+                name=metric.name,
+                query=version.plan.query,
+                function=metric.function,
+                integer=metric.integer,
+                unit=metric.unit,
+                labels=tuple(version.plan.labels),
+                scale=metric.scale,
+                window_ns=version.plan.window_ns,
+                metric_id=version.metric_ids[metric.name],
+                query_id=version.query_id,
+            )
+    return sorted(rows.values(), key=lambda row: row.name)
+
+
+def metric(connection: sa.Connection, name: str) -> MetricRow:
+    """The metric of this name.
+
+    Raises:
+        UnknownMetricError: there is none; `.nearest` holds the closest name.
+    """
+    rows = {row.name: row for row in metrics(connection)}
+    if name not in rows:
+        raise UnknownMetricError("metric", name, rows)
+    return rows[name]
+
+
+def valid_ranges(connection: sa.Connection, query_id: int) -> list[ValidRange]:
+    """Which version answers when, in order of time and without a hole."""
+    versions = {version.version_id: version for version in load_versions(connection).values()}
+    rows = connection.execute(
+        sa.select(tables.validity.c.valid_from_ns, tables.validity.c.version_id)
+        .where(tables.validity.c.query_id == query_id)
+        .order_by(tables.validity.c.valid_from_ns)
+    ).all()
+    ends = [row.valid_from_ns for row in rows[1:]] + [END_NS]
+    return [ValidRange(versions[row.version_id], row.valid_from_ns, end) for row, end in zip(rows, ends, strict=True)]
+
+
+def _query_id(connection: sa.Connection, name: str) -> int:
+    insert_missing(connection, tables.queries, [{"name": name}])
+    found = connection.execute(sa.select(tables.queries.c.id).where(tables.queries.c.name == name)).scalar_one()
+    return int(found)
+
+
+def _claim_metrics(connection: sa.Connection, plan: Plan, query_id: int) -> None:
+    names = [metric.name for metric in plan.metrics]
+    insert_missing(connection, tables.metrics, [{"name": name, "query_id": query_id} for name in names])
+    taken = connection.execute(
+        sa.select(tables.metrics.c.name, tables.queries.c.name.label("owner"))
+        .join(tables.queries, tables.queries.c.id == tables.metrics.c.query_id)
+        .where(tables.metrics.c.name.in_(names), tables.metrics.c.query_id != query_id)
+    ).all()
+    if taken:
+        listed = ", ".join(f"{row.name} (of query {row.owner})" for row in taken)
+        raise MetricTakenError(
+            f"query {plan.query!r} wants metrics that belong to other queries: {listed}; rename them"
+        )
+
+
+def _refuse_changed(connection: sa.Connection, plan: Plan, query_id: int) -> None:
+    wanted = {metric.name: metric for metric in plan.metrics}
+    for (encoded,) in connection.execute(
+        sa.select(tables.versions.c.plan).where(tables.versions.c.query_id == query_id)
+    ):
+        for metric in _decoded(encoded).metrics:
+            now = wanted.get(metric.name, metric)
+            if now != metric:
+                raise MetricChangedError(
+                    f"query {plan.query!r}: metric {metric.name} was {_described(metric)} and would become "
+                    f"{_described(now)}, which cannot be merged with stored windows; give the new one another name"
+                )
+
+
+def _described(metric: Metric) -> str:
+    return f"{metric.function} of {'integers' if metric.integer else 'floats'} at scale {metric.scale}"

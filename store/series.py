@@ -1,0 +1,74 @@
+"""The series dictionary: label values to series ids, per query.
+
+Ids never change once committed, so they are remembered in memory; those of a transaction that has not committed yet
+are kept apart and forgotten when it fails.
+"""
+
+import json
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import sqlalchemy as sa
+
+from store import tables
+from store.upsert import insert_missing
+
+_LOOKUP_CHUNK = 500
+
+
+def label_text(labels: dict[str, str]) -> str:
+    """Labels as they stand in the series table: JSON with sorted keys and no spaces."""
+    return json.dumps(labels, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+class SeriesIds:
+    """Finds or makes the ids of series inside the caller's transactions."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, str], int] = {}
+        self._uncommitted: dict[tuple[int, str], int] = {}
+
+    def resolve(self, connection: sa.Connection, query_id: int, labels: pl.DataFrame) -> npt.NDArray[np.int64]:
+        """int64[n] ids for the n rows of string columns `labels`; missing series are made."""
+        if not labels.width:
+            text = label_text({})
+            self._fill(connection, query_id, [text])
+            return np.full(labels.height, self._lookup(query_id, text), np.int64)
+        distinct = labels.unique(maintain_order=True)
+        texts = [label_text(row) for row in distinct.iter_rows(named=True)]
+        self._fill(connection, query_id, texts)
+        ids = pl.Series("", [self._lookup(query_id, text) for text in texts], dtype=pl.Int64)
+        joined = labels.join(
+            distinct.with_columns(ids.alias(" id")), on=labels.columns, how="left", maintain_order="left"
+        )
+        return joined[" id"].to_numpy()
+
+    def committed(self) -> None:
+        """The transaction went through: keep its ids."""
+        self._known.update(self._uncommitted)
+        self._uncommitted.clear()
+
+    def rolled_back(self) -> None:
+        """The transaction failed: its ids do not exist."""
+        self._uncommitted.clear()
+
+    def _lookup(self, query_id: int, text: str) -> int:
+        key = (query_id, text)
+        found = self._known.get(key)
+        return self._uncommitted[key] if found is None else found
+
+    def _fill(self, connection: sa.Connection, query_id: int, texts: list[str]) -> None:
+        missing = [
+            text for text in texts if (query_id, text) not in self._known and (query_id, text) not in self._uncommitted
+        ]
+        # Sorted, so that two collectors making the same series never wait for each other in a circle.
+        insert_missing(connection, tables.series, [{"query_id": query_id, "labels": text} for text in sorted(missing)])
+        for at in range(0, len(missing), _LOOKUP_CHUNK):
+            rows = connection.execute(
+                sa.select(tables.series.c.labels, tables.series.c.id).where(
+                    tables.series.c.query_id == query_id,
+                    tables.series.c.labels.in_(missing[at : at + _LOOKUP_CHUNK]),
+                )
+            )
+            self._uncommitted.update({(query_id, labels): int(series_id) for labels, series_id in rows})

@@ -1,0 +1,182 @@
+"""The tables, as SQLAlchemy Core sees them; migrations/ holds the statements that make them.
+
+Who may write what keeps the flush free of waiting: rows that carry a partition are written by that partition's owner
+only. Times are ns UTC, windows are named by their start. Sizes: a page holds one metric's states of up to
+SERIES_PER_PAGE series in one window from one partition.
+"""
+
+import sqlalchemy as sa
+
+SERIES_PER_PAGE = 64
+LEVEL_OWN_WINDOW = 0  # the query's own window; coarser levels come above it
+
+metadata = sa.MetaData()
+_id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+offsets = sa.Table(
+    "offsets",
+    metadata,
+    sa.Column("topic", sa.String(249), primary_key=True),
+    sa.Column("partition", sa.Integer, primary_key=True),
+    sa.Column("next_offset", sa.BigInteger, nullable=False),
+    sa.Column("epoch", sa.BigInteger, nullable=False),
+    sa.Column("owner", sa.String(256), nullable=False),
+    # Cumulative since the database was made, written in the flush's own transaction: exact, whoever dies.
+    sa.Column("frames", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("bytes", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("records", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("groups", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("duplicates", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("quarantined", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("dead_letters", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("lost_frames", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("skipped_offsets", sa.BigInteger, nullable=False, server_default="0"),
+)
+
+marks = sa.Table(
+    "marks",
+    metadata,
+    sa.Column("topic", sa.String(249), primary_key=True),
+    sa.Column("partition", sa.Integer, primary_key=True),
+    sa.Column("agent", sa.String(256), primary_key=True),
+    sa.Column("incarnation", sa.String(32), primary_key=True),
+    sa.Column("mark", sa.BigInteger, nullable=False),
+    sa.Column("mark_created_ns", sa.BigInteger, nullable=False),
+    sa.Column("gaps", sa.LargeBinary, nullable=False),
+    sa.Column("updated_ns", sa.BigInteger, nullable=False),
+)
+
+queries = sa.Table(
+    "queries",
+    metadata,
+    sa.Column("id", _id, primary_key=True, autoincrement=True),
+    sa.Column("name", sa.String(256), nullable=False, unique=True),
+)
+
+versions = sa.Table(
+    "versions",
+    metadata,
+    sa.Column("id", _id, primary_key=True, autoincrement=True),
+    sa.Column("query_id", sa.ForeignKey("queries.id"), nullable=False),
+    sa.Column("version", sa.String(64), nullable=False, unique=True),
+    sa.Column("plan", sa.LargeBinary, nullable=False),
+    sa.Column("created_ns", sa.BigInteger, nullable=False),
+)
+
+# From valid_from_ns on, a query's windows answer from this version; a version may come back later.
+validity = sa.Table(
+    "validity",
+    metadata,
+    sa.Column("query_id", sa.ForeignKey("queries.id"), primary_key=True),
+    sa.Column("valid_from_ns", sa.BigInteger, primary_key=True),
+    sa.Column("version_id", sa.ForeignKey("versions.id"), nullable=False),
+)
+
+metrics = sa.Table(
+    "metrics",
+    metadata,
+    sa.Column("id", _id, primary_key=True, autoincrement=True),
+    sa.Column("name", sa.String(256), nullable=False, unique=True),
+    sa.Column("query_id", sa.ForeignKey("queries.id"), nullable=False),
+)
+
+series = sa.Table(
+    "series",
+    metadata,
+    sa.Column("id", _id, primary_key=True, autoincrement=True),
+    sa.Column("query_id", sa.ForeignKey("queries.id"), nullable=False),
+    sa.Column("labels", sa.Text, nullable=False),
+    sa.UniqueConstraint("query_id", "labels"),
+)
+
+pages = sa.Table(
+    "pages",
+    metadata,
+    sa.Column("version_id", sa.ForeignKey("versions.id"), primary_key=True),
+    sa.Column("metric_id", sa.ForeignKey("metrics.id"), primary_key=True),
+    sa.Column("level", sa.SmallInteger, primary_key=True),
+    sa.Column("window_ns", sa.BigInteger, primary_key=True),
+    sa.Column("series_group", sa.BigInteger, primary_key=True),
+    sa.Column("partition", sa.Integer, primary_key=True),
+    sa.Column("page_version", sa.BigInteger, nullable=False),
+    sa.Column("data", sa.LargeBinary, nullable=False),
+)
+
+# What agents say they took in (n_*) beside what arrived here (got_*).
+manifests = sa.Table(
+    "manifests",
+    metadata,
+    sa.Column("version_id", sa.ForeignKey("versions.id"), primary_key=True),
+    sa.Column("window_ns", sa.BigInteger, primary_key=True),
+    sa.Column("agent", sa.String(256), primary_key=True),
+    sa.Column("partition", sa.Integer, primary_key=True),
+    sa.Column("n_in", sa.BigInteger, nullable=False),
+    sa.Column("n_filtered", sa.BigInteger, nullable=False),
+    sa.Column("n_local", sa.BigInteger, nullable=False),
+    sa.Column("n_drained", sa.BigInteger, nullable=False),
+    sa.Column("n_sampled_out", sa.BigInteger, nullable=False),
+    sa.Column("n_dropped", sa.BigInteger, nullable=False),
+    sa.Column("got_local", sa.BigInteger, nullable=False),
+    sa.Column("got_drained", sa.BigInteger, nullable=False),
+)
+
+agents = sa.Table(
+    "agents",
+    metadata,
+    sa.Column("agent", sa.String(256), primary_key=True),
+    sa.Column("host", sa.String(256), nullable=False),
+    sa.Column("machine_id", sa.String(256), nullable=False),
+    sa.Column("incarnation", sa.String(32), nullable=False),
+    sa.Column("started_ns", sa.BigInteger, nullable=False),
+    sa.Column("first_seen_ns", sa.BigInteger, nullable=False),
+    sa.Column("last_seen_ns", sa.BigInteger, nullable=False),
+    sa.Column("counters", sa.Text, nullable=False),
+    sa.Column("retired", sa.Boolean, nullable=False, server_default=sa.false()),
+)
+
+progress = sa.Table(
+    "progress",
+    metadata,
+    sa.Column("agent", sa.String(256), primary_key=True),
+    sa.Column("version_id", sa.ForeignKey("versions.id"), primary_key=True),
+    sa.Column("first_ns", sa.BigInteger, nullable=False),
+    sa.Column("watermark_ns", sa.BigInteger, nullable=False),
+    sa.Column("last_seen_ns", sa.BigInteger, nullable=False),
+)
+
+# Stretches of event time in which records of an agent may be missing, and why.
+interruptions = sa.Table(
+    "interruptions",
+    metadata,
+    sa.Column("agent", sa.String(256), primary_key=True),
+    sa.Column("version_id", sa.ForeignKey("versions.id"), primary_key=True),
+    sa.Column("from_ns", sa.BigInteger, primary_key=True),
+    sa.Column("to_ns", sa.BigInteger, primary_key=True),
+    sa.Column("reason", sa.String(64), nullable=False),
+)
+
+quarantine = sa.Table(
+    "quarantine",
+    metadata,
+    sa.Column("id", _id, primary_key=True, autoincrement=True),
+    sa.Column("topic", sa.String(249), nullable=False),
+    sa.Column("partition", sa.Integer, nullable=False),
+    sa.Column("offset", sa.BigInteger, nullable=False),
+    sa.Column("version", sa.String(64), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("marked", sa.Boolean, nullable=False),
+    sa.Column("received_ns", sa.BigInteger, nullable=False),
+    sa.Column("payload", sa.LargeBinary, nullable=False),
+)
+
+dead_letters = sa.Table(
+    "dead_letters",
+    metadata,
+    sa.Column("id", _id, primary_key=True, autoincrement=True),
+    sa.Column("topic", sa.String(249), nullable=False),
+    sa.Column("partition", sa.Integer, nullable=False),
+    sa.Column("offset", sa.BigInteger, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("received_ns", sa.BigInteger, nullable=False),
+    sa.Column("payload", sa.LargeBinary, nullable=False),
+)
