@@ -1,0 +1,94 @@
+"""What one partition's frames have added since its last flush, in memory.
+
+Everything here is an addition (partials, arrivals) or a newest value (marks, reports), so it can be thrown away at any
+time as long as the position goes back to where the last flush left it.
+"""
+
+from collections.abc import Iterable
+
+from pipeline.manifest import Manifest
+from pipeline.partial import Partial
+from store.claims import Counts
+from store.fleet import AgentReport, Interruption
+from store.flush import Arrival, DeadLetter, Quarantined
+
+# Partials of one version are merged when this many have come together, so that memory follows groups, not frames.
+_MERGE_AT = 16
+
+
+class Pending:
+    """The additions of frames taken in since the last flush."""
+
+    def __init__(self) -> None:
+        self._partials: dict[str, list[Partial]] = {}
+        self._arrivals: dict[tuple[int, int, str], dict[str, int]] = {}
+        self._reports: dict[str, AgentReport] = {}
+        self._counts: dict[str, int] = {}
+        self.interruptions: list[Interruption] = []
+        self.quarantined: list[Quarantined] = []
+        self.dead_letters: list[DeadLetter] = []
+        self.released: list[int] = []
+        self.bytes = 0
+
+    def add_partial(self, version: str, partial: Partial) -> None:
+        """Groups to merge into the pages of a version."""
+        if not len(partial):
+            return
+        waiting = self._partials.setdefault(version, [])
+        waiting.append(partial)
+        self.count("groups", len(partial))
+        if len(waiting) >= _MERGE_AT:
+            self._partials[version] = [Partial.merge(waiting)]
+
+    def add_manifest(self, version_id: int, agent: str, manifest: Manifest) -> None:
+        """What an agent says it took in."""
+        for window_ns, said in manifest.windows().items():
+            self.arrived(
+                version_id,
+                window_ns,
+                agent,
+                n_in=said.n_in,
+                n_filtered=said.n_filtered,
+                n_local=said.n_local,
+                n_drained=sum(said.n_drained),
+                n_sampled_out=said.n_sampled_out,
+                n_dropped=sum(said.n_dropped.values()),
+            )
+
+    def arrived(self, version_id: int, window_ns: int, agent: str, **amounts: int) -> None:
+        """Records of a window: n_* as the agent says, got_* as they came here."""
+        sums = self._arrivals.setdefault((version_id, window_ns, agent), {})
+        for name, amount in amounts.items():
+            sums[name] = sums.get(name, 0) + amount
+
+    def add_report(self, report: AgentReport) -> None:
+        """A heartbeat; only the newest of an agent matters."""
+        held = self._reports.get(report.agent)
+        if held is None or report.sent_ns >= held.sent_ns:
+            self._reports[report.agent] = report
+
+    def count(self, counter: str, amount: int = 1) -> None:
+        """Add to one of the partition's cumulative counters."""
+        self._counts[counter] = self._counts.get(counter, 0) + amount
+
+    def partials(self) -> dict[str, Partial]:
+        """One merged partial per version."""
+        for version, waiting in self._partials.items():
+            if len(waiting) > 1:
+                self._partials[version] = [Partial.merge(waiting)]
+        return {version: waiting[0] for version, waiting in self._partials.items()}
+
+    def arrivals(self) -> list[Arrival]:
+        """Arrivals in key order."""
+        return [
+            Arrival(version_id, window_ns, agent, **amounts)
+            for (version_id, window_ns, agent), amounts in sorted(self._arrivals.items())
+        ]
+
+    def reports(self) -> Iterable[AgentReport]:
+        """The newest heartbeat of each agent."""
+        return self._reports.values()
+
+    def counts(self) -> Counts:
+        """The counters' additions."""
+        return Counts(**self._counts)

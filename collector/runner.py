@@ -1,0 +1,251 @@
+"""The collector's loop: claim, read, take in, flush; and what to do when any of these fails.
+
+The database is the authority: a partition is read only under a claim, and whatever goes wrong, the partition's memory
+is thrown away and reading starts again from the position of the last flush. A database that is out of reach makes the
+collector keep its place and wait; frames stay in the transport.
+"""
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Mapping, Sequence
+
+import sqlalchemy as sa
+from prometheus_client import start_http_server
+
+from collector import own_metrics
+from collector.config import CollectorConfig
+from collector.partition import Partition
+from collector.plans import Plans
+from pipeline.plan import Plan
+from pipeline.tables import StaticTable
+from store.claims import claim
+from store.connect import check_schema, open_engine
+from store.errors import FencedError
+from store.series import SeriesIds
+from wire.errors import OffsetOutOfRangeError, TransportError
+from wire.transport import Record, Subscriber
+
+log = logging.getLogger(__name__)
+
+_POLL_S = 0.1
+_RETRY_S = 1.0
+_LAST_FLUSH_S = 1.0
+# How often an unknown version makes the collector look into the database again.
+_REFRESH_S = 5.0
+
+
+def run_collector(
+    config: CollectorConfig,
+    database_url: str,
+    plans: Sequence[Plan],
+    tables: Mapping[str, StaticTable],
+    subscriber: Subscriber,
+    stop: threading.Event,
+) -> None:
+    """Run until `stop` is set, then take in and flush what can be had within about a second.
+
+    Raises:
+        SchemaError: the database has not this program's schema.
+        MetricTakenError, MetricChangedError: the plans contradict what the database knows.
+    """
+    engine = open_engine(database_url)
+    try:
+        check_schema(engine)
+        known = Plans(engine, tables)
+        known.register(plans, time.time_ns(), round(config.valid_from_lead_s * 1e9))
+        if config.metrics_port:
+            start_http_server(config.metrics_port, addr="127.0.0.1", registry=own_metrics.REGISTRY)
+        Collector(config, engine, known, subscriber).run(stop)
+    finally:
+        engine.dispose()
+
+
+class Collector:
+    """One member of the group that shares the partitions."""
+
+    def __init__(self, config: CollectorConfig, engine: sa.Engine, plans: Plans, subscriber: Subscriber) -> None:
+        """Subscribe; partitions are claimed by `step` as the transport assigns them."""
+        self._config = config
+        self._engine = engine
+        self._plans = plans
+        self._subscriber = subscriber
+        self._owner = config.id or f"{socket.gethostname()}-{os.getpid()}"
+        self._series = SeriesIds()
+        self._held: dict[int, Partition] = {}
+        self._unclaimed: dict[int, float] = {}
+        self._waiting: set[int] = set()
+        self._next_flush = time.monotonic() + config.flush_interval_s
+        self._next_refresh = 0.0
+        self._failing = False
+        subscriber.subscribe(self._assigned, self._revoked)
+
+    def run(self, stop: threading.Event) -> None:
+        """Steps until `stop`, then one last read and flush."""
+        while not stop.is_set():
+            self.step(_POLL_S)
+        self.finish()
+
+    def step(self, poll_s: float) -> None:
+        """Claim what waits to be claimed, read once, flush when it is time."""
+        self._claim_waiting()
+        self._read(poll_s)
+        if (self._full() and not self._failing) or time.monotonic() >= self._next_flush:
+            self._next_flush = time.monotonic() + self._config.flush_interval_s
+            self._refresh_plans()
+            self.flush()
+
+    def flush(self) -> bool:
+        """Flush every held partition; True when all went through."""
+        self._failing = False
+        results = [self._flush_one(number) for number in sorted(self._held)]
+        own_metrics.pending_bytes.set(self._pending_bytes())
+        return all(results)
+
+    def finish(self) -> None:
+        """Take in what is there now and flush it; what cannot be flushed stays in the transport."""
+        deadline = time.monotonic() + _LAST_FLUSH_S
+        while self._read(0.0) and time.monotonic() < deadline:
+            pass
+        self.flush()
+
+    def _read(self, poll_s: float) -> int:
+        try:
+            records = self._subscriber.poll(poll_s, self._config.poll_records)
+        except OffsetOutOfRangeError as error:
+            self._out_of_range(error)
+            return 0
+        except TransportError as error:
+            log.warning("transport not readable error=%s retry_s=%.1f", error, _RETRY_S)
+            time.sleep(_RETRY_S)
+            return 0
+        now_ns = time.time_ns()
+        for record in records:
+            self._take(record, now_ns)
+        return len(records)
+
+    def _take(self, record: Record, now_ns: int) -> None:
+        partition = self._held.get(record.partition)
+        # A record handed out before the partition was lost, blocked or moved: it will come again.
+        if partition is None or record.partition in self._waiting or record.offset != partition.position:
+            return
+        if partition.take(record, now_ns):
+            own_metrics.frames.inc()
+            own_metrics.frame_bytes.inc(len(record.payload))
+        else:
+            log.warning("partition waits partition=%d reason=quarantine full", record.partition)
+            self._waiting.add(record.partition)
+            self._subscriber.pause(frozenset({record.partition}))
+            self._subscriber.seek(record.partition, record.offset)
+
+    def _flush_one(self, number: int) -> bool:
+        try:
+            with own_metrics.flush_seconds.time():
+                reached = self._held[number].flush(time.time_ns())
+        except FencedError as error:
+            own_metrics.flush_failures.labels("fenced").inc()
+            log.warning("fenced partition=%d error=%s", number, error)
+            self._drop(frozenset({number}), retry_s=_RETRY_S)
+            return False
+        except sa.exc.SQLAlchemyError as error:
+            own_metrics.flush_failures.labels("database").inc()
+            log.warning("flush failed partition=%d error=%s", number, _short(error))
+            self._hold_back(number)
+            return False
+        self._let_go(number)
+        try:
+            self._subscriber.committed(number, reached)
+        except TransportError as error:
+            # Advice only: the records are in the database, the transport keeps them a little longer.
+            log.warning("transport not told of commit partition=%d error=%s", number, error)
+        return True
+
+    def _hold_back(self, number: int) -> None:
+        """Stop reading while nothing can be written and memory is full; the place is kept."""
+        self._failing = True
+        self._next_flush = time.monotonic() + _RETRY_S
+        if self._full():
+            self._subscriber.pause(frozenset({number}))
+
+    def _pending_bytes(self) -> int:
+        return sum(partition.pending_bytes for partition in self._held.values())
+
+    def _full(self) -> bool:
+        return self._pending_bytes() >= self._config.max_pending_bytes
+
+    def _let_go(self, number: int) -> None:
+        if number not in self._waiting:
+            self._subscriber.resume(frozenset({number}))
+
+    def _refresh_plans(self) -> None:
+        """Look for new versions now and then while frames or partitions wait for one."""
+        if time.monotonic() < self._next_refresh:
+            return
+        self._next_refresh = time.monotonic() + _REFRESH_S
+        try:
+            if self._plans.refresh():
+                self._release()
+        except sa.exc.SQLAlchemyError as error:
+            log.warning("plans not readable error=%s", _short(error))
+
+    def _release(self) -> None:
+        now_ns = time.time_ns()
+        for number, partition in self._held.items():
+            released = partition.release(now_ns)
+            if released:
+                log.info("quarantine released partition=%d frames=%d", number, released)
+            if number in self._waiting:
+                self._waiting.discard(number)
+                self._subscriber.resume(frozenset({number}))
+
+    def _out_of_range(self, error: OffsetOutOfRangeError) -> None:
+        log.warning("offset out of range, going on at the earliest record error=%s", error)
+        own_metrics.offset_resets.inc()
+        if error.partition in self._held:
+            self._held[error.partition].skip_to(error.earliest)
+        self._subscriber.seek(error.partition, error.earliest)
+
+    def _assigned(self, partitions: frozenset[int]) -> None:
+        self._drop(partitions, retry_s=0.0)
+
+    def _revoked(self, partitions: frozenset[int]) -> None:
+        for number in partitions & self._held.keys():
+            self._flush_one(number)
+        for number in partitions:
+            self._held.pop(number, None)
+            self._unclaimed.pop(number, None)
+            self._waiting.discard(number)
+
+    def _drop(self, partitions: frozenset[int], retry_s: float) -> None:
+        """Forget all memory of these partitions and claim them (again) in `retry_s`."""
+        self._subscriber.pause(partitions)
+        for number in partitions:
+            self._held.pop(number, None)
+            self._waiting.discard(number)
+            self._unclaimed[number] = time.monotonic() + retry_s
+
+    def _claim_waiting(self) -> None:
+        due = [number for number, at in self._unclaimed.items() if time.monotonic() >= at]
+        for number in due:
+            try:
+                with self._engine.begin() as connection:
+                    held = claim(connection, self._config.topic, number, self._owner)
+                partition = Partition(self._config, self._engine, held, self._plans, self._series)
+                partition.release(time.time_ns())
+            except sa.exc.SQLAlchemyError as error:
+                log.warning("claim failed partition=%d error=%s", number, _short(error))
+                self._unclaimed[number] = time.monotonic() + _RETRY_S
+                continue
+            log.info("claimed partition=%d epoch=%d next_offset=%d", number, held.epoch, held.next_offset)
+            self._held[number] = partition
+            del self._unclaimed[number]
+            self._subscriber.seek(number, partition.position)
+            self._subscriber.resume(frozenset({number}))
+        own_metrics.partitions_held.set(len(self._held))
+
+
+def _short(error: sa.exc.SQLAlchemyError) -> str:
+    """The database's own words, without the statement and its parameters."""
+    return str(getattr(error, "orig", None) or error).splitlines()[0]

@@ -1,0 +1,69 @@
+"""A collector on a real SQLite database and a real embedded log, driven step by step."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from collector.config import CollectorConfig
+from collector.plans import Plans
+from collector.runner import Collector
+from pipeline.partial import Partial
+from pipeline.plan import Plan
+from store.connect import open_engine, upgrade
+from store.fleet import totals
+from tests.fleet import TABLES, probe_plan
+from tests.stored import stored_partial
+from wire.embedded import EmbeddedPublisher, EmbeddedSubscriber
+
+
+@dataclass
+class Bench:
+    """One database and one log; collectors come and go."""
+
+    folder: Path
+    url: str
+    engine: sa.Engine
+    plan: Plan
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log.db"
+
+    def publish(self, frames: list[bytes], partition: int = 0) -> None:
+        publisher = EmbeddedPublisher(self.log, partitions=2)
+        for token, frame in enumerate(frames):
+            publisher.publish(partition, token, frame)
+        assert len(publisher.acknowledged(1.0)) == len(frames)
+        publisher.close()
+
+    def collector(self, *, register: bool = True, **settings: object) -> Collector:
+        config = CollectorConfig(flush_interval_s=1e-9, **settings)  # type: ignore[arg-type]
+        plans = Plans(self.engine, TABLES)
+        if register:
+            plans.register([self.plan], 0, 0)
+        return Collector(config, self.engine, plans, EmbeddedSubscriber(self.log, partitions=2))
+
+    def drain(self, collector: Collector) -> None:
+        for _ in range(6):
+            collector.step(0.0)
+
+    def totals(self) -> dict[str, int]:
+        with self.engine.connect() as connection:
+            return totals(connection)
+
+    def stored(self) -> Partial | None:
+        """Everything stored, as one partial of the plan; None when nothing is."""
+        return stored_partial(self.engine, self.plan)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    """An empty, upgraded database and no log yet."""
+    url = f"sqlite:///{tmp_path / 'tailwatch.db'}"
+    upgrade(url)
+    engine = open_engine(url)
+    yield Bench(tmp_path, url, engine, probe_plan())
+    engine.dispose()

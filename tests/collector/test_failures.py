@@ -1,0 +1,127 @@
+"""When the database or the transport fails: the collector keeps its place, answers stay readable, nothing is lost."""
+
+import sqlite3
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from collector.config import CollectorConfig
+from collector.runner import run_collector
+from store.errors import SchemaError
+from tests.collector.conftest import Bench
+from tests.fleet import TABLES, FakeAgent, probe_records, truth
+from tests.stored import assert_same
+from wire.embedded import EmbeddedSubscriber
+from wire.errors import TransportError
+
+RECORDS = probe_records(3_000, seed=11)
+
+
+def fill(bench: Bench, *, full: bool) -> None:
+    """Make the database behave as on a full disk (SQLite's own page limit), or stop doing so."""
+
+    def limit(connection: sqlite3.Connection, _: object) -> None:
+        pages = connection.execute("PRAGMA page_count").fetchone()[0] if full else 2**30
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+
+    bench.engine.dispose()
+    sa.event.listen(bench.engine, "connect", limit)
+
+
+def test_a_full_disk_keeps_everything_until_there_is_room_and_reads_go_on(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    agent = FakeAgent(bench.plan)
+    bench.publish(agent.send(RECORDS[:1_000], 99))
+    collector = bench.collector()
+    bench.drain(collector)
+    fill(bench, full=True)
+    bench.publish(agent.send(RECORDS[1_000:2_000], 0) + agent.send(RECORDS[2_000:], 99))
+    collector._next_flush = 0.0
+    bench.drain(collector)
+    assert "database or disk is full" in caplog.text
+    assert_same(bench.stored(), truth(bench.plan, RECORDS[:1_000]))
+    fill(bench, full=False)
+    collector._next_flush = 0.0
+    bench.drain(collector)
+    assert_same(bench.stored(), truth(bench.plan, RECORDS))
+
+
+def test_reading_pauses_at_the_memory_limit_while_the_database_is_away_and_goes_on_afterwards(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = FakeAgent(bench.plan)
+    frames = [frame for at in range(0, 3_000, 100) for frame in agent.send(RECORDS[at : at + 100], 0)]
+    bench.publish(frames)
+    collector = bench.collector(max_pending_bytes=1_000_000, poll_records=2)
+    bench.drain(collector)
+    limit = 10_000
+    monkeypatch.setattr(collector, "_full", lambda: collector._pending_bytes() >= limit)
+
+    def away(*_: object, **__: object) -> None:
+        raise sa.exc.OperationalError("BEGIN", None, Exception("the server is away"))
+
+    monkeypatch.setattr("collector.partition.write_flush", away)
+    for _ in range(60):
+        collector._next_flush = 0.0
+        collector.step(0.0)
+    assert limit <= collector._pending_bytes() < limit + 2 * max(map(len, frames))
+    monkeypatch.undo()
+    collector._next_flush = 0.0
+    for _ in range(60):
+        collector.step(0.0)
+    assert_same(bench.stored(), truth(bench.plan, RECORDS))
+
+
+def test_a_transport_that_fails_for_a_moment_is_asked_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.publish(FakeAgent(bench.plan).send(RECORDS, 99))
+    collector = bench.collector()
+    poll, failures = collector._subscriber.poll, [TransportError("gone"), TransportError("gone")]
+
+    def failing(timeout_s: float, max_records: int) -> object:
+        if failures:
+            raise failures.pop()
+        return poll(timeout_s, max_records)
+
+    monkeypatch.setattr(collector._subscriber, "poll", failing)
+    monkeypatch.setattr("collector.runner._RETRY_S", 0.0)
+    bench.drain(collector)
+    assert_same(bench.stored(), truth(bench.plan, RECORDS))
+
+
+def test_revoked_partitions_are_flushed_and_forgotten(bench: Bench) -> None:
+    bench.publish(FakeAgent(bench.plan).send(RECORDS, 99))
+    collector = bench.collector()
+    collector._next_flush = float("inf")
+    for _ in range(3):
+        collector.step(0.0)
+    assert bench.stored() is None
+    collector._subscriber.reassign(frozenset())
+    collector.step(0.0)
+    assert_same(bench.stored(), truth(bench.plan, RECORDS))
+    assert collector._held == {}
+
+
+def test_it_stops_with_everything_flushed(bench: Bench) -> None:
+    bench.publish(FakeAgent(bench.plan).send(RECORDS, 99))
+    stop = threading.Event()
+    config = CollectorConfig(flush_interval_s=3600.0)
+    arguments = (config, bench.url, [bench.plan], TABLES, EmbeddedSubscriber(bench.log, partitions=2), stop)
+    thread = threading.Thread(target=run_collector, args=arguments)
+    thread.start()
+    time.sleep(0.5)
+    stop.set()
+    thread.join(timeout=10)
+    assert not thread.is_alive()
+    assert_same(bench.stored(), truth(bench.plan, RECORDS))
+
+
+def test_a_database_without_the_schema_is_refused_before_anything_is_read(tmp_path: Path, bench: Bench) -> None:
+    subscriber = EmbeddedSubscriber(bench.log, partitions=2)
+    with pytest.raises(SchemaError, match="run `tailwatch db upgrade`"):
+        run_collector(
+            CollectorConfig(), f"sqlite:///{tmp_path / 'none.db'}", [bench.plan], TABLES, subscriber, threading.Event()
+        )
