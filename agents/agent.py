@@ -1,0 +1,276 @@
+"""The agent's parts put together, one turn of its loop at a time.
+
+A turn polls the sources, runs the queries on what came, checkpoints when that is due and moves frames to the
+transport. When the spool has no room, files wait (they can be read later) and live records are counted as dropped.
+"""
+
+import logging
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import psutil
+
+from agents.checkpoint import Checkpointer
+from agents.config import AgentConfig
+from agents.errors import SpoolWriteError
+from agents.executor import Executor
+from agents.machine import machine_id
+from agents.memory import release_free_memory
+from agents.own_metrics import Sample, page_of
+from agents.progress import SourceProgress
+from agents.sources.configured import configured_sources
+from agents.spool import Spool
+from agents.spool_room import SPOOL_FULL
+from agents.uplink import Uplink
+from pipeline.plan import Plan
+from pipeline.tables import StaticTable
+from wire.transport import Publisher
+
+if TYPE_CHECKING:
+    from agents.metrics_server import MetricsServer
+
+log = logging.getLogger(__name__)
+
+TURN_S: Final = 0.1
+# Checkpoint early rather than hold more than this between two of them.
+EARLY_CHECKPOINT_BYTES: Final = 8 * 2**20
+# With a spool that cannot be written, live records gather in memory up to here.
+HELD_BYTES: Final = 24 * 2**20
+SPOOL_UNWRITABLE: Final = "spool_unwritable"
+RETRY_CHECKPOINT_S: Final = 1.0
+FIRST_RELEASE_S: Final = 5.0
+RELEASE_S: Final = 300.0
+LAST_PUBLISH_S: Final = 0.6
+
+
+class Agent:
+    """One incarnation of an agent; used by one thread, `close` included."""
+
+    def __init__(
+        self,
+        config: AgentConfig,
+        plans: Sequence[Plan],
+        tables: Mapping[str, StaticTable],
+        publisher: Publisher,
+        *,
+        machine: str | None = None,
+        connection: type[sqlite3.Connection] = sqlite3.Connection,
+    ) -> None:
+        """Open spool and sources and announce the incarnation.
+
+        Raises:
+            AgentError: spool, a source or the metrics port cannot be opened; what had been opened is closed again.
+            PipelineError: a plan does not fit its tables.
+        """
+        self._config = config
+        self._process = psutil.Process()
+        self._records_in: dict[str, int] = {}
+        self._checkpoint_s = 0.0
+        machine = machine or machine_id()
+        with ExitStack() as opened:
+            executor = Executor(plans, tables, config.host_name, config.execution)
+            sources = [source for source in configured_sources(config, plans) if _read(source.streams, executor)]
+            self.spool = Spool(Path(config.spool_path), machine, config.spool_max_bytes, connection)
+            opened.callback(self.spool.close)
+            self._server = _metrics_server(config)
+            if self._server is not None:
+                opened.callback(self._server.close)
+            stored = self.spool.positions()
+            self.incarnation = self.spool.begin(config.agent_id, time.time_ns())
+            self.sources: list[SourceProgress] = []
+            for source in sources:
+                opened.callback(source.close)
+                self.sources.append(SourceProgress(source, stored.get(source.name), self.incarnation.started_ns))
+            self.executor = executor
+            self.uplink = Uplink(self.spool, publisher)
+            self._checkpointer = Checkpointer(
+                self.spool,
+                self.incarnation,
+                executor,
+                self.sources,
+                host=config.host_name,
+                machine=machine,
+                counters=self.counters,
+            )
+            self._checkpointer.take(time.time_ns())
+            self._opened = opened.pop_all()
+        now_s = time.monotonic()
+        self._next_checkpoint_s = now_s + config.checkpoint_s
+        self._next_epoch_s = now_s + config.epoch_s
+        self._next_release_s = now_s + FIRST_RELEASE_S
+        self._publish_page()
+        log.info(
+            "agent started agent=%s incarnation=%s sources=%d queries=%d spooled=%d interrupted=%s",
+            self.incarnation.agent,
+            self.incarnation.id,
+            len(self.sources),
+            len(executor.runs),
+            self.spool.frames,
+            self.incarnation.interrupted_from_ns is not None,
+        )
+
+    def turn(self) -> float:
+        """Do what is due; returns how many seconds may pass before the next turn."""
+        busy = self._poll()
+        now_s = time.monotonic()
+        if now_s >= self._next_epoch_s:
+            self.executor.run_waiting()
+            self._next_epoch_s = now_s + self._config.epoch_s
+        early = self.executor.held_bytes > EARLY_CHECKPOINT_BYTES and not self._checkpointer.failing
+        if now_s >= self._next_checkpoint_s or early:
+            self.checkpoint()
+        with self._surviving_the_spool():
+            self.uplink.step()
+        return 0.0 if busy else TURN_S
+
+    def checkpoint(self) -> None:
+        """Take a checkpoint now; one that the spool refuses is tried again soon."""
+        started_s = time.monotonic()
+        self._next_checkpoint_s = started_s + RETRY_CHECKPOINT_S
+        with self._surviving_the_spool():
+            self._checkpointer.take(time.time_ns())
+            self._next_checkpoint_s = started_s + self._config.checkpoint_s
+        self._checkpoint_s = time.monotonic() - started_s
+        self._publish_page()
+        if started_s >= self._next_release_s:
+            release_free_memory()
+            self._next_release_s = started_s + RELEASE_S
+
+    def close(self) -> None:
+        """Take in what the sources still have, store it, publish for a moment, end cleanly."""
+        with self._opened:
+            for one in self.sources:
+                if not one.source.replayable:
+                    self._take_in(one)
+                one.source.close()
+                if not one.source.replayable:
+                    self._take_in(one)  # what arrived while it was closing
+            with self._surviving_the_spool():
+                self._checkpointer.take(time.time_ns(), clean=True)
+            if self._checkpointer.failing:
+                log.error("the last checkpoint could not be stored; live records since the one before are lost")
+            with self._surviving_the_spool():
+                self.uplink.drain(LAST_PUBLISH_S)
+        log.info("agent stopped agent=%s spooled=%d", self.incarnation.agent, self.spool.frames)
+
+    def abandon(self) -> None:
+        """Let go of everything at once, as a kill would; what was not checkpointed is lost."""
+        self._opened.close()
+
+    def counters(self) -> dict[str, int]:
+        """What the heartbeat reports, cumulative since the start of this incarnation."""
+        dropped = self._dropped()
+        return {
+            "records_in_total": sum(self._records_in.values()),
+            "frames_total": self.uplink.frames_published,
+            "wire_bytes_total": self.uplink.bytes_published,
+            "spool_bytes": self.spool.bytes,
+            "spool_frames": self.spool.frames,
+            "samples_dropped_total": sum(dropped.values()),
+            **{f"samples_dropped_{reason}_total": count for reason, count in dropped.items()},
+        }
+
+    def samples(self) -> list[Sample]:
+        """The agent's own metrics as they are now."""
+        memory, cpu = self._process.memory_info(), self._process.cpu_times()
+        name = "tailwatch_agents_"
+        identity = (("agent", self.incarnation.agent), ("incarnation", self.incarnation.id))
+        found = [
+            Sample(name + "info", 1, identity),
+            Sample(name + "frames_total", self.uplink.frames_published),
+            Sample(name + "wire_bytes_total", self.uplink.bytes_published),
+            Sample(name + "spool_bytes", self.spool.bytes),
+            Sample(name + "spool_max_bytes", self.spool.max_bytes),
+            Sample(name + "spool_frames", self.spool.frames),
+            Sample(name + "spool_merged_frames_total", self._checkpointer.room.merged_frames),
+            Sample(name + "checkpoints_total", self._checkpointer.stored),
+            Sample(name + "checkpoint_failures_total", self._checkpointer.failures),
+            Sample(name + "checkpoint_seconds", self._checkpoint_s),
+            Sample(name + "uplink_up", self.uplink.up),
+            Sample(name + "uplink_failures_total", self.uplink.failures),
+            Sample(name + "held_bytes", self.executor.held_bytes),
+            Sample(name + "resident_bytes", memory.rss),
+            Sample(name + "cpu_seconds_total", cpu.user + cpu.system),
+        ]
+        for stream, rows in self._records_in.items():
+            found.append(Sample(name + "records_in_total", rows, (("stream", stream),)))
+        for reason, count in self._dropped().items():
+            found.append(Sample(name + "samples_dropped_total", count, (("reason", reason),)))
+        for one in self.sources:
+            label = ("source", one.source.name)
+            found.append(Sample(name + "source_up", one.failure is None, (label,)))
+            events, sensors = one.source.counters(), one.source.missing()
+            found += [Sample(name + "source_events_total", n, (label, ("event", event))) for event, n in events.items()]
+            found += [Sample(name + "sensor_missing", 1, (label, ("sensor", sensor))) for sensor in sensors]
+        return found
+
+    def _poll(self) -> bool:
+        """Poll the sources; whether one of them has more to give at once."""
+        busy = False
+        roomy = self.spool.bytes < self.spool.max_bytes // 2 and not self._checkpointer.failing
+        for one in self.sources:
+            if one.source.replayable and not roomy:
+                continue
+            rows = self._take_in(one)
+            busy = busy or (one.source.replayable and rows > 0)
+        return busy
+
+    def _take_in(self, one: SourceProgress) -> int:
+        """Poll one source and give what it has to the queries; returns the number of rows."""
+        reason = self._no_room()
+        rows = 0
+        for batch in one.poll(time.time_ns()):
+            if batch.stream not in self.executor.by_stream:
+                continue
+            rows += batch.rows.height
+            self._records_in[batch.stream] = self._records_in.get(batch.stream, 0) + batch.rows.height
+            if reason and not one.source.replayable:
+                self.executor.drop(batch, reason)
+            else:
+                self.executor.add(batch)
+        return rows
+
+    def _no_room(self) -> str:
+        """Why live records cannot be kept now; empty when they can."""
+        if self._checkpointer.failing:
+            return SPOOL_UNWRITABLE if self.executor.held_bytes > HELD_BYTES else ""
+        return SPOOL_FULL if self.spool.bytes >= self.spool.max_bytes else ""
+
+    def _dropped(self) -> dict[str, int]:
+        dropped = dict(self.executor.dropped)
+        given_up = self._checkpointer.room.dropped_rows
+        return dropped | {SPOOL_FULL: dropped.get(SPOOL_FULL, 0) + given_up} if given_up else dropped
+
+    def _publish_page(self) -> None:
+        if self._server is not None:
+            problem = "the spool cannot be written" if self._checkpointer.failing else ""
+            self._server.set(page_of(self.samples()), problem)
+
+    @contextmanager
+    def _surviving_the_spool(self) -> Iterator[None]:
+        """A full disk must not end the agent: what was accepted waits in memory and on disk until there is room."""
+        try:
+            yield
+        except SpoolWriteError as error:
+            log.error("spool cannot be written, will try again: %s", error)  # noqa: TRY400  # the message says it all
+
+
+def _read(streams: Mapping[str, object], executor: Executor) -> bool:
+    """Whether any query reads one of these streams; a source that nobody asks costs CPU for nothing."""
+    if any(stream in executor.by_stream for stream in streams):
+        return True
+    log.info("source not started, no query reads it streams=%s", ",".join(streams))
+    return False
+
+
+def _metrics_server(config: AgentConfig) -> "MetricsServer | None":
+    """The server of the agent's own metrics, where one is asked for."""
+    if not config.metrics_port:
+        return None
+    from agents import metrics_server  # noqa: PLC0415  # 2 MB that an agent without it need not hold
+
+    return metrics_server.MetricsServer(config.metrics_port, max(5.0, 5 * config.checkpoint_s))

@@ -1,0 +1,93 @@
+"""The checkpoint: everything gathered since the last one goes to disk together with the place to go on from.
+
+One transaction holds the deltas of all open windows, drained rows, manifests, the sources' positions and the
+heartbeat. A kill before its commit leaves the last checkpoint and the positions that belong to it; a kill after it
+leaves the new ones: either way each record of a replayable source counts exactly once.
+What could not be stored is kept unchanged under its number and stored first the next time.
+"""
+
+from collections.abc import Callable, Sequence
+
+from agents.errors import SpoolWriteError
+from agents.executor import Executor
+from agents.frames import frames_of, heartbeat_frame
+from agents.progress import SourceProgress, query_progress
+from agents.spool import Checkpoint, Incarnation, Spool, SpoolFrame
+from agents.spool_room import SpoolRoom
+from wire.heartbeat import Heartbeat
+
+
+class Checkpointer:
+    """Takes the checkpoints of one incarnation."""
+
+    def __init__(
+        self,
+        spool: Spool,
+        incarnation: Incarnation,
+        executor: Executor,
+        sources: Sequence[SourceProgress],
+        *,
+        host: str,
+        machine: str,
+        counters: Callable[[], dict[str, int]],
+    ) -> None:
+        """`counters` gives what the heartbeat reports of the agent itself."""
+        self.stored = 0
+        self.failures = 0
+        self.room = SpoolRoom(run.chain for run in executor.runs)
+        self._spool = spool
+        self._incarnation = incarnation
+        self._executor = executor
+        self._sources = sources
+        self._host = host
+        self._machine = machine
+        self._counters = counters
+        self._number = 0
+        self._pending: Checkpoint | None = None
+
+    @property
+    def failing(self) -> bool:
+        """Whether the last checkpoint is still in memory because the spool refused it."""
+        return self._pending is not None
+
+    def take(self, now_ns: int, *, clean: bool = False) -> None:
+        """Store what was gathered; `clean` marks the last checkpoint of this incarnation.
+
+        Raises:
+            SpoolWriteError: nothing was lost; the call may be repeated.
+        """
+        self._store()
+        frames: list[SpoolFrame] = []
+        for delta in self._executor.take():
+            frames += frames_of(delta, now_ns)
+        frames.append(heartbeat_frame(self._heartbeat(now_ns, clean=clean)))
+        kept = {one.source.name: one.to_store() for one in self._sources}
+        positions = {name: position for name, position in kept.items() if position is not None}
+        self._number += 1
+        self._pending = Checkpoint(self._number, frames, positions, now_ns, clean)
+        self._store()
+
+    def _store(self) -> None:
+        if self._pending is None:
+            return
+        try:
+            self._spool.store(self._incarnation, self._pending, self.room.make)
+        except SpoolWriteError:
+            self.failures += 1
+            raise
+        self._pending = None
+        self.stored += 1
+
+    def _heartbeat(self, now_ns: int, *, clean: bool) -> Heartbeat:
+        incarnation = self._incarnation
+        plans = [run.chain.plan for run in self._executor.runs]
+        return Heartbeat(
+            agent=incarnation.agent,
+            host=self._host,
+            machine_id=self._machine,
+            started_ns=incarnation.started_ns,
+            sent_ns=now_ns,
+            clean=clean,
+            queries=query_progress(plans, self._sources, incarnation.started_ns, incarnation.interrupted_from_ns),
+            counters=self._counters(),
+        )

@@ -1,0 +1,75 @@
+"""The agent's part of the configuration file, checked once when it is decoded.
+
+Paths are taken as they are: the command line fills the defaults in from `data_dir`. Unknown keys are refused.
+"""
+
+import platform
+from typing import Annotated, Literal
+
+import msgspec
+
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+NonEmpty = Annotated[str, msgspec.Meta(min_length=1)]
+TimeUnit = Literal["ns", "us", "ms", "s", "iso8601"]
+
+
+class HiccupsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="hiccups"):
+    """How late a 1 ms timer fires on this host; there is nothing to set."""
+
+
+class HostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="host"):
+    """CPU, memory, disks and network interfaces of this host, every `interval_s`."""
+
+    interval_s: Annotated[float, msgspec.Meta(ge=0.1, le=3600)] = 1.0
+
+
+class ReplayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="replay"):
+    """A CSV, Parquet or Arrow IPC file read as `stream`, once, from front to end.
+
+    `time_unit` says what a number in `time_column` counts; a date-time column of a Parquet or Arrow file brings its
+    own unit. Without `rows_per_s` the file is read as fast as the agent can.
+    """
+
+    stream: NonEmpty
+    path: NonEmpty
+    time_column: NonEmpty = "ts"
+    time_unit: TimeUnit = "ns"
+    rows_per_s: Seconds | None = None
+
+
+class DatagramsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="datagrams"):
+    """A Unix datagram socket at `path` on which other programs send rows of `stream` as msgpack."""
+
+    stream: NonEmpty
+    path: NonEmpty
+
+
+SourceConfig = HiccupsConfig | HostConfig | ReplayConfig | DatagramsConfig
+
+
+class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One agent: who it is, what it reads, what it computes itself, where it keeps what is not yet delivered.
+
+    `streams` holds the columns of streams that are not built in; the command line copies the file's `streams` here.
+    """
+
+    id: Annotated[str, msgspec.Meta(max_length=256)] = ""
+    host: Annotated[str, msgspec.Meta(max_length=256)] = ""
+    execution: Literal["local", "drain"] = "local"
+    checkpoint_s: Annotated[float, msgspec.Meta(ge=0.05, le=60)] = 2.0
+    epoch_s: Annotated[float, msgspec.Meta(ge=0.05, le=60)] = 1.0
+    spool_path: NonEmpty = "tailwatch-data/spool.db"
+    spool_max_bytes: Annotated[int, msgspec.Meta(ge=2**16)] = 256 * 2**20
+    streams: dict[str, dict[str, str]] = {}
+    sources: tuple[SourceConfig, ...] = (HiccupsConfig(), HostConfig())
+    metrics_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
+
+    @property
+    def host_name(self) -> str:
+        """`host`, or else the name the operating system gives this machine."""
+        return self.host or platform.node() or "localhost"
+
+    @property
+    def agent_id(self) -> str:
+        """`id`, or else the host's name: one agent per host needs no id of its own."""
+        return self.id or self.host_name

@@ -1,0 +1,38 @@
+"""What can go wrong in an agent.
+
+AgentError
+├── SourceError              a source cannot be opened or read; the message names the file, column or socket
+├── SpoolError               the spool cannot be used
+│   ├── SpoolBusyError       another agent on this machine has it open
+│   ├── SpoolNewerError      a newer release wrote it; it is left untouched
+│   └── SpoolWriteError      the disk is full or the folder not writable; nothing accepted is lost, try again
+└── MetricsPortError         the port for the agent's own metrics is taken
+"""
+
+
+class AgentError(Exception):
+    """Base of all errors of this package."""
+
+
+class SourceError(AgentError):
+    """A source cannot be opened or read."""
+
+
+class SpoolError(AgentError):
+    """The spool cannot be used."""
+
+
+class SpoolBusyError(SpoolError):
+    """Another process holds the spool."""
+
+
+class SpoolNewerError(SpoolError):
+    """The spool has a format that this program does not know."""
+
+
+class SpoolWriteError(SpoolError):
+    """SQLite could not read or write the spool now; the last complete checkpoint stands."""
+
+
+class MetricsPortError(AgentError):
+    """The agent cannot listen on `metrics_port`."""

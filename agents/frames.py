@@ -1,0 +1,126 @@
+"""From what a query gathered to frames that fit the wire, and the corrections when something cannot be sent.
+
+Order matters: partials and drained rows stand before the manifest that counts them, so that as long as one of them
+was not handed over, neither was its manifest, and the manifest can still say that the rows were dropped.
+"""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from agents.executor import QueryDelta
+from agents.spool import SpoolFrame
+from pipeline.grouping import window_starts
+from pipeline.manifest import MANIFEST_SCHEMA, Manifest, drained, dropped
+from pipeline.partial import Partial
+from pipeline.plan import Plan
+from pipeline.schema import TIME_COLUMN
+from wire.columns import pack_columns
+from wire.frame import MAX_FRAME_BYTES, MAX_HEADER_BYTES, Kind
+from wire.heartbeat import Heartbeat, encode_heartbeat
+
+log = logging.getLogger(__name__)
+
+MAX_BODY_BYTES: Final = MAX_FRAME_BYTES - MAX_HEADER_BYTES - 64
+# Compression at least halves rows as they usually are; what does not fit then is halved again.
+_PIECE_BYTES: Final = 2 * MAX_BODY_BYTES
+TOO_LARGE: Final = "too_large"
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some rows and their bytes; no bytes when a single row is too large for a frame."""
+
+    rows: pl.DataFrame
+    body: bytes | None
+
+
+def frames_of(delta: QueryDelta, created_ns: int) -> list[SpoolFrame]:
+    """All frames of one query's delta; empty when nothing came in."""
+    plan, manifest = delta.chain.plan, delta.manifest
+    frames: list[SpoolFrame] = []
+    if delta.partials:
+        for piece in pieces(Partial.merge(delta.partials).sorted().to_frame()):
+            if piece.body is None:
+                manifest = _too_large(manifest, "local", dict(piece.rows.select("window", "rows").iter_rows()), plan)
+            else:
+                frames.append(partial_frame(plan, piece.rows, piece.body, created_ns))
+    for cut, batches in sorted(delta.drained.items()):
+        for piece in pieces(pl.concat(batches)):
+            windows = window_starts(piece.rows[TIME_COLUMN].to_numpy(), plan.window_ns)
+            if piece.body is None:
+                manifest = _too_large(manifest, drained(cut), {int(windows[0]): 1}, plan)
+            else:
+                frames.append(_frame("drained", plan, cut, windows, created_ns, piece.body))
+    return frames + manifest_frames(plan, manifest, created_ns)
+
+
+def partial_frame(plan: Plan, flat: pl.DataFrame, body: bytes, created_ns: int) -> SpoolFrame:
+    """A frame of partial results; `body` is `flat` packed."""
+    return _frame("partial", plan, len(plan.stages), flat["window"].to_numpy(), created_ns, body)
+
+
+def manifest_frames(plan: Plan, manifest: Manifest, created_ns: int) -> list[SpoolFrame]:
+    """The manifest as frames, none when it is empty."""
+    return [
+        _frame("manifest", plan, 0, piece.rows["window"].to_numpy(), created_ns, piece.body)
+        for piece in pieces(manifest.to_frame())
+        if piece.body is not None  # a row of a manifest has a few bytes
+    ]
+
+
+def heartbeat_frame(heartbeat: Heartbeat) -> SpoolFrame:
+    """What the agent says of itself."""
+    return SpoolFrame("heartbeat", "", "", 0, 0, 0, heartbeat.sent_ns, 0, encode_heartbeat(heartbeat))
+
+
+def pieces(rows: pl.DataFrame) -> Iterator[Piece]:
+    """The rows in their order, cut so that each piece fits into a frame."""
+    parts = max(1, -(-int(rows.estimated_size()) // _PIECE_BYTES))
+    length = max(1, -(-rows.height // parts))
+    for start in range(0, rows.height, length):
+        yield from _halved(rows.slice(start, length))
+
+
+def moved(manifest: Manifest, source: str, target: str, counts: dict[int, int]) -> tuple[Manifest, dict[int, int]]:
+    """The manifest with up to counts[window] records taken from item `source` and given to item `target`.
+
+    Returns the new manifest, and the counts it did not hold.
+    """
+    missing = dict(counts)
+    held: list[tuple[int, str, int]] = []
+    for window, item, rows in manifest.to_frame().iter_rows():
+        take = min(rows, missing.get(window, 0)) if item == source else 0
+        if take:
+            missing[window] -= take
+            held.append((window, target, take))
+        if rows > take:
+            held.append((window, item, rows - take))
+    changed = Manifest.from_frame(pl.DataFrame(held, schema=MANIFEST_SCHEMA, orient="row"))
+    return changed, {window: count for window, count in missing.items() if count}
+
+
+def _too_large(manifest: Manifest, item: str, counts: dict[int, int], plan: Plan) -> Manifest:
+    log.warning("a single row exceeds a frame query=%s item=%s limit_bytes=%d", plan.query, item, MAX_BODY_BYTES)
+    return moved(manifest, item, dropped(TOO_LARGE), counts)[0]
+
+
+def _halved(rows: pl.DataFrame) -> Iterator[Piece]:
+    body = pack_columns(rows)
+    if len(body) <= MAX_BODY_BYTES:
+        yield Piece(rows, body)
+    elif rows.height == 1:
+        yield Piece(rows, None)
+    else:
+        middle = rows.height // 2
+        yield from _halved(rows.slice(0, middle))
+        yield from _halved(rows.slice(middle))
+
+
+def _frame(kind: Kind, plan: Plan, cut: int, windows: np.ndarray, created_ns: int, body: bytes) -> SpoolFrame:
+    first, last = int(windows.min()), int(windows.max())
+    return SpoolFrame(kind, plan.query, plan.version, cut, first, last, created_ns, len(windows), body)

@@ -1,0 +1,88 @@
+"""Hands out the agent's metrics page and its health over HTTP on loopback.
+
+The agent's loop leaves a finished page here with every checkpoint; requests only hand it out, so that a scrape can
+never disturb the loop. Imported only when `metrics_port` is set: the HTTP server costs 2 MB of memory.
+"""
+
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Final
+
+from agents.errors import MetricsPortError
+
+LISTEN: Final = "127.0.0.1"
+
+
+class MetricsServer:
+    """Serves /metrics and /healthz until closed."""
+
+    def __init__(self, port: int, stale_after_s: float) -> None:
+        """Listen on `port`; unhealthy when no page was set for `stale_after_s`.
+
+        Raises:
+            MetricsPortError: the port is taken or not allowed.
+        """
+        self._page = ""
+        self._problem = "starting"
+        self._set_at_s = time.monotonic()
+        self._stale_after_s = stale_after_s
+        try:
+            self._server = ThreadingHTTPServer((LISTEN, port), self._handler())
+        except OSError as error:
+            raise MetricsPortError(
+                f"cannot listen on {LISTEN}:{port}: {error}; set agent.metrics_port to another port, or to 0 for none"
+            ) from error
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, name="metrics", daemon=True
+        )
+        self._thread.start()
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on."""
+        return int(self._server.server_address[1])
+
+    def set(self, page: str, problem: str) -> None:
+        """What /metrics shows from now on, and what is wrong ("" for nothing)."""
+        self._page, self._problem, self._set_at_s = page, problem, time.monotonic()
+
+    def health(self) -> str:
+        """Empty when healthy, else the reason."""
+        age_s = time.monotonic() - self._set_at_s
+        if age_s > self._stale_after_s:
+            return f"no checkpoint for {age_s:.1f} s"
+        return self._problem
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        metrics = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:  # the name http.server calls
+                if self.path == "/metrics":
+                    self._answer(200, metrics._page, "text/plain; version=0.0.4; charset=utf-8")
+                elif self.path == "/healthz":
+                    problem = metrics.health()
+                    self._answer(503 if problem else 200, (problem or "ok") + "\n", "text/plain; charset=utf-8")
+                else:
+                    self._answer(404, "there are /metrics and /healthz\n", "text/plain; charset=utf-8")
+
+            def _answer(self, status: int, text: str, kind: str) -> None:
+                body = text.encode()
+                self.send_response(status)
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                """Requests are not logged."""
+
+        return Handler

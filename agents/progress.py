@@ -1,0 +1,106 @@
+"""How far each source has come, and what that says about each query: first time, watermark, finished, in doubt.
+
+A live source is complete up to the moment it was polled, less what may still be under way inside it. A replayed file
+is complete up to the largest time it has given (files are taken to be in order of time), and for ever once it is
+through; these times are stored with its position, so that a restart goes on from them.
+"""
+
+import logging
+from collections.abc import Iterable
+
+from agents.errors import SourceError
+from agents.sources.source import Batch, Source
+from agents.spool import StoredPosition
+from pipeline.plan import Plan
+from pipeline.schema import TIME_COLUMN
+from wire.heartbeat import FINISHED_NS, QueryProgress
+
+log = logging.getLogger(__name__)
+
+
+class SourceProgress:
+    """One source, opened where the last checkpoint left it."""
+
+    def __init__(self, source: Source, stored: StoredPosition | None, now_ns: int) -> None:
+        """Open the source; SourceError when that cannot be."""
+        self.source = source
+        self.failure: str | None = None
+        self.rows = 0
+        self._first_ns = stored.first_ns if stored else None
+        self._last_ns = stored.watermark_ns if stored else None
+        if not source.replayable:
+            self._first_ns = self._last_ns = now_ns
+        source.open(stored.position if stored and source.replayable else None)
+
+    def poll(self, now_ns: int) -> list[Batch]:
+        """What the source has; a source that fails is left alone from then on, the others go on."""
+        if self.failure is not None:
+            return []
+        try:
+            batches = self.source.poll()
+        except SourceError as error:
+            self.failure = str(error)
+            log.error("source stopped source=%s error=%s", self.source.name, error)  # noqa: TRY400
+            return []
+        self.rows += sum(batch.rows.height for batch in batches)
+        if not self.source.replayable:
+            self._last_ns = max(self._last_ns or 0, now_ns - self.source.lag_ns)
+        else:
+            for batch in batches:
+                self._note(batch)
+        return batches
+
+    @property
+    def first_ns(self) -> int | None:
+        """Start of what the watermark vouches for; None before the first row of a replay."""
+        return self._first_ns
+
+    @property
+    def watermark_ns(self) -> int | None:
+        """Every record below has been returned by `poll`; None before the first row of a replay."""
+        if self.source.replayable and self.source.finished and self._last_ns is not None:
+            return FINISHED_NS
+        return self._last_ns
+
+    def to_store(self) -> StoredPosition | None:
+        """What a checkpoint must keep; None for a live source."""
+        position = self.source.position()
+        if position is None:
+            return None
+        return StoredPosition(position, self._first_ns, self._last_ns)
+
+    def _note(self, batch: Batch) -> None:
+        if batch.rows.height:
+            times = batch.rows[TIME_COLUMN]
+            low, high = int(times.min()), int(times.max())  # type: ignore[arg-type]  # int64 without NULL
+            self._first_ns = low if self._first_ns is None else min(self._first_ns, low)
+            self._last_ns = high if self._last_ns is None else max(self._last_ns, high)
+
+
+def query_progress(
+    plans: Iterable[Plan], sources: Iterable[SourceProgress], started_ns: int, interrupted_from_ns: int | None
+) -> list[QueryProgress]:
+    """What the heartbeat says of each query that some source here feeds and that has begun."""
+    sources = list(sources)
+    found: list[QueryProgress] = []
+    for plan in plans:
+        feeding = [one for one in sources if plan.source in one.source.streams]
+        firsts = [one.first_ns for one in feeding if one.first_ns is not None]
+        watermarks = [one.watermark_ns for one in feeding if one.watermark_ns is not None]
+        if not feeding or len(watermarks) < len(feeding):
+            continue
+        replayable = all(one.source.replayable for one in feeding)
+        doubt = None if replayable else interrupted_from_ns
+        found.append(
+            QueryProgress(
+                query=plan.query,
+                version=plan.version,
+                first_ns=min(firsts),
+                watermark_ns=min(watermarks),
+                replayable=replayable,
+                finished=all(one.source.finished for one in feeding),
+                interrupted_from_ns=doubt,
+                interrupted_to_ns=None if doubt is None else started_ns,
+            )
+        )
+    return found

@@ -1,0 +1,1 @@
+"""Where an agent's records come from: one small interface and the sources behind it."""

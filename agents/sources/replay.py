@@ -1,0 +1,208 @@
+"""Replays a recorded file as a stream, from any position, each row exactly once across restarts.
+
+The position stored with a checkpoint is the number of rows handed out (and the block they were cut from), so a
+restart goes on with the very next row. Rows are typed strictly: a value that does not fit names its column and row.
+"""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import polars as pl
+
+from agents.config import TimeUnit
+from agents.errors import SourceError
+from agents.sources.replay_files import Place, RowFile, head_of, open_rows
+from agents.sources.source import Batch
+from pipeline.schema import HOST_COLUMN, MAX_TIME_NS, MIN_TIME_NS, TIME_COLUMN, Schema, polars_schema
+
+BATCH_ROWS: Final = 2**15  # bounds what one turn of the agent's loop holds and takes
+_NS_PER_UNIT: Final = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
+_BOOLEANS: Final = {"true": True, "false": False, "True": True, "False": False, "1": True, "0": False}
+
+
+class Position(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """`block` is where the file goes on being read; `skip` rows from there were handed out already."""
+
+    block: Place
+    skip: int
+
+
+class ReplaySource:
+    """One file as one stream; `schema` holds at least the columns that queries read."""
+
+    replayable: Final = True
+    lag_ns: Final = 0
+
+    def __init__(
+        self,
+        stream: str,
+        path: Path,
+        schema: Schema,
+        *,
+        time_column: str = "ts",
+        time_unit: TimeUnit = "ns",
+        rows_per_s: float | None = None,
+    ) -> None:
+        """Columns of `schema` other than ts and host must be in the file; `host` may be."""
+        self.name = f"replay:{stream}:{path.absolute()}"
+        self.finished = False
+        self._stream = stream
+        self._path = path
+        self._schema = schema
+        self._time_column = time_column
+        self._time_unit = time_unit
+        self._rows_per_s = rows_per_s
+        self._file: RowFile | None = None
+        self._head = (0, "")
+        self._block: pl.DataFrame | None = None
+        self._block_place = Place(0, 0, 0, "")
+        self._handed_out = 0  # rows of the current block
+        self._since_open = 0
+        self._opened_s = 0.0
+
+    @property
+    def streams(self) -> Mapping[str, Schema]:
+        """The one stream."""
+        return {self._stream: self._schema}
+
+    def open(self, position: bytes | None) -> None:
+        """Open the file at `position`; everything that can be wrong with its columns is found here.
+
+        Raises:
+            SourceError: names the file, and the column where one is missing or has a type that cannot be converted.
+        """
+        stored = None if position is None else self._decode(position)
+        wanted = [column for column in self._schema if column not in (TIME_COLUMN, HOST_COLUMN)]
+        wanted = list(dict.fromkeys([self._time_column, *wanted]))
+        place = None if stored is None else stored.block
+        file = open_rows(self._path, wanted, place)
+        if HOST_COLUMN in file.columns and HOST_COLUMN not in wanted:
+            file.close()
+            file = open_rows(self._path, [*wanted, HOST_COLUMN], place)
+        self._file = file
+        self._head = head_of(self._path) if place is None else (place.head_bytes, place.head)
+        self._block_place = place or Place(0, file.offset(), *self._head)
+        self._handed_out = 0 if stored is None else stored.skip
+        self._block = None
+        self._next_block()
+        self._opened_s, self._since_open = time.monotonic(), 0
+
+    def poll(self) -> list[Batch]:
+        """At most BATCH_ROWS rows, and no more than `rows_per_s` allows since the source was opened."""
+        allowed = BATCH_ROWS
+        if self._rows_per_s is not None:
+            due = int((time.monotonic() - self._opened_s) * self._rows_per_s)
+            allowed = min(allowed, due - self._since_open)
+        if self._block is None or allowed <= 0:
+            return []
+        rows = self._typed(self._block.slice(self._handed_out, allowed))
+        self._handed_out += rows.height
+        self._since_open += rows.height
+        if self._handed_out >= self._block.height:
+            self._next_block()
+        return [Batch(self._stream, rows)]
+
+    def position(self) -> bytes | None:
+        """Behind the rows handed out."""
+        return msgspec.msgpack.encode(Position(self._block_place, self._handed_out))
+
+    def counters(self) -> Mapping[str, int]:
+        """A file that cannot be read is an error, not a count."""
+        return {}
+
+    def missing(self) -> Mapping[str, str]:
+        """Nothing is optional here."""
+        return {}
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._file is not None:
+            self._file.close()
+        self._file = self._block = None
+
+    def _decode(self, position: bytes) -> Position:
+        try:
+            return msgspec.msgpack.decode(position, type=Position, strict=True)
+        except msgspec.MsgspecError as error:
+            raise SourceError(f"{self._path}: the stored position cannot be read: {error}; remove the spool") from error
+
+    def _next_block(self) -> None:
+        """Go behind the current block and read on until there are rows not handed out, or the end."""
+        while self._file is not None and (self._block is None or self._handed_out >= self._block.height):
+            if self._block is not None:
+                rows_before = self._block_place.rows + self._block.height
+                self._block_place = Place(rows_before, self._file.offset(), *self._head)
+                self._handed_out -= self._block.height  # a stored block may have been longer than this one
+            self._block = None
+            block = self._file.read()
+            if block is None:
+                self.finished = True
+                return
+            self._block = block
+
+    def _typed(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """`rows` with ts in ns and the schema's types; errors name file, column and the first bad row."""
+        types = polars_schema(self._schema)
+        if HOST_COLUMN in rows.columns:
+            types[HOST_COLUMN] = pl.String()
+        columns = [self._times(rows[self._time_column])]
+        for name, dtype in types.items():
+            if name in rows.columns and name != TIME_COLUMN:
+                columns.append(self._cast(rows[name], dtype))
+        return pl.DataFrame(columns)
+
+    def _times(self, column: pl.Series) -> pl.Series:
+        dtype, unit_ns = column.dtype, _NS_PER_UNIT.get(self._time_unit, 1)
+        if isinstance(dtype, pl.Datetime):
+            times = column.dt.epoch("ns")
+        elif self._time_unit == "iso8601":
+            text = self._cast(column, pl.String())
+            times = text.str.to_datetime(time_unit="ns", time_zone="UTC", strict=False, format=None).dt.epoch("ns")
+        elif dtype.is_float():
+            whole = column.floor()
+            rest = ((column - whole) * unit_ns).round().cast(pl.Int64, strict=False)
+            times = _scaled(whole.cast(pl.Int64, strict=False), unit_ns) + rest
+        else:
+            exact = column.cast(pl.Int64, strict=False)
+            if dtype == pl.String and exact.null_count():  # "1714000000.25"
+                billionths = column.cast(pl.Decimal(38, 9), strict=False).to_physical()
+                times = (billionths // (10**9 // unit_ns)).cast(pl.Int64, strict=False)
+            else:
+                times = _scaled(exact, unit_ns)
+        bad = times.is_null() | (times < MIN_TIME_NS) | (times > MAX_TIME_NS)
+        if bad.any():
+            self._refuse(column, bad, f"a time in {self._time_unit}")
+        return times.alias(TIME_COLUMN)
+
+    def _cast(self, column: pl.Series, dtype: pl.DataType) -> pl.Series:
+        if column.dtype == dtype:
+            return column
+        if column.dtype == pl.String and dtype == pl.Boolean:
+            cast = column.replace_strict(_BOOLEANS, default=None, return_dtype=pl.Boolean)
+        else:
+            try:
+                cast = column.cast(dtype, strict=False)
+            except pl.exceptions.PolarsError:
+                cast = pl.Series(column.name, [None] * column.len(), dtype=dtype)
+        bad = cast.is_null() & column.is_not_null()
+        if dtype == pl.Int64 and column.dtype.is_float():
+            bad |= (cast.cast(pl.Float64) != column).fill_null(value=False)
+        if bad.any():
+            self._refuse(column, bad, str(dtype))
+        return cast
+
+    def _refuse(self, column: pl.Series, bad: pl.Series, wanted: str) -> None:
+        where = bad.arg_max() or 0
+        row = self._block_place.rows + self._handed_out + where + 1
+        raise SourceError(
+            f"{self._path}: column {column.name!r}, row {row}: {column[where]!r} is not {wanted}; "
+            "correct the file or the stream's types in the configuration"
+        )
+
+
+def _scaled(counts: pl.Series, unit_ns: int) -> pl.Series:
+    """Counts of a unit in ns; NULL where the product does not fit."""
+    return counts.set((counts.abs() > MAX_TIME_NS // unit_ns).fill_null(value=False), None) * unit_ns

@@ -1,0 +1,139 @@
+"""What gives way when the spool has reached its cap, in the order of what it costs.
+
+Only frames that were never handed over are touched: of one that was, the collector may already hold a copy.
+First what says nothing new goes (heartbeats that a later one replaces), then manifests and partials of one query
+become one, oldest first, which loses nothing because they are sums; last, drained rows are dropped, oldest first, and
+the manifest that counts them is changed to say so. Merged partials take the oldest place and merged manifests the
+newest, which keeps every partial and every drained row before the manifest that counts it.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from agents.frames import MAX_BODY_BYTES, manifest_frames, moved, partial_frame, pieces
+from agents.spool import SpoolFrame, Waiting, WaitingFrames
+from pipeline.chain import Chain
+from pipeline.errors import PipelineError
+from pipeline.manifest import MANIFEST_SCHEMA, Manifest, drained, dropped, window_counts
+from pipeline.partial import Partial
+from pipeline.plan import Plan
+from pipeline.schema import polars_schema
+from wire.columns import unpack_columns
+from wire.errors import CorruptFrameError
+
+log = logging.getLogger(__name__)
+
+SPOOL_FULL: Final = "spool_full"
+# A merge reads this much at most, so that the merged frame fits and one pass over a backlog stays linear.
+MERGED_BYTES: Final = MAX_BODY_BYTES // 2
+
+
+class SpoolRoom:
+    """Makes room for the queries it knows; frames of others stay as they are."""
+
+    def __init__(self, chains: Iterable[Chain]) -> None:
+        """`chains` are those of the running queries."""
+        self._chains: Mapping[str, Chain] = {chain.plan.version: chain for chain in chains}
+        self.dropped_rows = 0
+        self.merged_frames = 0
+
+    def make(self, frames: WaitingFrames, excess_bytes: int) -> None:
+        """Free `excess_bytes` or as much as may be given up, within the caller's transaction."""
+        goal = frames.bytes_added - excess_bytes
+        for step in (self._drop_replaced_heartbeats, self._merge_manifests, self._merge_partials, self._drop_drained):
+            if frames.bytes_added <= goal:
+                return
+            try:
+                step(frames, goal)
+            except (CorruptFrameError, PipelineError) as error:  # raised before the step touches the frame
+                log.error("a spooled frame cannot be read, it stays as it is error=%s", error)  # noqa: TRY400
+
+    def _drop_replaced_heartbeats(self, frames: WaitingFrames, goal: int) -> None:
+        del goal
+        for waiting in [frame for frame in frames if frame.kind == "heartbeat"][:-1]:
+            frames.remove(waiting)
+
+    def _merge_manifests(self, frames: WaitingFrames, goal: int) -> None:
+        del goal
+        for version, waiting in self._by_version(frames, "manifest").items():
+            for run in _runs(reversed(waiting)):
+                merged = Manifest.merge(_manifest(frames, one) for one in run)
+                fitting = manifest_frames(self._plan(version), merged, run[0].created_ns)
+                if len(fitting) == 1:
+                    self._replace_by(frames, run, fitting[0])
+
+    def _merge_partials(self, frames: WaitingFrames, goal: int) -> None:
+        for version, waiting in self._by_version(frames, "partial").items():
+            plan = self._plan(version)
+            for run in _runs(waiting):
+                if frames.bytes_added <= goal:
+                    return
+                schema = Partial.schema(plan)
+                parts = [Partial.from_frame(plan, unpack_columns(frames.body(one.id), schema)) for one in run]
+                fitting = list(pieces(Partial.merge(parts).sorted().to_frame()))
+                if len(fitting) == 1 and fitting[0].body is not None:
+                    merged = partial_frame(plan, fitting[0].rows, fitting[0].body, run[0].created_ns)
+                    self._replace_by(frames, run, merged)
+
+    def _drop_drained(self, frames: WaitingFrames, goal: int) -> None:
+        for waiting in list(frames):
+            if frames.bytes_added <= goal:
+                return
+            if waiting.kind == "drained" and waiting.version in self._chains:
+                self._drop(frames, waiting)
+
+    def _drop(self, frames: WaitingFrames, waiting: Waiting) -> None:
+        chain = self._chains[waiting.version]
+        rows = unpack_columns(frames.body(waiting.id), polars_schema(chain.schema_at(waiting.cut)))
+        windows, counts = window_counts(rows, chain.plan.window_ns)
+        missing = dict(zip(windows.tolist(), counts.tolist(), strict=True))
+        changes: list[tuple[Waiting, SpoolFrame]] = []
+        for holder in self._by_version(frames, "manifest").get(waiting.version, []):
+            if missing and holder.id > waiting.id:
+                changed, missing = moved(_manifest(frames, holder), drained(waiting.cut), dropped(SPOOL_FULL), missing)
+                fitting = manifest_frames(chain.plan, changed, holder.created_ns)
+                if len(fitting) != 1:
+                    return
+                changes.append((holder, fitting[0]))
+        if missing:  # cannot be, by the order of frames; dropping rows nobody accounts for would be worse
+            log.error("no manifest counts a drained frame, it stays id=%d", waiting.id)
+            return
+        for holder, frame in changes:
+            frames.replace(holder, frame)
+        frames.remove(waiting)
+        self.dropped_rows += rows.height
+
+    def _replace_by(self, frames: WaitingFrames, run: list[Waiting], frame: SpoolFrame) -> None:
+        """`frame` in the place of the first of `run`; the others go."""
+        frames.replace(run[0], frame)
+        for waiting in run[1:]:
+            frames.remove(waiting)
+        self.merged_frames += len(run) - 1
+
+    def _by_version(self, frames: WaitingFrames, kind: str) -> dict[str, list[Waiting]]:
+        found: dict[str, list[Waiting]] = {}
+        for waiting in frames:
+            if waiting.kind == kind and waiting.version in self._chains:
+                found.setdefault(waiting.version, []).append(waiting)
+        return found
+
+    def _plan(self, version: str) -> Plan:
+        return self._chains[version].plan
+
+
+def _manifest(frames: WaitingFrames, waiting: Waiting) -> Manifest:
+    return Manifest.from_frame(unpack_columns(frames.body(waiting.id), MANIFEST_SCHEMA))
+
+
+def _runs(waiting: Iterable[Waiting]) -> list[list[Waiting]]:
+    """Neighbours that are worth merging: at least two, together no larger than MERGED_BYTES."""
+    runs: list[list[Waiting]] = [[]]
+    held = 0
+    for frame in waiting:
+        if runs[-1] and held + frame.bytes > MERGED_BYTES:
+            runs.append([])
+            held = 0
+        runs[-1].append(frame)
+        held += frame.bytes
+    return [run for run in runs if len(run) > 1]

@@ -1,0 +1,54 @@
+"""The agent's configuration: what a YAML file may say, and how a wrong key is answered."""
+
+import msgspec
+import pytest
+
+from agents.config import AgentConfig, DatagramsConfig, HiccupsConfig, HostConfig, ReplayConfig
+
+
+def decoded(value: object) -> AgentConfig:
+    return msgspec.convert(value, AgentConfig)
+
+
+def test_an_empty_section_gives_an_agent_of_this_host() -> None:
+    config = decoded({})
+    assert config.agent_id == config.host_name != ""
+    assert config.sources == (HiccupsConfig(), HostConfig(interval_s=1.0))
+    assert (config.execution, config.checkpoint_s, config.metrics_port) == ("local", 2.0, 0)
+
+
+def test_each_kind_of_source_is_told_by_its_kind() -> None:
+    config = decoded(
+        {
+            "id": "rack-7",
+            "sources": [
+                {"kind": "host", "interval_s": 5},
+                {"kind": "replay", "stream": "probes", "path": "p.csv", "time_unit": "ms", "rows_per_s": 10},
+                {"kind": "datagrams", "stream": "api_requests", "path": "s.sock"},
+            ],
+        }
+    )
+    assert config.agent_id == "rack-7"
+    assert config.sources == (
+        HostConfig(interval_s=5),
+        ReplayConfig(stream="probes", path="p.csv", time_unit="ms", rows_per_s=10),
+        DatagramsConfig(stream="api_requests", path="s.sock"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "named"),
+    [
+        ({"chekpoint_s": 2}, "chekpoint_s"),
+        ({"execution": "remote"}, r"execution"),
+        ({"checkpoint_s": 0}, r"checkpoint_s"),
+        ({"spool_max_bytes": 10}, r"spool_max_bytes"),
+        ({"sources": [{"kind": "hiccups", "interval": 1}]}, r"sources\[0\]"),
+        ({"sources": [{"kind": "syslog"}]}, r"sources\[0\].kind"),
+        ({"sources": [{"kind": "replay", "stream": "x"}]}, "path"),
+        ({"metrics_port": 70_000}, "metrics_port"),
+    ],
+)
+def test_what_is_not_allowed_is_refused_by_name(value: object, named: str) -> None:
+    with pytest.raises(msgspec.ValidationError, match=named):
+        decoded(value)

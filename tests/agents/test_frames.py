@@ -1,0 +1,85 @@
+"""Deltas as frames: every frame fits the wire, and a row that cannot is counted."""
+
+import random
+
+import polars as pl
+import pytest
+
+from agents import frames as frames_module
+from agents.executor import QueryRun
+from agents.frames import frames_of, moved
+from agents.spool import SpoolFrame
+from pipeline.chain import Chain
+from pipeline.manifest import MANIFEST_SCHEMA, Manifest
+from pipeline.partial import Partial
+from pipeline.schema import polars_schema
+from tests.agents.world import CHAIN, PLAN, assert_same_answer, truth
+from tests.fleet import TABLES, probe_plan, probe_records
+from wire.columns import unpack_columns
+
+AGGREGATE = CHAIN.row_stages + 1
+
+
+def frames_after(rows: pl.DataFrame, cut: int, chain: Chain = CHAIN) -> list[SpoolFrame]:
+    run = QueryRun(chain, cut)
+    run.run(rows)
+    return frames_of(run.take(), 77)
+
+
+def manifest_of(frames: list[SpoolFrame]) -> Manifest:
+    bodies = [frame.body for frame in frames if frame.kind == "manifest"]
+    return Manifest.merge(Manifest.from_frame(unpack_columns(body, MANIFEST_SCHEMA)) for body in bodies)
+
+
+@pytest.mark.parametrize("cut", range(AGGREGATE + 1))
+def test_rows_are_split_so_that_every_frame_fits(cut: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frames_module, "MAX_BODY_BYTES", 16_000)
+    monkeypatch.setattr(frames_module, "_PIECE_BYTES", 60_000)
+    records = probe_records(6_000, 5, windows=40)
+    frames = frames_after(records, cut)
+    assert len(frames) > 2
+    assert all(len(frame.body) <= 16_000 for frame in frames)
+    assert all(frame.kind == "manifest" for frame in frames[-1:])
+    parts = []
+    for frame in frames[:-1]:
+        if frame.kind == "partial":
+            parts.append(Partial.from_frame(PLAN, unpack_columns(frame.body, Partial.schema(PLAN))))
+            assert frame.cut == len(PLAN.stages)
+        elif frame.kind == "drained":
+            rows = unpack_columns(frame.body, polars_schema(CHAIN.schema_at(cut)))
+            parts.append(CHAIN.finish(rows, after=cut))
+            assert frame.cut == cut
+            windows = rows["ts"] // PLAN.window_ns * PLAN.window_ns
+            assert (frame.window_first_ns, frame.window_last_ns) == (windows.min(), windows.max())
+    assert_same_answer(Partial.merge(parts).sorted().to_frame(), truth(records))
+    assert manifest_of(frames).conserved()
+
+
+def test_nothing_in_gives_nothing_out() -> None:
+    assert frames_of(QueryRun(CHAIN, 0).take(), 1) == []
+    assert frames_after(probe_records(0, 1), 0) == []
+
+
+@pytest.mark.parametrize("cut", [0, 1])
+def test_a_row_larger_than_a_frame_is_counted_as_dropped(cut: int) -> None:
+    plan = probe_plan("SELECT src, count(*) AS probes_total FROM probes GROUP BY TUMBLE(ts, INTERVAL '1' HOUR), src")
+    chain = Chain(plan, TABLES)
+    noise = "".join(random.Random(1).choices([chr(code) for code in range(33, 2_000)], k=1_200_000))
+    records = probe_records(3, 1).with_columns(src=pl.Series(["a", noise, "b"]))
+    frames = frames_after(records, chain.row_stages + 1 if cut else 0, chain)
+    manifest = manifest_of(frames)
+    assert manifest.conserved()
+    (window,) = manifest.windows().values()
+    assert (window.n_in, window.n_dropped) == (3, {"too_large": 1})
+
+
+def test_moving_counts_gives_back_what_was_not_there() -> None:
+    manifest = Manifest()
+    manifest.add_counts("in", {0: 5, 10: 5})
+    manifest.add_counts("drained.0", {0: 5, 10: 5})
+    changed, missing = moved(manifest, "drained.0", "dropped.spool_full", {0: 3, 10: 9, 20: 1})
+    assert missing == {10: 4, 20: 1}
+    assert changed.conserved()
+    assert {start: window.n_dropped["spool_full"] for start, window in changed.windows().items()} == {0: 3, 10: 5}
+    assert changed.windows()[0].n_drained == [2]
+    assert manifest.windows()[0].n_drained == [5]

@@ -1,0 +1,142 @@
+"""The hiccup sampler: a thousand samples a second from a process that never outlives nor blocks anybody."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from agents.errors import SourceError
+from agents.sources import hiccups
+from agents.sources.hiccups import SAMPLER, HiccupsSource
+
+HERE = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def source() -> Iterator[HiccupsSource]:
+    opened = HiccupsSource()
+    opened.open(None)
+    yield opened
+    opened.close()
+
+
+def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> bool:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def gathered(source: HiccupsSource, seconds: float) -> pl.DataFrame:
+    frames = []
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        frames += [batch.rows for batch in source.poll()]
+        time.sleep(0.05)
+    return pl.concat(frames)
+
+
+def test_about_a_thousand_samples_a_second_arrive_with_plausible_times(source: HiccupsSource) -> None:
+    gathered(source, 0.3)  # the process starts
+    before_ns = time.time_ns()
+    rows = gathered(source, 1.0)
+    assert 800 <= rows.height <= 1200
+    assert rows["late_ns"].min() >= 0  # type: ignore[operator]
+    assert rows["late_ns"].median() < 50_000_000  # type: ignore[operator]
+    assert rows["ts"].is_sorted()
+    assert before_ns - 2 * 10**8 <= rows["ts"][0] <= rows["ts"][-1] <= time.time_ns()
+
+
+def test_a_stalled_sampler_counts_every_tick_it_missed(source: HiccupsSource) -> None:
+    gathered(source, 0.3)
+    assert source.process_id is not None
+    os.kill(source.process_id, signal.SIGSTOP)
+    time.sleep(0.4)
+    os.kill(source.process_id, signal.SIGCONT)
+    rows = gathered(source, 0.3)
+    late_ms = rows.filter(pl.col("late_ns") > 50_000_000)["late_ns"].sort() // 1_000_000
+    assert 300 <= late_ms.len() <= 450
+    assert late_ms.max() >= 380  # type: ignore[operator]
+
+
+def test_a_dead_sampler_is_a_state_and_is_started_again(source: HiccupsSource, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hiccups, "FIRST_RETRY_S", 0.1)
+    source._retry_s = 0.1
+    assert until(lambda: bool(source.poll()))
+    first = source.process_id
+    assert first is not None
+    os.kill(first, signal.SIGKILL)
+    assert until(lambda: (source.poll(), "sampler" in source.missing())[1])
+    assert "-9" in source.missing()["sampler"]
+    assert until(lambda: (source.poll(), source.process_id not in (None, first))[1])
+    assert source.missing() == {}
+    assert source.counters()["sampler_restarts"] == 1
+    assert until(lambda: bool(source.poll()))
+
+
+def test_samples_that_a_full_pipe_refuses_are_counted_and_nobody_waits() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-I", "-S", str(SAMPLER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        hiccups.fcntl.fcntl(process.stdout, hiccups.fcntl.F_SETPIPE_SZ, 4096)
+        time.sleep(1.0)  # 256 records fit
+        source = HiccupsSource()
+        source._process = process
+        os.set_blocking(process.stdout.fileno(), False)
+        batches = []
+        assert until(lambda: (batches.extend(source.poll()), source.counters()["pipe_full"] > 0)[1])
+        kept = sum(batch.rows.height for batch in batches)
+        lost = [loss for batch in batches for loss in batch.lost]
+        assert {loss.reason for loss in lost} == {"pipe_full"}
+        span_ms = (batches[-1].rows["ts"].max() - batches[0].rows["ts"].min()) // 1_000_000  # type: ignore[operator]
+        assert abs(kept + sum(loss.count for loss in lost) - span_ms) <= 0.1 * span_ms + 100
+        source.close()
+
+
+def test_the_sampler_ends_when_its_parent_is_killed() -> None:
+    code = (
+        "import sys, time; sys.path.insert(0, sys.argv[1]);"
+        "from agents.sources.hiccups import HiccupsSource;"
+        "s = HiccupsSource(); s.open(None); print(s.process_id, flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(HERE)], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        sampler = int(parent.stdout.readline())
+        assert running(sampler)
+        parent.kill()
+        parent.wait()
+        assert until(lambda: not running(sampler), 5.0)
+
+
+def test_a_sampler_that_cannot_be_started_says_so() -> None:
+    with pytest.raises(SourceError, match="cannot start the hiccup sampler"):
+        HiccupsSource(("/nowhere/python",)).open(None)
+
+
+def test_closing_ends_the_process_at_once(source: HiccupsSource) -> None:
+    sampler = source.process_id
+    assert sampler is not None
+    started_s = time.monotonic()
+    source.close()
+    assert time.monotonic() - started_s < 0.5
+    assert not running(sampler)
+    source.poll()
+    assert source.process_id is None
+
+
+def running(process_id: int) -> bool:
+    try:
+        stat = Path(f"/proc/{process_id}/stat").read_text(encoding="ascii")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rsplit(")", 1)[1].split()[0] != "Z"
