@@ -1,0 +1,1 @@
+"""The HTTP edge: native REST, health and own metrics."""

@@ -1,0 +1,206 @@
+"""The answers' shapes as pydantic models: what OpenAPI shows and what the tests hold every answer against.
+
+They describe; they do not run. Answers are built as plain dicts and written by orjson, because validating and
+re-encoding 20,000 groups costs more than merging them. Numbers may be null (no value, NaN) or, where the data holds
+infinities, the strings "Infinity" and "-Infinity": JSON has no word for either.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Number = Annotated[
+    int | float | Literal["Infinity", "-Infinity"] | None,
+    Field(description='A number; null when there is none (or NaN), "Infinity" or "-Infinity" when it is not finite.'),
+]
+_Time = Annotated[str, Field(description="RFC 3339, UTC.", examples=["2026-11-22T07:00:10Z"])]
+_TimeNs = Annotated[int, Field(description="Nanoseconds since 1970, UTC.", examples=[1795330810000000000])]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class CoverageModel(_Model):
+    """How complete the answer is."""
+
+    ratio: float = Field(description="Share of the expected data that is in the answer; 1 is all.", examples=[1.0])
+    agents_reported: int = Field(description="Agents whose data for the range has arrived.")
+    agents_expected: int = Field(description="Agents seen in the last 24 h and not retired.")
+    records_known: int = Field(description="Records that agents say they took in.")
+    records_merged: int = Field(description="Of those, the ones in the answer or filtered out by the query.")
+    interrupted: bool = Field(description="An agent ended uncleanly in the range; some of its records may be missing.")
+
+
+class QuantileValue(_Model):
+    """One quantile."""
+
+    q: float = Field(description="The level, as asked.", examples=[0.99])
+    value: Number
+
+
+class _Group(_Model):
+    labels: dict[str, str] = Field(description="Values of the labels in `by`.", examples=[{"src_tor": "7"}])
+    start: _Time
+    end: _Time
+    start_ns: _TimeNs
+    end_ns: _TimeNs
+
+
+class QuantileGroup(_Group):
+    """The distribution of one group in one window."""
+
+    values: list[QuantileValue]
+    error_bound: float = Field(
+        description="Each value is within this relative distance of the exact quantile.", examples=[0.005415]
+    )
+    count: int = Field(description="Values in the window, NaN not counted.")
+    nan_count: int = Field(description="NaN among the values; they have no rank and are counted apart.")
+    min: Number
+    max: Number
+    mean: Number
+    coverage: CoverageModel
+
+
+class ValueGroup(_Group):
+    """One aggregate of one group in one window."""
+
+    value: Number
+    count: int | None = Field(description="How many values an avg is the mean of; null for other aggregates.")
+    coverage: CoverageModel
+
+
+class _Answer(_Model):
+    metric: str = Field(examples=["hiccup_us"])
+    query: str = Field(description="The query that produces the metric.", examples=["hiccups"])
+    function: Literal["sketch", "count", "sum", "min", "max", "avg"]
+    unit: str = Field(description="Unit of the values, named by the metric's suffix.", examples=["us"])
+    by: list[str]
+    start: _Time
+    end: _Time
+    start_ns: _TimeNs
+    end_ns: _TimeNs
+    window_ns: int = Field(description="The metric's own window: start and end are whole multiples of it.")
+    step_ns: int | None = Field(description="The step answered with: as asked, rounded up to whole windows.")
+    coverage: CoverageModel
+
+
+class QuantilesAnswer(_Answer):
+    """Quantiles of merged sketches, by group and step."""
+
+    rule: Literal["nearest-rank"] = Field(description="The value at rank max(1, ceil(q * count)).")
+    groups: list[QuantileGroup]
+
+
+class ValuesAnswer(_Answer):
+    """Merged counts, sums, minima, maxima or averages, by group and step."""
+
+    groups: list[ValueGroup]
+
+
+class MetricEntry(_Model):
+    """A metric that can be asked for."""
+
+    name: str = Field(examples=["hiccup_us"])
+    query: str = Field(examples=["hiccups"])
+    function: Literal["sketch", "count", "sum", "min", "max", "avg"]
+    unit: str = Field(examples=["us"])
+    labels: list[str] = Field(description="What `by` and `where` can name.", examples=[["host"]])
+    window_ns: int = Field(examples=[10000000000])
+    scale: int | None = Field(description="Bins per octave are 2**scale; null unless function is sketch.", examples=[6])
+    href: str = Field(description="Where to ask for it.", examples=["/api/v1/quantiles?metric=hiccup_us"])
+
+
+class MetricsPage(_Model):
+    """One page of metrics, by name."""
+
+    metrics: list[MetricEntry]
+    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last one.")
+
+
+class AgentEntry(_Model):
+    """An agent as its last heartbeat showed it."""
+
+    agent: str = Field(examples=["rack7-host12"])
+    host: str
+    state: Literal["alive", "silent", "retired"]
+    first_seen: _Time
+    last_seen: _Time
+    last_seen_ns: _TimeNs
+    silent_s: float = Field(description="Seconds since the last heartbeat arrived.")
+    incarnation: str = Field(description="Random name of the agent's current run.")
+    started: _Time
+    counters: dict[str, int] = Field(description="The agent's own counters, since its start.")
+
+
+class AgentsPage(_Model):
+    """One page of agents, by name."""
+
+    agents: list[AgentEntry]
+    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last one.")
+
+
+class AgentCounts(_Model):
+    """Agents by state."""
+
+    alive: int
+    silent: int
+    retired: int
+
+
+class SchemaState(_Model):
+    """Whether the database has the tables of this release."""
+
+    ok: bool
+    detail: str
+
+
+class StatusAnswer(_Model):
+    """The pipeline at a glance."""
+
+    time: _Time
+    time_ns: _TimeNs
+    version: str = Field(description="Release of this API.", examples=["0.1.0"])
+    database_schema: SchemaState
+    agents: AgentCounts
+    totals: dict[str, int] = Field(
+        description="Cumulative since the database was made: frames, bytes, records, groups, duplicates, windows, …",
+        examples=[{"frames": 120, "bytes": 81234, "records": 120000, "windows": 12}],
+    )
+
+
+class Health(_Model):
+    """The process answers."""
+
+    status: Literal["ok"]
+
+
+class Check(_Model):
+    """One readiness check."""
+
+    ok: bool
+    detail: str
+    ms: float = Field(description="How long the check took.")
+
+
+class Readiness(_Model):
+    """The process can answer questions."""
+
+    status: Literal["ready"]
+    checks: dict[str, Check]
+
+
+class Problem(BaseModel):
+    """An RFC 9457 problem document; the last members appear only where they help."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    type: str = Field(examples=["urn:tailwatch:problem:unknown-name"])
+    title: str = Field(examples=["No such metric or label"])
+    status: int = Field(examples=[404])
+    detail: str = Field(examples=["unknown metric 'hicup_us'; did you mean 'hiccup_us'?"])
+    parameter: str | None = Field(default=None, description="The query parameter at fault.")
+    nearest: str | None = Field(default=None, description="The known name closest to an unknown one.")
+    limit: float | None = Field(default=None, description="The largest number that would have been taken.")
+    instead: str | None = Field(default=None, description="A request that would answer.")
+    checks: dict[str, Check] | None = Field(default=None, description="On /readyz: every check and its result.")

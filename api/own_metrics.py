@@ -1,0 +1,51 @@
+"""The API's own Prometheus metrics, in a registry of their own: what GET /metrics shows.
+
+Label values are bounded: routes are templates or "unmatched", methods are known ones or "other".
+"""
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.exposition import choose_encoder
+
+_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class OwnMetrics:
+    """All counters and histograms of one API process; safe to use from any thread."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "tailwatch_api_requests_total",
+            "Requests answered, by route template, method and status.",
+            ["route", "method", "status"],
+            registry=self.registry,
+        )
+        self.request_duration = Histogram(
+            "tailwatch_api_request_duration_seconds",
+            "Time from a request's arrival to the last byte of its answer.",
+            ["route"],
+            buckets=_BUCKETS_S,
+            registry=self.registry,
+        )
+        self.telemetry_rows_sent = Counter(
+            "tailwatch_api_telemetry_rows_sent_total",
+            "Latency rows handed to the telemetry socket.",
+            registry=self.registry,
+        )
+        self.telemetry_rows_dropped = Counter(
+            "tailwatch_api_telemetry_rows_dropped_total",
+            "Latency rows that could not be sent: no_listener, socket_full, buffer_full or socket_error.",
+            ["reason"],
+            registry=self.registry,
+        )
+        self.database_errors = Counter(
+            "tailwatch_api_database_errors_total",
+            "Reads that failed in the database: locked, busy, disk, unreachable, damaged, schema, stopping, other.",
+            ["reason"],
+            registry=self.registry,
+        )
+
+    def exposition(self, accept: str) -> tuple[bytes, str]:
+        """The metrics in the format that `accept` asks for, with its content type."""
+        encode, content_type = choose_encoder(accept)
+        return encode(self.registry), content_type

@@ -1,0 +1,170 @@
+"""Problem documents (RFC 9457): the one place where an error becomes an HTTP answer.
+
+Every error answer of this API is `application/problem+json` with type, title, status and detail; where they help, also
+`parameter`, `nearest`, `limit`, `instead` or `checks`. Nothing else leaves the process: no stack trace, SQL or path.
+"""
+
+import difflib
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+import orjson
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.errors import ParameterError, RequestError, UnavailableError, UnknownNameError
+from pipeline.errors import StateError
+from quantiles.errors import CorruptSketchError, IncompatibleSketchError
+from store import errors as store_errors
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+TYPE_PREFIX = "urn:tailwatch:problem:"
+_DAMAGED = (store_errors.CorruptPageError, CorruptSketchError, IncompatibleSketchError, StateError)
+_FROM_BELOW = (store_errors.UnknownNameError, store_errors.SelectionError, *_DAMAGED)
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemDocument:
+    """One error answer; `members` are extension members, joined at the top level."""
+
+    slug: str
+    title: str
+    status: int
+    detail: str
+    members: Mapping[str, object] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def response(self) -> Response:
+        """The HTTP answer; errors are never cached."""
+        body = {
+            "type": TYPE_PREFIX + self.slug,
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+            **self.members,
+        }
+        headers = {"Cache-Control": "no-store", **self.headers}
+        return Response(orjson.dumps(body), self.status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of `app` answer as a problem document, unknown paths and crashes included."""
+
+    async def answer(request: Request, error: Exception) -> Response:
+        return describe(request, error).response()
+
+    # Named one by one: what only Exception catches is answered outside the watch, and logged again by the server.
+    for kind in (RequestError, UnavailableError, RequestValidationError, HTTPException, *_FROM_BELOW, Exception):
+        app.add_exception_handler(kind, answer)
+
+
+def describe(request: Request, error: Exception) -> ProblemDocument:
+    """What to tell the caller about `error`; the unforeseen is logged and told in one neutral sentence."""
+    error = _translated(error)
+    if isinstance(error, RequestError):
+        return ProblemDocument(error.slug, error.title, error.status, error.detail, error.members)
+    if isinstance(error, UnavailableError):
+        headers = {"Retry-After": str(error.retry_after_s)}
+        return ProblemDocument(error.slug, error.title, 503, error.detail, error.members, headers)
+    if isinstance(error, RequestValidationError):
+        return _invalid(request, error)
+    if isinstance(error, HTTPException):
+        return _http(request, error)
+    log.error("request failed method=%s path=%s", request.method, request.url.path, exc_info=error)
+    if isinstance(error, _DAMAGED):
+        return ProblemDocument(
+            "damaged-data",
+            "Stored data cannot be read",
+            500,
+            "a stored summary in this range is damaged; ask for another range, and see the log of the API",
+        )
+    return ProblemDocument(
+        "internal-error",
+        "The server made a mistake",
+        500,
+        "this is a fault of the server, not of the request; its log says more",
+    )
+
+
+def nearest_name(name: str, known: Iterable[str]) -> str | None:
+    """The known name closest to `name`, or None when none comes close."""
+    close = difflib.get_close_matches(name[:200], list(known), n=1, cutoff=0.5)
+    return close[0] if close else None
+
+
+def _translated(error: Exception) -> Exception:
+    """Errors of the packages below that are the question's fault, in this package's words; others as they are."""
+    if isinstance(error, store_errors.UnknownNameError):
+        parameter = "metric" if isinstance(error, store_errors.UnknownMetricError) else None
+        return UnknownNameError(str(error), nearest=error.nearest, parameter=parameter)
+    if isinstance(error, store_errors.SelectionError):
+        return ParameterError(str(error))
+    return error
+
+
+def _invalid(request: Request, error: RequestValidationError) -> ProblemDocument:
+    """The first of pydantic's complaints, as a sentence of ours."""
+    # A misspelt name explains a missing one, so it goes first.
+    first = min(error.errors(), key=lambda complaint: complaint["type"] != "extra_forbidden")
+    name = str(first["loc"][-1])[:60]
+    if first["type"] == "extra_forbidden":
+        return _unknown_parameter(request, name)
+    messages = {
+        "missing": f"{name} is missing",
+        "string_too_long": f"{name} is longer than the {first.get('ctx', {}).get('max_length')} characters it may have",
+        "int_parsing": f"{name}={str(first.get('input'))[:60]!r} is not a whole number",
+    }
+    detail = messages.get(first["type"], f"{name}: {first['msg']}")
+    return ProblemDocument(
+        "bad-parameter", "A parameter cannot be used as given", 400, detail, members={"parameter": name}
+    )
+
+
+def _unknown_parameter(request: Request, name: str) -> ProblemDocument:
+    """A misspelt parameter would otherwise be ignored, and the answer would be to another question."""
+    path = request.scope["route"].path
+    known = [parameter["name"] for parameter in request.app.openapi()["paths"][path]["get"]["parameters"]]
+    nearest = nearest_name(name, known)
+    hint = f"did you mean {nearest}?" if nearest else f"it takes {', '.join(known)}"
+    members = {"parameter": name, "nearest": nearest} if nearest else {"parameter": name}
+    return ProblemDocument(
+        "bad-parameter",
+        "A parameter cannot be used as given",
+        400,
+        f"{path} takes no parameter {name!r}; {hint}",
+        members,
+    )
+
+
+def _http(request: Request, error: HTTPException) -> ProblemDocument:
+    """What the framework itself refuses: paths, methods, bodies."""
+    headers = dict(error.headers or {})
+    path = request.url.path[:200]
+    if error.status_code == 404:
+        nearest = nearest_name(path, [*request.app.openapi()["paths"], "/docs"])
+        return ProblemDocument(
+            "unknown-path",
+            "No such path",
+            404,
+            f"nothing is served at {path}; /docs lists what is",
+            {"nearest": nearest} if nearest else {},
+            headers,
+        )
+    if error.status_code == 405:
+        allowed = headers.get("Allow", "GET")
+        return ProblemDocument(
+            "method-not-allowed",
+            "The path does not take this method",
+            405,
+            f"{path} takes {allowed}, not {request.method[:20]}",
+            headers=headers,
+        )
+    title = HTTPStatus(error.status_code).phrase
+    return ProblemDocument("http-error", title, error.status_code, title, headers=headers)
