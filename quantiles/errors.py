@@ -6,7 +6,7 @@
     ├── LevelError                a quantile level outside [0, 1]
     ├── EmptySketchError          a question that needs at least one value
     ├── IncompatibleSketchError   two states that cannot be merged
-    ├── SumOverflowError          an integer sum outside +-2**94
+    ├── StateOverflowError        more than 2**62 values in a sketch, or an integer sum outside +-2**94
     ├── CorruptSketchError        bytes or parts from outside that are not a valid sketch
     └── KernelError               kernels asked for that this installation does not have
 

@@ -1,0 +1,120 @@
+"""kill -9 of real processes, at random moments and between SQL statements: afterwards the counts equal the truth."""
+
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tests.fleet import START_NS, WINDOW_NS, probe_records, truth
+from tests.quantiles import reference
+from tests.stored import assert_same, stored_partial
+from tests.system.stack import PLAN, Stack, until
+
+pytestmark = pytest.mark.system
+WHOLE = (START_NS, START_NS + 4 * WINDOW_NS)
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Iterator[Stack]:
+    """A stack in an empty folder; ended whatever happens."""
+    made = Stack(tmp_path)
+    yield made
+    made.close()
+
+
+def assert_whole(stack: Stack, records: pl.DataFrame, agents: int) -> None:
+    """Nothing lost, nothing twice, and the answer says so."""
+    assert_same(stored_partial(stack.engine, PLAN), truth(PLAN, records))
+    whole = stack.coverage(*WHOLE)
+    assert (whole.ratio, whole.agents_reported, whole.interrupted) == (1.0, agents, False)
+    assert whole.records_known == whole.records_merged == records.height
+
+
+def test_random_kills_of_agents_collector_and_api_lose_nothing_and_count_nothing_twice(stack: Stack) -> None:
+    rng = random.Random(20)
+    records = probe_records(12_000, seed=6).sort("ts")
+    plans = [("agent-1", "local"), ("agent-2", "drain"), ("agent-3", "local")]
+    for n, (name, execution) in enumerate(plans):
+        stack.add_agent(name, records[n :: len(plans)], execution=execution, rows_per_s=1_000)
+    names = [name for name, _ in plans] + ["collector", "api"]
+    for name in names:
+        stack.start(name)
+    kills = 0
+    while stack.finished_agents() < len(plans):
+        time.sleep(rng.uniform(0.2, 0.9))
+        victim = rng.choice(names)
+        stack.kill(victim)
+        stack.start(victim)
+        kills += 1
+        assert kills < 120, stack.logs()
+    until(lambda: stack.stored_records() == sum(truth(PLAN, records).record_counts().values()), 20, stack.logs())
+    assert kills >= 5
+    assert_whole(stack, records, len(plans))
+    until(lambda: responds(stack), 10, "the API answers again")
+    answer = stack.ask(
+        f"/api/v1/quantiles?metric=rtt_us&q=0,0.5,0.9,0.99,0.999,1&start={WHOLE[0] / 1e9}&end={WHOLE[1] / 1e9}"
+    )
+    (group,) = answer["groups"]
+    raw = records.filter(pl.col("err") == 0, pl.col("src") != "unknown")["rtt_us"].cast(pl.Float64).to_list()
+    assert group["count"] == len(raw)
+    for entry in group["values"]:
+        exact = reference.quantile(raw, entry["q"])
+        assert abs(entry["value"] - exact) <= group["error_bound"] * abs(exact) * (1 + 1e-9)
+
+
+def responds(stack: Stack) -> bool:
+    """Whether the API is up."""
+    try:
+        return bool(stack.ask("/readyz"))
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("execution", ["local", "drain"])
+def test_an_agent_killed_at_statements_on_its_spool_loses_nothing(stack: Stack, execution: str) -> None:
+    records = probe_records(400, seed=7).sort("ts")
+    stack.add_agent("agent-1", records, execution=execution, rows_per_s=None)
+    stack.start("collector")
+    killed_until_finished(stack, "agent-1", stack.folder / "agent-1-spool.db", step=11)
+    until(lambda: stack.stored_records() == sum(truth(PLAN, records).record_counts().values()), 20, stack.logs())
+    assert_whole(stack, records, 1)
+
+
+def test_an_agent_killed_at_statements_on_the_log_loses_nothing(stack: Stack) -> None:
+    records = probe_records(400, seed=8).sort("ts")
+    stack.add_agent("agent-1", records, execution="local", rows_per_s=None)
+    stack.start("collector")
+    killed_until_finished(stack, "agent-1", stack.folder / "log.db", step=5)
+    until(lambda: stack.stored_records() == sum(truth(PLAN, records).record_counts().values()), 20, stack.logs())
+    assert_whole(stack, records, 1)
+
+
+def test_a_collector_killed_at_statements_on_the_database_counts_nothing_twice(stack: Stack) -> None:
+    records = probe_records(400, seed=9).sort("ts")
+    stack.add_agent("agent-1", records, execution="drain", rows_per_s=None)
+    stack.start("agent-1")
+    killed_until_finished(stack, "collector", stack.folder / "tailwatch.db", step=23)
+    assert_whole(stack, records, 1)
+
+
+def killed_until_finished(stack: Stack, name: str, file: Path, step: int) -> None:
+    """Start a part again and again, each time killed `step` statements later, until the replay is through.
+
+    Every statement in turn is tried in one process, where a start costs nothing: tests/agents/test_faults.py and
+    tests/collector/test_exactly_once.py. Here it is the real kill that counts.
+    """
+    allowed = 1
+    while True:
+        allowed += step
+        stack.start(name, kill_file=file, kill_at=allowed)
+        part = stack.parts[name]
+        while part.poll() is None:
+            if stack.finished_agents():
+                assert allowed > step, "it was through before it was ever killed"
+                return
+            time.sleep(0.05)
+        assert part.returncode == -9, stack.logs()
+        assert allowed < 1_000, stack.logs()
