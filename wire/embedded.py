@@ -17,6 +17,7 @@ from wire.transport import AssignmentCallback, Record
 SCHEMA_VERSION = 1
 DEFAULT_MAX_BYTES = 256 * 2**20
 _POLL_INTERVAL_S = 0.02
+_BUSY_S = 5.0
 _SCHEMA = """
 CREATE TABLE partitions (
     partition INTEGER PRIMARY KEY,
@@ -201,8 +202,8 @@ class EmbeddedSubscriber:
 
 def _open(path: Path, partitions: int) -> sqlite3.Connection:
     with _guard(path):
-        db = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
-        db.execute("PRAGMA journal_mode = WAL")
+        db = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+        _use_wal(db)
         db.execute("PRAGMA synchronous = FULL")
         with _transaction(db):
             (version,) = db.execute("PRAGMA user_version").fetchone()
@@ -219,6 +220,20 @@ def _open(path: Path, partitions: int) -> sqlite3.Connection:
                     "upgrade, or point transport.path at another file"
                 )
         return db
+
+
+def _use_wal(db: sqlite3.Connection) -> None:
+    """Switch to WAL; SQLite's busy timeout does not cover this when another process opens a new log as well."""
+    deadline = time.monotonic() + _BUSY_S
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(_POLL_INTERVAL_S)
+        else:
+            return
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The embedded transport keeps a broker's promises: order, durability on acknowledgement, offsets, honest errors."""
 
 import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,26 @@ def test_a_full_log_takes_nothing_and_takes_again_after_commits(tmp_path: Path) 
     reader(tmp_path / "log.db").committed(0, 1)
     publisher.publish(0, 2, bytes(80))
     assert publisher.acknowledged(1.0) == [2]
+
+
+def test_both_ends_may_open_a_new_log_at_the_same_moment(tmp_path: Path) -> None:
+    for attempt in range(10):
+        ready, failures = threading.Barrier(4), []
+
+        def open_one(path: Path, ready: threading.Barrier, failures: list[Exception]) -> None:
+            ready.wait()
+            try:
+                EmbeddedSubscriber(path).close()
+            except TransportError as error:
+                failures.append(error)
+
+        arguments = (tmp_path / f"{attempt}.db", ready, failures)
+        threads = [threading.Thread(target=open_one, args=arguments) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert failures == []
 
 
 def test_errors_say_what_is_wrong_and_where(tmp_path: Path) -> None:

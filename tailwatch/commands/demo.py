@@ -1,0 +1,172 @@
+"""`tailwatch demo`: agent, collector and API in one process group, on this host's own telemetry.
+
+Order at the end: the agent writes its last checkpoint and hands it over, the collector takes it in, the API still
+answers the summary and goes last. Where the parts' own work is done: tailwatch/commands/{agent,collector,api}.py.
+"""
+
+import argparse
+import os
+import signal
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from tailwatch.demo_report import Reader, Summary, summary_text, where_to_look
+from tailwatch.settings import Loaded
+from tailwatch.supervisor import Part, Supervisor
+from tailwatch.terminal import LiveLine, paint
+
+_READY_WITHIN_S = 30.0
+_PARTS_STOP_S = 5.0
+
+_FIRST_CONFIG = """\
+# Written by the first `tailwatch demo` here; yours to edit, it is not written again.
+# `tailwatch config check FILE` names mistakes, docs/reference/configuration.md names every setting.
+data_dir: .
+agent:
+  sources:
+    - kind: hiccups
+    - kind: host
+    - {kind: datagrams, stream: api_requests, path: api.sock}
+api:
+  telemetry_socket: api.sock
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Demo:
+    """What the demo runs with; `before` are the database's totals when it began."""
+
+    loaded: Loaded
+    config_path: Path
+    url: str
+    port: int
+    before: dict[str, int]
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prepare, start, show, and end with a summary."""
+    stop = threading.Event()
+    line = LiveLine(sys.stdout)
+    demo = _prepared(args)
+    supervisor = Supervisor(_parts(demo), Path(demo.loaded.settings.data_dir) / "logs")
+    _handle_signals(stop, supervisor)
+    started_ns = time.time_ns()
+    supervisor.start()
+    try:
+        failed = _watch(args, demo, supervisor, stop, line)
+        return _ended(demo, supervisor, line, started_ns, failed, must_measure=args.seconds is not None)
+    except BaseException:
+        supervisor.kill()
+        raise
+
+
+def _prepared(args: argparse.Namespace) -> _Demo:
+    """Everything that can be found wrong before a process is started.
+
+    Raises:
+        DataFolderError, ConfigError, api.errors.StartError, store.errors.SchemaError: with what to change.
+    """
+    from api.server import bind, url_of
+    from store.connect import open_engine, upgrade
+    from store.fleet import totals
+    from tailwatch.data_folder import hold, prepare_data_folder
+    from tailwatch.overlays import flag_tree
+    from tailwatch.query_set import compiled
+    from tailwatch.settings import load_settings
+    from tailwatch.settings_flags import set_up_logging
+
+    set_up_logging("warning")
+    folder = Path(args.data or os.environ.get("TAILWATCH_DATA_DIR") or "tailwatch-data").absolute()
+    prepare_data_folder(str(folder))
+    hold(folder)
+    config_path = folder / "tailwatch.yaml"
+    if not config_path.exists():
+        config_path.write_text(_FIRST_CONFIG, encoding="utf-8")
+    (folder / "logs").mkdir(exist_ok=True)
+    flags = flag_tree({"data_dir": ("--data", str(folder)), "api.port": ("--port", args.port)})
+    loaded = load_settings(config_path, flags=flags)
+    compiled(loaded)
+    with bind(loaded.settings.api) as listener:  # only to see that it can be bound, and which port 0 would be
+        url, port = url_of(listener), int(listener.getsockname()[1])
+    upgrade(loaded.settings.database.url)
+    engine = open_engine(loaded.settings.database.url)
+    with engine.connect() as connection:
+        before = totals(connection)
+    engine.dispose()
+    return _Demo(loaded, config_path, url, port, before)
+
+
+def _parts(demo: _Demo) -> list[Part]:
+    """Agent, collector, API: also the order in which they end."""
+    settings = demo.loaded.settings
+    common = ("--config", str(demo.config_path), "--data", settings.data_dir)
+    return [
+        Part("agent", ("agent", "run", *common), _PARTS_STOP_S),
+        Part("collector", ("collector", "run", *common), _PARTS_STOP_S),
+        Part("api", ("api", "run", *common, "--port", str(demo.port)), _PARTS_STOP_S),
+    ]
+
+
+def _handle_signals(stop: threading.Event, supervisor: Supervisor) -> None:
+    """First signal: end in order. Second: end now."""
+
+    def ask(number: int, _frame: FrameType | None) -> None:
+        if stop.is_set():
+            supervisor.kill()
+            os._exit(128 + number)
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, ask)
+
+
+def _watch(
+    args: argparse.Namespace, demo: _Demo, supervisor: Supervisor, stop: threading.Event, line: LiveLine
+) -> bool:
+    """Show the live line until it is time to end; True when a part cannot be kept running."""
+    begun = time.monotonic()
+    deadline = begun + args.seconds if args.seconds else float("inf")
+    reader = Reader(demo.url)
+    ready = False
+    while not stop.is_set() and time.monotonic() < deadline:
+        for sentence in supervisor.look_after():
+            line.note(paint(sentence, "yellow", sys.stdout))
+        if supervisor.given_up:
+            line.note("a part cannot be kept running; giving up")
+            return True
+        state = reader.state()
+        if state is not None and not ready:
+            ready = True
+            line.note(where_to_look(demo.url, demo.loaded.settings.data_dir, os.getpid()))
+        if ready:
+            line.show(state.text() if state is not None else f"no answer from {demo.url} just now")
+        elif time.monotonic() - begun > _READY_WITHIN_S:
+            line.note(
+                f"no answer from {demo.url} for {_READY_WITHIN_S:g} s; its log is in logs/api.log of the data folder"
+            )
+            return True
+        # Until the API answers, look often: the wait is what a person sees.
+        stop.wait(max(0.0, min(1.0 if ready else 0.1, deadline - time.monotonic())))
+    return False
+
+
+def _ended(
+    demo: _Demo, supervisor: Supervisor, line: LiveLine, started_ns: int, failed: bool, *, must_measure: bool
+) -> int:
+    """Stop in order, summarise; the exit code."""
+    line.note("stopping: agent, collector, API")
+    sentences = supervisor.stop(["agent", "collector"])
+    summary = Summary.read(demo.url, started_ns, demo.before)
+    sentences += supervisor.stop(["api"])
+    for sentence in sentences:
+        line.note(paint(sentence, "yellow", sys.stdout))
+    if summary is not None:
+        line.note(summary_text(summary))
+    measured = summary is not None and summary.measured
+    if must_measure and not measured:
+        print("error: nothing was measured; see the logs in the data folder", file=sys.stderr)
+    return 1 if failed or sentences or (must_measure and not measured) else 0

@@ -1,0 +1,62 @@
+"""Questions to our own API over plain urllib: the command line needs no HTTP library for one GET."""
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from http.client import HTTPException
+from typing import Any, cast
+from urllib.parse import urlencode, urlsplit
+
+from tailwatch.errors import AnswerError, UnreachableError
+
+Answer = dict[str, Any]
+
+
+def get(
+    url: str, path: str, parameters: Mapping[str, str] | Sequence[tuple[str, str]] = (), *, timeout_s: float = 30.0
+) -> Answer:
+    """The JSON that GET `url` + `path` answers.
+
+    Raises:
+        UnreachableError: nothing answers there, or something that is not our API.
+        AnswerError: the API refused; `problem` holds its whole document.
+    """
+    if urlsplit(url).scheme not in ("http", "https"):
+        raise UnreachableError(f"{url!r} is no address of an API; want http://HOST:PORT")
+    query = urlencode(parameters)
+    address = url.rstrip("/") + path + (f"?{query}" if query else "")
+    # No proxy: the API is inside, and a proxy of the environment would hide which side is unreachable.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(address, timeout=timeout_s) as response:
+            body = response.read()
+    except urllib.error.HTTPError as error:
+        raise _refusal(url, error.code, error.read()) from error
+    except (OSError, HTTPException, ValueError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise UnreachableError(
+            f"no API answers at {url} ({reason}); start one with `tailwatch demo` or name another with --url"
+        ) from error
+    return _decoded(url, body)
+
+
+def _refusal(url: str, status: int, body: bytes) -> AnswerError | UnreachableError:
+    try:
+        problem = json.loads(body)
+        detail = str(problem["detail"])
+    except (ValueError, KeyError, TypeError):
+        return UnreachableError(f"{url} answers, but not as a Tailwatch API does (status {status}); check --url")
+    nearest = problem.get("nearest")
+    hint = f"; did you mean {nearest}?" if nearest and str(nearest) not in detail else ""
+    return AnswerError(detail + hint, problem)
+
+
+def _decoded(url: str, body: bytes) -> Answer:
+    try:
+        answer = json.loads(body)
+    except ValueError as error:
+        raise UnreachableError(f"{url} answers, but not as a Tailwatch API does (no JSON); check --url") from error
+    if not isinstance(answer, dict):
+        raise UnreachableError(f"{url} answers, but not as a Tailwatch API does (no JSON object); check --url")
+    return cast(Answer, answer)

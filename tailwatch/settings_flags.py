@@ -1,0 +1,60 @@
+"""From parsed flags to Settings, the same for every command, with logging set up on the way."""
+
+import argparse
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+
+from tailwatch.config_tree import Branch
+from tailwatch.overlays import flag_tree
+from tailwatch.settings import Loaded, load_settings
+
+_NAMED = {
+    "data": ("data_dir", "--data"),
+    "log_level": ("log_level", "--log-level"),
+    "id": ("{part}.id", "--id"),
+    "execution": ("agent.execution", "--execution"),
+    "host": ("api.host", "--host"),
+    "port": ("api.port", "--port"),
+}
+
+# Libraries whose INFO lines tell of every call instead of changes of state; log_level debug shows them.
+CHATTY = ("alembic", "uvicorn", "kafka")
+
+
+def loaded_from(args: argparse.Namespace, part: str = "") -> Loaded:
+    """The settings a command runs with.
+
+    Args:
+        part: section that `--id` belongs to.
+    Raises:
+        ConfigError: every fault found.
+    """
+    text = args.config or os.environ.get("TAILWATCH_CONFIG")
+    loaded = load_settings(Path(text) if text else None, assignments=args.assignments, flags=_named_flags(args, part))
+    set_up_logging(loaded.settings.log_level)
+    return loaded
+
+
+def set_up_logging(level: str) -> None:
+    """Log lines to stderr: UTC time, level, module, text."""
+    form = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%S")
+    form.converter = time.gmtime
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(form)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    if level == "info":
+        for library in CHATTY:
+            logging.getLogger(library).setLevel(logging.WARNING)
+
+
+def _named_flags(args: argparse.Namespace, part: str) -> Branch:
+    values = {}
+    for attribute, (key, flag) in _NAMED.items():
+        if hasattr(args, attribute):
+            values[key.format(part=part)] = (flag, getattr(args, attribute))
+    return flag_tree(values)

@@ -1,0 +1,246 @@
+"""The demo with real processes: measures, survives a killed part, ends on Ctrl-C, refuses what it cannot use."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tailwatch.data_folder import hold, prepare_data_folder
+
+pytestmark = pytest.mark.system
+
+COMMAND = (sys.executable, "-P", "-m", "tailwatch.cli")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def ask(port: int, path: str) -> Any:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as response:
+        return json.load(response)
+
+
+class Demo:
+    """A running demo in a process group of its own, as a shell would start it."""
+
+    def __init__(self, data: Path, *arguments: str) -> None:
+        self.port = free_port()
+        self.data = data
+        self.process = subprocess.Popen(
+            [*COMMAND, "demo", "--port", str(self.port), "--data", str(data), *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def wait_until_measured(self, count: int) -> dict[str, Any]:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, self.end()
+            try:
+                answer = ask(self.port, "/api/v1/quantiles?metric=hiccup_us&q=0.5,0.99&start=-1m")
+            except OSError:
+                answer = {"groups": []}
+            if answer["groups"] and answer["groups"][0]["count"] >= count:
+                return dict(answer["groups"][0])
+            time.sleep(0.1)
+        pytest.fail(f"no {count} hiccups within 60 s")
+
+    def parts(self) -> dict[str, psutil.Process]:
+        children = psutil.Process(self.process.pid).children()
+        return {child.cmdline()[child.cmdline().index("tailwatch.cli") + 1]: child for child in children}
+
+    def end(self) -> str:
+        return str(self.process.communicate(timeout=30)[0])
+
+    def kill(self) -> None:
+        family = [self.process.pid, *(child.pid for child in self._family())]
+        for pid in family:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        self.process.communicate()
+
+    def _family(self) -> list[psutil.Process]:
+        try:
+            return psutil.Process(self.process.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            return []
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def started() -> Iterator[list[Demo]]:
+    demos: list[Demo] = []
+    yield demos
+    for demo in demos:
+        if demo.process.poll() is None:
+            demo.kill()
+
+
+def test_a_timed_run_ends_with_a_summary_of_what_it_measured(tmp_path: Path, started: list[Demo]) -> None:
+    # A path that no Unix socket can have: the API's own latencies must come in all the same.
+    demo = Demo(tmp_path / ("d" * 80) / ("e" * 80), "--seconds", "10")
+    started.append(demo)
+    group = demo.wait_until_measured(1000)
+    asked = subprocess.run(
+        [*COMMAND, "query", "hiccup_us", "-q", "0.99", "--start", "-1m", "--url", f"http://127.0.0.1:{demo.port}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    deadline = time.monotonic() + 8
+    while not ask(demo.port, "/api/v1/quantiles?metric=api_request_us&q=0.5&start=-1m")["groups"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    output = demo.end()
+    assert demo.process.returncode == 0, output
+    assert group["error_bound"] <= 0.0055
+    assert group["coverage"]["ratio"] > 0
+    assert "hiccup_us in us" in asked.stdout
+    summary = output.partition("summary after")[2]
+    found = dict(re.findall(r"^  (\S.*?)  +([\d,.]+)", summary, re.MULTILINE))
+    assert list(found) == [
+        "events",
+        "windows merged",
+        "bytes on the wire",
+        "hiccup p50",
+        "hiccup p99",
+        "hiccup p99.9",
+        "hiccups counted",
+        "error bound",
+        "coverage",
+    ]
+    assert all(float(number.replace(",", "")) > 0 for number in found.values())
+    assert float(found["coverage"]) == 100
+    assert f"curl 'http://127.0.0.1:{demo.port}/api/v1/quantiles" in output
+    assert re.search(r"[\d,]+ events/s in \| \d+ windows merged \| .* on the wire \| hiccup p99 [\d,.]+ us", output)
+
+
+def test_ctrl_c_ends_all_within_two_seconds_and_a_later_run_goes_on_also_when_a_part_is_killed(
+    data: Path, started: list[Demo]
+) -> None:
+    demo = Demo(data)
+    started.append(demo)
+    demo.wait_until_measured(500)
+    family = psutil.Process(demo.process.pid).children(recursive=True)
+    assert len(family) >= 3
+    begun = time.monotonic()
+    os.killpg(demo.process.pid, signal.SIGINT)
+    output = demo.end()
+    took_s = time.monotonic() - begun
+    assert demo.process.returncode == 0, output
+    assert [process for process in family if process.is_running()] == []
+    assert took_s < 2, f"ended after {took_s:.2f} s:\n{output}"
+    before = _number(output, "hiccups counted")
+    assert "coverage           100 %" in output
+    second = Demo(data)
+    started.append(second)
+    # The first run's hiccups are still there, beside the new ones: the last minute holds both.
+    group = second.wait_until_measured(before + 500)
+    second.parts()["collector"].kill()
+    second.wait_until_measured(group["count"] + 2000)
+    second.process.terminate()
+    output = second.end()
+    assert second.process.returncode == 0, output
+    assert "collector ended by SIGKILL" in output
+    assert "collector started again" in output
+    assert "coverage           100 %" in output
+
+
+def test_a_second_ctrl_c_ends_it_at_once(data: Path, started: list[Demo]) -> None:
+    demo = Demo(data)
+    started.append(demo)
+    demo.wait_until_measured(500)
+    agent = demo.parts()["agent"]
+    agent.suspend()  # so that the orderly end cannot be over before the second signal comes
+    os.killpg(demo.process.pid, signal.SIGINT)
+    time.sleep(0.3)
+    os.killpg(demo.process.pid, signal.SIGINT)
+    demo.end()
+    assert demo.process.returncode == 130
+    assert not agent.is_running()
+
+
+def test_a_port_in_use_is_one_line_with_the_setting(data: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = subprocess.run(
+            [*COMMAND, "demo", "--port", str(port), "--data", str(data)], capture_output=True, text=True, check=False
+        )
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert f"127.0.0.1:{port}" in done.stderr
+    assert "api.port (--port)" in done.stderr
+
+
+def test_a_data_folder_is_used_by_one_demo_at_a_time(data: Path, started: list[Demo]) -> None:
+    held = hold(prepare_data_folder(str(data)))
+    try:
+        demo = Demo(data)
+        started.append(demo)
+        output = demo.end()
+    finally:
+        os.close(held)
+    assert demo.process.returncode == 1
+    assert output == f"error: another `tailwatch demo` runs on {data}; stop it or choose another folder with --data\n"
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    done = subprocess.run(
+        [*COMMAND, "demo", "--data", str(tmp_path / "file")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "choose another with --data" in done.stderr
+
+
+def test_an_edited_configuration_with_a_mistake_stops_the_start_with_78(data: Path) -> None:
+    data.mkdir()
+    (data / "tailwatch.yaml").write_text("agent: {chekpoint_s: 1}\n", encoding="utf-8")
+    done = subprocess.run([*COMMAND, "demo", "--data", str(data)], capture_output=True, text=True, check=False)
+    assert done.returncode == 78
+    assert "did you mean checkpoint_s?" in done.stderr
+
+
+def test_a_run_that_measures_nothing_fails(data: Path) -> None:
+    data.mkdir()
+    (data / "tailwatch.yaml").write_text("agent: {sources: [{kind: host}]}\n", encoding="utf-8")
+    done = subprocess.run(
+        [*COMMAND, "demo", "--port", str(free_port()), "--data", str(data), "--seconds", "3"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "nothing was measured" in done.stderr
+
+
+def _number(output: str, name: str) -> int:
+    found = re.search(rf"^  {name} +([\d,]+)", output, re.MULTILINE)
+    assert found, output
+    return int(found[1].replace(",", ""))

@@ -1,0 +1,75 @@
+"""The how-to pages, run as they stand: their files are written out and their commands answer what they show."""
+
+import re
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.architecture.project import page
+
+COMMAND = (sys.executable, "-P", "-m", "tailwatch.cli")
+
+
+def blocks(name: str) -> list[tuple[str, str]]:
+    """(kind, text) of the fenced blocks of a how-to page."""
+    return re.findall(r"^```(\w+)\n(.*?)^```$", page(f"how-to/{name}"), re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.system
+def test_querying_your_own_records_answers_what_the_page_shows(tmp_path: Path) -> None:
+    text = page("how-to/query-your-own-records.md")
+    names = re.findall(r"^File `([\w.]+)`", text, re.MULTILINE)
+    assert names == ["probes.csv", "hosts.csv", "tailwatch.yaml"]
+    for name, (_, content) in zip(names, blocks("query-your-own-records.md"), strict=True):
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    shown = re.search(r"^    (probe_rtt_us in us.*?agents)$", text, re.MULTILINE | re.DOTALL)
+    assert shown
+    wanted = [line.strip() for line in shown[1].splitlines()]
+
+    def run(*words: str) -> str:
+        done = subprocess.run([*COMMAND, *words], cwd=tmp_path, capture_output=True, text=True, check=False)
+        return done.stdout + done.stderr
+
+    assert run("config", "check", "tailwatch.yaml").startswith("tailwatch.yaml: ok")
+    assert "revision" in run("db", "upgrade", "--config", "tailwatch.yaml")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    ports = {"agent": [], "collector": [], "api": ["--port", port]}
+    parts = [
+        subprocess.Popen(
+            [*COMMAND, part, "run", "--config", "tailwatch.yaml", "--log-level", "error", *more], cwd=tmp_path
+        )
+        for part, more in ports.items()
+    ]
+    try:
+        words = [word for word in _asked(text) if word != "\\"]
+        deadline = time.monotonic() + 60
+        while (
+            got := [line.strip() for line in run(*words, "--url", f"http://127.0.0.1:{port}").splitlines()]
+        ) != wanted:
+            assert time.monotonic() < deadline, got
+            time.sleep(0.3)
+    finally:
+        for part in parts:
+            part.terminate()
+        codes = [part.wait(30) for part in parts]
+    assert codes == [0, 0, 0]
+
+
+def _asked(text: str) -> list[str]:
+    command = re.search(r"^    \$ tailwatch (query .*?\\\n.*?)$", text, re.MULTILINE)
+    assert command
+    return command[1].split()
+
+
+def test_the_configuration_for_separate_parts_is_sound(tmp_path: Path) -> None:
+    ((_, content), _unit) = blocks("run-the-parts-apart.md")
+    file = tmp_path / "tailwatch.yaml"
+    file.write_text(content, encoding="utf-8")
+    done = subprocess.run([*COMMAND, "config", "check", str(file)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
