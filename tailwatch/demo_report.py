@@ -20,20 +20,27 @@ _TIMEOUT_S = 0.5
 _SUMMARY_TIMEOUT_S = 1.5
 # An agent hands over every 2 s, so the count moves in steps: the rate is taken from step to step over this span.
 _RATE_SPAN_S = 12.0
+# Longer than a checkpoint and a flush together: a count that stands still for this long is not between two steps.
+_QUIET_AFTER_S = 6.0
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """One look at the running pipeline; p99_us is None while there is nothing measured."""
+    """One look at the running pipeline; p99_us is None while there is nothing measured.
+
+    `quiet_s` is how long no record has arrived that should have: 0 while the pipeline moves.
+    """
 
     records_per_s: float
     totals: dict[str, int]
     p99_us: float | None
+    quiet_s: float = 0.0
 
     def text(self) -> str:
         """The live line."""
+        quiet = f" (nothing new for {self.quiet_s:.0f} s, the logs say why)" if self.quiet_s else ""
         return (
-            f"{self.records_per_s:,.0f} events/s in | {self.totals['windows']:,} windows merged"
+            f"{self.records_per_s:,.0f} events/s in{quiet} | {self.totals['windows']:,} windows merged"
             f" | {_bytes(self.totals['bytes'])} on the wire | hiccup p99 {_us(self.p99_us)}"
         )
 
@@ -59,8 +66,12 @@ class Reader:
             self._seen.popleft()
         (first_time, first_records), (last_time, last_records) = self._seen[0], self._seen[-1]
         rate = (last_records - first_records) / (last_time - first_time) if last_time > first_time else 0.0
+        quiet_s = now - last_time
+        if quiet_s < _QUIET_AFTER_S:
+            quiet_s = 0.0
         groups = answer["groups"] if answer is not None else []
-        return State(rate, totals, groups[0]["values"][0]["value"] if groups else None)
+        p99_us = groups[0]["values"][0]["value"] if groups else None
+        return State(0.0 if quiet_s else rate, totals, p99_us, quiet_s)
 
 
 @dataclass(frozen=True, slots=True)

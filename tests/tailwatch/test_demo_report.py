@@ -34,6 +34,24 @@ def test_the_rate_is_taken_from_step_to_step(api: StandIn, monkeypatch: pytest.M
     assert state.text() == "1,000 events/s in | 12 windows merged | 123 kB on the wire | hiccup p99 812 us"
 
 
+def test_a_pipeline_that_stands_still_is_not_shown_at_its_old_rate(
+    api: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(demo_report.time, "monotonic", lambda: now)
+    reader = Reader(api.url)
+    api.put("/api/v1/quantiles", {"groups": []})
+    texts = {}
+    for now, records in ((0.0, 0), (2.0, 2_000), (7.0, 2_000), (14.0, 2_000), (16.0, 4_000)):
+        api.put("/api/v1/status", totals(records))
+        state = reader.state()
+        assert state is not None
+        texts[now] = state.text().partition(" | ")[0]
+    assert texts[7.0] == "1,000 events/s in"
+    assert texts[14.0] == "0 events/s in (nothing new for 12 s, the logs say why)"
+    assert texts[16.0].endswith(" events/s in")
+
+
 def test_a_metric_nobody_registered_yet_is_no_failure(api: StandIn) -> None:
     api.put("/api/v1/status", totals(0))
     api.put("/api/v1/quantiles", {"status": 404, "detail": "unknown metric"}, 404)
