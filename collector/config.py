@@ -28,6 +28,6 @@ class CollectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     poll_records: Annotated[int, msgspec.Meta(ge=1)] = 500
     max_pending_bytes: Annotated[int, msgspec.Meta(ge=1_000_000)] = 128 * 2**20
     spool_age_s: Positive = 7 * 86_400.0
-    quarantine_max_frames: Annotated[int, msgspec.Meta(ge=1)] = 10_000
+    quarantine_max_frames: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 10_000
     valid_from_lead_s: Annotated[float, msgspec.Meta(ge=0)] = 30.0
     metrics_port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0

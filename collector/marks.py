@@ -2,7 +2,8 @@
 
 An incarnation numbers its frames 1, 2, 3, … on one partition. The mark is the highest number seen; numbers below it
 that have not been seen are open gaps, at most MAX_GAPS of them. A frame above the mark or inside a gap is new, any
-other is a duplicate. A gap that stays open longer than any spool may hold a frame is closed as lost.
+other is a duplicate. A gap that stays open for a minute is missed: it lowers coverage until it is filled. One that
+stays open longer than any spool may hold a frame is closed as lost.
 """
 
 import msgspec
@@ -14,16 +15,31 @@ MAX_GAPS = 64
 
 
 class Gap(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """Frames low..high are missing; they were made between from_ns and to_ns. Seen to be missing at opened_ns."""
+    """Frames low..high are missing, seen to be so at opened_ns.
+
+    What they hold was measured between from_ns, the checkpoint before the frame below the gap, and to_ns, the one
+    that made the frame above it. `missed` says that coverage knows.
+    """
 
     low: int
     high: int
     from_ns: int
     to_ns: int
     opened_ns: int
+    missed: bool = False
+
+    @property
+    def stretch(self) -> tuple[int, int]:
+        """Where its records were measured; never empty."""
+        return self.from_ns, max(self.to_ns, self.from_ns + 1)
 
 
-_gaps_decoder = msgspec.msgpack.Decoder(list[Gap], strict=True)
+class _Stored(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    checkpoint_before_ns: int
+    gaps: list[Gap]
+
+
+_decoder = msgspec.msgpack.Decoder(_Stored, strict=True)
 
 
 class Mark:
@@ -35,6 +51,7 @@ class Mark:
         self.incarnation = incarnation
         self.sequence = 0
         self.created_ns = started_ns
+        self.checkpoint_before_ns = started_ns
         self.updated_ns = started_ns
         self.gaps: list[Gap] = []
 
@@ -45,9 +62,10 @@ class Mark:
         mark.sequence = row.mark
         mark.updated_ns = row.updated_ns
         try:
-            mark.gaps = _gaps_decoder.decode(row.gaps)
+            stored = _decoder.decode(row.gaps)
         except msgspec.MsgspecError as error:
             raise CorruptFrameError(f"stored gaps of {row.agent} {row.incarnation} do not hold: {error}") from error
+        mark.checkpoint_before_ns, mark.gaps = stored.checkpoint_before_ns, stored.gaps
         return mark
 
     def row(self) -> MarkRow:
@@ -57,7 +75,7 @@ class Mark:
             self.incarnation,
             self.sequence,
             self.created_ns,
-            msgspec.msgpack.encode(self.gaps),
+            msgspec.msgpack.encode(_Stored(self.checkpoint_before_ns, self.gaps)),
             self.updated_ns,
         )
 
@@ -66,7 +84,9 @@ class Mark:
         self.updated_ns = max(self.updated_ns, now_ns)
         if sequence > self.sequence:
             if sequence > self.sequence + 1:
-                self.gaps.append(Gap(self.sequence + 1, sequence - 1, self.created_ns, created_ns, now_ns))
+                self.gaps.append(Gap(self.sequence + 1, sequence - 1, self.checkpoint_before_ns, created_ns, now_ns))
+            if created_ns > self.created_ns:
+                self.checkpoint_before_ns = self.created_ns
             self.sequence, self.created_ns = sequence, created_ns
             return True
         for place, gap in enumerate(self.gaps):
@@ -77,6 +97,20 @@ class Mark:
                 ]
                 return True
         return False
+
+    def miss_gaps(self, opened_before_ns: int) -> list[Gap]:
+        """Gaps opened before that time which were not returned before."""
+        missed = [gap for gap in self.gaps if gap.opened_ns < opened_before_ns and not gap.missed]
+        self.gaps = [msgspec.structs.replace(gap, missed=True) if gap in missed else gap for gap in self.gaps]
+        return missed
+
+    def stretches_missed(self) -> set[tuple[int, int]]:
+        """Stretches that coverage has been told of and that are still not whole."""
+        return {gap.stretch for gap in self.gaps if gap.missed}
+
+    def begin_at(self, sequence: int) -> None:
+        """Take everything below `sequence` as seen: whether it was, nobody remembers."""
+        self.sequence = sequence - 1
 
     def close_gaps(self, opened_before_ns: int) -> list[Gap]:
         """Give up gaps opened before that time, and the oldest beyond MAX_GAPS; returns the lost ones."""

@@ -8,28 +8,29 @@ every new claim.
 import logging
 from dataclasses import replace
 
+import polars as pl
 import sqlalchemy as sa
 
+from collector.additions import add_frame
 from collector.config import CollectorConfig
 from collector.errors import UnusableFrameError
-from collector.marks import Mark
+from collector.marks import Gap, Mark
 from collector.pending import Pending
 from collector.plans import Plans
-from pipeline.errors import PipelineError
-from pipeline.manifest import MANIFEST_SCHEMA, Manifest, window_counts
-from pipeline.partial import Partial
-from pipeline.schema import polars_schema
 from store.claims import Claim
-from store.fleet import AgentReport, Interruption, VersionProgress
 from store.flush import DeadLetter, Flush, Quarantined, quarantine_size, quarantined_frames, write_flush
+from store.interruptions import MissingFrames
 from store.series import SeriesIds
-from wire.columns import unpack_columns
-from wire.errors import CorruptFrameError, NewerFrameError
+from wire.errors import CorruptFrameError, NewerFrameError, WireError
 from wire.frame import WIRE_VERSION, Frame, Header, decode_frame
-from wire.heartbeat import decode_heartbeat
 from wire.transport import Record
 
 log = logging.getLogger(__name__)
+
+# Frames come in order but for a resend after a failure; what is a minute late is missed until it comes.
+MISSED_AFTER_NS = 60 * 10**9
+RELEASED_AT_ONCE = 256
+_REASON_MAX = 2_000
 
 
 class Partition:
@@ -50,7 +51,7 @@ class Partition:
         self._spool_age_ns = round(config.spool_age_s * 1e9)
         self.position = held.next_offset
         with engine.connect() as connection:
-            self._kept_frames = quarantine_size(connection, held.topic, held.partition)
+            self.kept_frames = quarantine_size(connection, held.topic, held.partition)
 
     @property
     def pending_bytes(self) -> int:
@@ -60,9 +61,10 @@ class Partition:
     def take(self, record: Record, now_ns: int) -> bool:
         """Take one record in; False when it must wait because the quarantine is full (nothing was changed).
 
-        The record must be the one at `position`.
+        The record is the one at `position`, or lies behind a hole in the transport.
         """
-        pending = self._pending
+        if record.offset > self.position:
+            self.skip_to(record.offset)
         try:
             frame = decode_frame(record.payload)
             self._check_place(frame.header, record, now_ns)
@@ -75,11 +77,13 @@ class Partition:
         else:
             if not self._take_frame(frame, record, now_ns):
                 return False
-        pending.count("frames")
-        pending.count("bytes", len(record.payload))
-        pending.bytes += len(record.payload)
-        self.position = record.offset + 1
+        self._passed(record)
         return True
+
+    def bury(self, record: Record, reason: str) -> None:
+        """Take a record in as a dead letter, unread: flushing what it says was tried and cannot be done."""
+        self._bury(record, reason)
+        self._passed(record)
 
     def skip_to(self, offset: int) -> None:
         """Go on at `offset`: what lies between is gone from the transport. Counted, and seen in coverage as gaps."""
@@ -87,23 +91,22 @@ class Partition:
         self.position = offset
 
     def release(self, now_ns: int) -> int:
-        """Take in quarantined frames whose version is usable by now; returns how many."""
+        """Take in quarantined frames whose version is usable by now, oldest first; returns how many.
+
+        When it returns RELEASED_AT_ONCE, there may be more: flush, then call again.
+        """
+        if not self.kept_frames:
+            return 0
         versions = self._plans.usable() + [f"wire:{version}" for version in range(1, WIRE_VERSION + 1)]
+        after_id = max(self._pending.released, default=0)
         with self._engine.connect() as connection:
-            kept = quarantined_frames(connection, self._claim.topic, self._claim.partition, versions)
-        kept = [row for row in kept if row[0] not in self._pending.released]
+            kept = quarantined_frames(
+                connection, self._claim.topic, self._claim.partition, versions, after_id, RELEASED_AT_ONCE
+            )
         for row_id, offset, marked, payload in kept:
-            record = Record(self._claim.partition, offset, payload)
-            try:
-                frame = decode_frame(payload)
-            except CorruptFrameError as error:
-                self._bury(record, str(error))
-            else:
-                header = frame.header
-                if marked or self._mark(header).accept(header.sequence, header.created_ns, now_ns):
-                    self._apply_or_bury(frame, record)
             self._pending.released.append(row_id)
-            self._kept_frames -= 1
+            self.kept_frames -= 1
+            self._take_released(Record(self._claim.partition, offset, payload), marked=marked, now_ns=now_ns)
         return len(kept)
 
     def flush(self, now_ns: int) -> int:
@@ -113,7 +116,7 @@ class Partition:
             FencedError: the partition is somebody else's; throw this object away.
             sqlalchemy.exc.SQLAlchemyError: nothing was written; call again later.
         """
-        self._close_gaps(now_ns)
+        self._look_at_gaps(now_ns)
         pending = self._pending
         flush = Flush(
             next_offset=self.position,
@@ -125,37 +128,50 @@ class Partition:
             idle_marks_before_ns=now_ns - self._spool_age_ns,
             reports=list(pending.reports()),
             interruptions=pending.interruptions,
+            missing=pending.missing,
+            arrived_late=pending.arrived_late,
             quarantined=pending.quarantined,
             released=pending.released,
             dead_letters=pending.dead_letters,
         )
-        if self._is_empty(flush):
+        if flush.next_offset == self._claim.next_offset and not (flush.marks or flush.released):
             return self.position
         write_flush(self._engine, self._claim, flush, self._plans.versions, self._series)
-        self._claim = replace(self._claim, next_offset=flush.next_offset)
+        self._claim = replace(self._claim, next_offset=flush.next_offset, flushes=self._claim.flushes + 1)
         self._pending = Pending()
         self._moved.clear()
-        old = [key for key, mark in self._marks.items() if mark.updated_ns < now_ns - self._spool_age_ns]
-        for key in old:
+        idle = [key for key, mark in self._marks.items() if mark.updated_ns < now_ns - self._spool_age_ns]
+        for key in idle:
             del self._marks[key]
         return self.position
-
-    def _is_empty(self, flush: Flush) -> bool:
-        return flush.next_offset == self._claim.next_offset and not (flush.marks or flush.released)
 
     def _take_frame(self, frame: Frame, record: Record, now_ns: int) -> bool:
         header = frame.header
         reason = self._plans.unusable(header.version) if header.version else None
         if reason is not None and self._quarantine_full():
             return False
-        mark = self._mark(header)
-        if not mark.accept(header.sequence, header.created_ns, now_ns):
+        if not self._accept(header, now_ns):
             self._pending.count("duplicates")
         elif reason is not None:
             self._quarantine(record, header.version, reason, marked=True)
         else:
-            self._apply_or_bury(frame, record)
+            self._add_or_bury(frame, record)
         return True
+
+    def _take_released(self, record: Record, *, marked: bool, now_ns: int) -> None:
+        try:
+            frame = decode_frame(record.payload)
+        except WireError as error:
+            self._bury(record, str(error))
+            return
+        header = frame.header
+        reason = self._plans.unusable(header.version) if header.version else None
+        if not marked and not self._accept(header, now_ns):
+            self._pending.count("duplicates")
+        elif reason is not None:
+            self._quarantine(record, header.version, reason, marked=True)
+        else:
+            self._add_or_bury(frame, record)
 
     def _check_place(self, header: Header, record: Record, now_ns: int) -> None:
         if header.partition != record.partition:
@@ -170,111 +186,74 @@ class Partition:
                 f"{self._config.spool_age_s:g} s (collector.spool_age_s); it may have been counted before"
             )
 
-    def _mark(self, header: Header) -> Mark:
+    def _accept(self, header: Header, now_ns: int) -> bool:
+        """Whether the frame is new, noted in its incarnation's mark."""
         key = (header.agent, header.incarnation)
-        if key not in self._marks:
-            self._marks[key] = Mark(header.agent, header.incarnation, header.started_ns)
+        mark = self._marks.get(key)
+        if mark is None:
+            mark = self._marks[key] = Mark(header.agent, header.incarnation, header.started_ns)
+            if header.started_ns < now_ns - self._spool_age_ns:
+                # Its mark may have been forgotten while it was silent: what came before may have been counted.
+                mark.begin_at(header.sequence)
+                self._pending.missing.append(MissingFrames(header.agent, header.started_ns, header.created_ns))
         self._moved.add(key)
-        return self._marks[key]
+        missed = mark.stretches_missed()
+        accepted = mark.accept(header.sequence, header.created_ns, now_ns)
+        for stretch in missed - mark.stretches_missed():
+            self._pending.arrived_late.append(MissingFrames(header.agent, *stretch))
+        return accepted
 
-    def _apply_or_bury(self, frame: Frame, record: Record) -> None:
+    def _add_or_bury(self, frame: Frame, record: Record) -> None:
         try:
-            self._apply(frame)
-        except (CorruptFrameError, UnusableFrameError, PipelineError) as error:
-            self._bury(record, str(error))
+            add_frame(frame, self._plans, self._pending)
+        except MemoryError:
+            raise
+        # One frame must never end the collector, again on every restart: whatever is wrong with it is the reason of
+        # its dead letter. Polars' panics are no Exceptions.
+        except (Exception, pl.exceptions.PanicException) as error:  # noqa: BLE001
+            self._bury(record, str(error) or type(error).__name__)
 
-    def _apply(self, frame: Frame) -> None:
-        header = frame.header
-        if header.kind == "heartbeat":
-            self._apply_heartbeat(frame)
-        elif header.kind == "status":
-            return
-        elif not header.version:
-            raise UnusableFrameError(f"a {header.kind} frame of {header.agent} names no query version")
-        elif header.kind == "partial":
-            self._apply_partial(frame)
-        elif header.kind == "drained":
-            self._apply_drained(frame)
-        else:
-            manifest = Manifest.from_frame(unpack_columns(frame.body, MANIFEST_SCHEMA))
-            version_id = self._plans.versions[header.version].version_id
-            self._pending.add_manifest(version_id, header.agent, manifest)
-
-    def _apply_partial(self, frame: Frame) -> None:
-        header = frame.header
-        version = self._plans.versions[header.version]
-        partial = Partial.from_frame(version.plan, unpack_columns(frame.body, Partial.schema(version.plan)))
-        self._pending.add_partial(header.version, partial)
-        records = 0
-        for window_ns, rows in partial.record_counts().items():
-            self._pending.arrived(version.version_id, window_ns, header.agent, got_local=rows)
-            records += rows
-        self._pending.count("records", records)
-
-    def _apply_drained(self, frame: Frame) -> None:
-        header = frame.header
-        version = self._plans.versions[header.version]
-        chain = self._plans.chain(header.version)
-        rows = unpack_columns(frame.body, polars_schema(chain.schema_at(header.cut)))
-        windows, counts = window_counts(rows, version.plan.window_ns)
-        self._pending.add_partial(header.version, chain.finish(rows, after=header.cut))
-        for window_ns, count in zip(windows.tolist(), counts.tolist(), strict=True):
-            self._pending.arrived(version.version_id, window_ns, header.agent, got_drained=count)
-        self._pending.count("records", rows.height)
-
-    def _apply_heartbeat(self, frame: Frame) -> None:
-        header, beat = frame.header, decode_heartbeat(frame.body)
-        if beat.agent != header.agent:
-            raise UnusableFrameError(f"heartbeat of {beat.agent} in a frame of {header.agent}")
-        known = [
-            (self._plans.versions[q.version].version_id, q) for q in beat.queries if q.version in self._plans.versions
-        ]
-        self._pending.add_report(
-            AgentReport(
-                agent=beat.agent,
-                host=beat.host,
-                machine_id=beat.machine_id,
-                incarnation=header.incarnation,
-                started_ns=beat.started_ns,
-                sent_ns=beat.sent_ns,
-                counters=beat.counters,
-                progress=[VersionProgress(version_id, q.first_ns, q.watermark_ns) for version_id, q in known],
-            )
-        )
-        self._pending.interruptions.extend(
-            Interruption(beat.agent, version_id, q.interrupted_from_ns, q.interrupted_to_ns, "unclean end")
-            for version_id, q in known
-            if q.interrupted_from_ns is not None and q.interrupted_to_ns is not None
-        )
-
-    def _close_gaps(self, now_ns: int) -> None:
+    def _look_at_gaps(self, now_ns: int) -> None:
         for key, mark in self._marks.items():
-            for gap in mark.close_gaps(now_ns - self._spool_age_ns):
-                lost = gap.high - gap.low + 1
-                log.warning(
-                    "frames lost agent=%s incarnation=%s sequences=%d-%d",
-                    mark.agent,
-                    mark.incarnation,
-                    gap.low,
-                    gap.high,
-                )
-                self._pending.count("lost_frames", lost)
+            missed = mark.miss_gaps(now_ns - MISSED_AFTER_NS)
+            lost = mark.close_gaps(now_ns - self._spool_age_ns)
+            if missed or lost:
                 self._moved.add(key)
-                self._pending.interruptions.extend(
-                    Interruption(mark.agent, version.version_id, gap.from_ns, gap.to_ns, "lost frames")
-                    for version in self._plans.versions.values()
-                )
+            for gap in missed:
+                log.warning("frames missing %s", _place(mark, gap))
+            for gap in lost:
+                log.warning("frames lost %s", _place(mark, gap))
+                self._pending.count("lost_frames", gap.high - gap.low + 1)
+            news = [*missed, *(gap for gap in lost if not gap.missed)]
+            self._pending.missing.extend(MissingFrames(mark.agent, *gap.stretch) for gap in news)
+
+    def _passed(self, record: Record) -> None:
+        self._pending.count("frames")
+        self._pending.count("bytes", len(record.payload))
+        self._pending.bytes += len(record.payload)
+        self.position = record.offset + 1
 
     def _quarantine_full(self) -> bool:
-        return self._kept_frames >= self._config.quarantine_max_frames
+        return self.kept_frames >= self._config.quarantine_max_frames
 
     def _quarantine(self, record: Record, version: str, reason: str, *, marked: bool) -> None:
         log.warning("frame quarantined partition=%d offset=%d reason=%s", record.partition, record.offset, reason)
-        self._pending.quarantined.append(Quarantined(record.offset, version, reason, marked, record.payload))
+        kept = Quarantined(record.offset, version, _storable(reason), marked, record.payload)
+        self._pending.quarantined.append(kept)
         self._pending.count("quarantined")
-        self._kept_frames += 1
+        self.kept_frames += 1
 
     def _bury(self, record: Record, reason: str) -> None:
         log.warning("dead letter partition=%d offset=%d reason=%s", record.partition, record.offset, reason)
-        self._pending.dead_letters.append(DeadLetter(record.offset, reason, record.payload))
+        self._pending.dead_letters.append(DeadLetter(record.offset, _storable(reason), record.payload))
         self._pending.count("dead_letters")
+
+
+def _storable(reason: str) -> str:
+    """A reason as every database takes it: PostgreSQL's text has no NUL, UTF-8 no surrogates."""
+    text = reason.replace("\x00", "\\0")[:_REASON_MAX]
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _place(mark: Mark, gap: Gap) -> str:
+    return f"agent={mark.agent} incarnation={mark.incarnation} sequences={gap.low}-{gap.high}"

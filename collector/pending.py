@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from pipeline.manifest import Manifest
 from pipeline.partial import Partial
 from store.claims import Counts
-from store.fleet import AgentReport, Interruption
+from store.fleet import AgentReport
 from store.flush import Arrival, DeadLetter, Quarantined
+from store.interruptions import Interruption, MissingFrames
 
 # Partials of one version are merged when this many have come together, so that memory follows groups, not frames.
 _MERGE_AT = 16
@@ -22,9 +23,11 @@ class Pending:
     def __init__(self) -> None:
         self._partials: dict[str, list[Partial]] = {}
         self._arrivals: dict[tuple[int, int, str], dict[str, int]] = {}
-        self._reports: dict[str, AgentReport] = {}
+        self._reports: dict[tuple[str, str], AgentReport] = {}
         self._counts: dict[str, int] = {}
         self.interruptions: list[Interruption] = []
+        self.missing: list[MissingFrames] = []
+        self.arrived_late: list[MissingFrames] = []
         self.quarantined: list[Quarantined] = []
         self.dead_letters: list[DeadLetter] = []
         self.released: list[int] = []
@@ -34,11 +37,9 @@ class Pending:
         """Groups to merge into the pages of a version."""
         if not len(partial):
             return
-        waiting = self._partials.setdefault(version, [])
-        waiting.append(partial)
+        waiting = [*self._partials.get(version, []), partial]
+        self._partials[version] = [Partial.merge(waiting)] if len(waiting) >= _MERGE_AT else waiting
         self.count("groups", len(partial))
-        if len(waiting) >= _MERGE_AT:
-            self._partials[version] = [Partial.merge(waiting)]
 
     def add_manifest(self, version_id: int, agent: str, manifest: Manifest) -> None:
         """What an agent says it took in."""
@@ -62,10 +63,11 @@ class Pending:
             sums[name] = sums.get(name, 0) + amount
 
     def add_report(self, report: AgentReport) -> None:
-        """A heartbeat; only the newest of an agent matters."""
-        held = self._reports.get(report.agent)
+        """A heartbeat; only the newest of an incarnation matters."""
+        key = (report.agent, report.incarnation)
+        held = self._reports.get(key)
         if held is None or report.sent_ns >= held.sent_ns:
-            self._reports[report.agent] = report
+            self._reports[key] = report
 
     def count(self, counter: str, amount: int = 1) -> None:
         """Add to one of the partition's cumulative counters."""
@@ -86,7 +88,7 @@ class Pending:
         ]
 
     def reports(self) -> Iterable[AgentReport]:
-        """The newest heartbeat of each agent."""
+        """The newest heartbeat of each incarnation."""
         return self._reports.values()
 
     def counts(self) -> Counts:

@@ -6,10 +6,11 @@ the very content it was compiled with. Anything else is a reason to keep a frame
 
 from collections.abc import Mapping, Sequence
 
+import polars as pl
 import sqlalchemy as sa
 
 from pipeline.chain import Chain
-from pipeline.errors import PlanError, TableError
+from pipeline.errors import PipelineError, PlanError
 from pipeline.plan import Plan
 from pipeline.tables import StaticTable
 from store.registry import RegisteredVersion, load_versions, register_queries
@@ -62,6 +63,7 @@ class Plans:
         if version not in self._chains:
             try:
                 self._chains[version] = Chain(self.versions[version].plan, self._tables)
-            except TableError as error:
-                self._chains[version] = str(error)
+            # A plan of a newer release may use what this one's Polars does not know, and Polars may panic over it.
+            except (PipelineError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+                self._chains[version] = f"query version {version} cannot run here: {error}"
         return self._chains[version]

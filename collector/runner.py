@@ -2,7 +2,8 @@
 
 The database is the authority: a partition is read only under a claim, and whatever goes wrong, the partition's memory
 is thrown away and reading starts again from the position of the last flush. A database that is out of reach makes the
-collector keep its place and wait; frames stay in the transport.
+collector keep its place and wait; frames stay in the transport. When the database refuses what a flush says, the
+partition is read again record by record, and the one that is refused becomes a dead letter.
 """
 
 import logging
@@ -22,8 +23,8 @@ from collector.plans import Plans
 from pipeline.plan import Plan
 from pipeline.tables import StaticTable
 from store.claims import claim
-from store.connect import check_schema, open_engine
-from store.errors import FencedError
+from store.connect import check_schema, lose_patience, open_engine
+from store.errors import FencedError, StoreError
 from store.series import SeriesIds
 from wire.errors import OffsetOutOfRangeError, TransportError
 from wire.transport import Record, Subscriber
@@ -32,7 +33,9 @@ log = logging.getLogger(__name__)
 
 _POLL_S = 0.1
 _RETRY_S = 1.0
-_LAST_FLUSH_S = 1.0
+# Together with a last flush that has to wait for a lock, less than the 1.5 s in which a collector ends.
+_LAST_READ_S = 0.5
+_LAST_WAIT_S = 0.3
 # How often an unknown version makes the collector look into the database again.
 _REFRESH_S = 5.0
 
@@ -77,6 +80,10 @@ class Collector:
         self._held: dict[int, Partition] = {}
         self._unclaimed: dict[int, float] = {}
         self._waiting: set[int] = set()
+        self._told: dict[int, int] = {}
+        # Partitions read record by record: up to which offset, and which record turned out to be unwritable and why.
+        self._careful_until: dict[int, int] = {}
+        self._unwritable: dict[int, tuple[int, str]] = {}
         self._next_flush = time.monotonic() + config.flush_interval_s
         self._next_refresh = 0.0
         self._failing = False
@@ -106,10 +113,17 @@ class Collector:
 
     def finish(self) -> None:
         """Take in what is there now and flush it; what cannot be flushed stays in the transport."""
-        deadline = time.monotonic() + _LAST_FLUSH_S
+        deadline = time.monotonic() + _LAST_READ_S
         while self._read(0.0) and time.monotonic() < deadline:
             pass
-        self.flush()
+        try:
+            lose_patience(self._engine, _LAST_WAIT_S)
+        except sa.exc.SQLAlchemyError as error:
+            log.warning("last flush not possible error=%s", _short(error))
+            return
+        for number in sorted(self._held):
+            if not self._flush_one(number):
+                return
 
     def _read(self, poll_s: float) -> int:
         try:
@@ -129,16 +143,27 @@ class Collector:
     def _take(self, record: Record, now_ns: int) -> None:
         partition = self._held.get(record.partition)
         # A record handed out before the partition was lost, blocked or moved: it will come again.
-        if partition is None or record.partition in self._waiting or record.offset != partition.position:
+        if partition is None or record.partition in self._waiting or record.offset < partition.position:
             return
-        if partition.take(record, now_ns):
-            own_metrics.frames.inc()
-            own_metrics.frame_bytes.inc(len(record.payload))
-        else:
+        if self._unwritable.get(record.partition, (None, ""))[0] == record.offset:
+            partition.bury(record, self._unwritable[record.partition][1])
+        elif not partition.take(record, now_ns):
             log.warning("partition waits partition=%d reason=quarantine full", record.partition)
             self._waiting.add(record.partition)
             self._subscriber.pause(frozenset({record.partition}))
             self._subscriber.seek(record.partition, record.offset)
+            return
+        own_metrics.frames.inc()
+        own_metrics.frame_bytes.inc(len(record.payload))
+        if record.partition in self._careful_until:
+            self._take_carefully(record, partition)
+
+    def _take_carefully(self, record: Record, partition: Partition) -> None:
+        number = record.partition
+        if self._flush_one(number) and partition.position >= self._careful_until[number]:
+            log.info("partition read record by record again partition=%d position=%d", number, partition.position)
+            del self._careful_until[number]
+            self._unwritable.pop(number, None)
 
     def _flush_one(self, number: int) -> bool:
         try:
@@ -149,18 +174,44 @@ class Collector:
             log.warning("fenced partition=%d error=%s", number, error)
             self._drop(frozenset({number}), retry_s=_RETRY_S)
             return False
-        except sa.exc.SQLAlchemyError as error:
+        except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
             own_metrics.flush_failures.labels("database").inc()
             log.warning("flush failed partition=%d error=%s", number, _short(error))
             self._hold_back(number)
             return False
-        self._let_go(number)
+        except StoreError:
+            raise
+        # The database is there and refuses what this flush says: one of its frames must be the reason.
+        except Exception as error:
+            own_metrics.flush_failures.labels("refused").inc()
+            log.exception("flush refused partition=%d", number)
+            self._isolate(number, error)
+            return False
+        if number not in self._waiting:
+            self._subscriber.resume(frozenset({number}))
+        self._tell_transport(number, reached)
+        return True
+
+    def _isolate(self, number: int, error: Exception) -> None:
+        """Read the partition again, record by record; in the second round the last record taken is to blame."""
+        last_taken = self._held[number].position - 1
+        if number not in self._careful_until:
+            self._careful_until[number] = last_taken + 1
+        elif self._unwritable.get(number, (None, ""))[0] == last_taken:
+            raise error  # not even its dead letter can be written: nothing that reading on could help
+        else:
+            self._unwritable[number] = last_taken, f"the database refuses it: {_short(error)}"
+        self._drop(frozenset({number}), retry_s=0.0)
+
+    def _tell_transport(self, number: int, reached: int) -> None:
+        if self._told.get(number) == reached:
+            return
         try:
             self._subscriber.committed(number, reached)
+            self._told[number] = reached
         except TransportError as error:
             # Advice only: the records are in the database, the transport keeps them a little longer.
             log.warning("transport not told of commit partition=%d error=%s", number, error)
-        return True
 
     def _hold_back(self, number: int) -> None:
         """Stop reading while nothing can be written and memory is full; the place is kept."""
@@ -175,30 +226,29 @@ class Collector:
     def _full(self) -> bool:
         return self._pending_bytes() >= self._config.max_pending_bytes
 
-    def _let_go(self, number: int) -> None:
-        if number not in self._waiting:
-            self._subscriber.resume(frozenset({number}))
-
     def _refresh_plans(self) -> None:
-        """Look for new versions now and then while frames or partitions wait for one."""
+        """Now and then, look for new versions and take in what waits for them."""
         if time.monotonic() < self._next_refresh:
             return
         self._next_refresh = time.monotonic() + _REFRESH_S
         try:
-            if self._plans.refresh():
-                self._release()
+            self._plans.refresh()
+            for number in sorted(self._held):
+                self._release(number)
         except sa.exc.SQLAlchemyError as error:
             log.warning("plans not readable error=%s", _short(error))
 
-    def _release(self) -> None:
-        now_ns = time.time_ns()
-        for number, partition in self._held.items():
-            released = partition.release(now_ns)
+    def _release(self, number: int) -> None:
+        partition = self._held[number]
+        while partition.kept_frames:
+            released = partition.release(time.time_ns())
             if released:
                 log.info("quarantine released partition=%d frames=%d", number, released)
-            if number in self._waiting:
-                self._waiting.discard(number)
-                self._subscriber.resume(frozenset({number}))
+            if not released or not self._flush_one(number):
+                break
+        if number in self._waiting and partition.kept_frames < self._config.quarantine_max_frames:
+            self._waiting.discard(number)
+            self._subscriber.resume(frozenset({number}))
 
     def _out_of_range(self, error: OffsetOutOfRangeError) -> None:
         log.warning("offset out of range, going on at the earliest record error=%s", error)
@@ -214,8 +264,8 @@ class Collector:
         for number in partitions & self._held.keys():
             self._flush_one(number)
         for number in partitions:
-            self._held.pop(number, None)
-            self._unclaimed.pop(number, None)
+            for memory in (self._held, self._unclaimed, self._told, self._careful_until, self._unwritable):
+                memory.pop(number, None)
             self._waiting.discard(number)
 
     def _drop(self, partitions: frozenset[int], retry_s: float) -> None:
@@ -223,6 +273,7 @@ class Collector:
         self._subscriber.pause(partitions)
         for number in partitions:
             self._held.pop(number, None)
+            self._told.pop(number, None)
             self._waiting.discard(number)
             self._unclaimed[number] = time.monotonic() + retry_s
 
@@ -233,7 +284,6 @@ class Collector:
                 with self._engine.begin() as connection:
                     held = claim(connection, self._config.topic, number, self._owner)
                 partition = Partition(self._config, self._engine, held, self._plans, self._series)
-                partition.release(time.time_ns())
             except sa.exc.SQLAlchemyError as error:
                 log.warning("claim failed partition=%d error=%s", number, _short(error))
                 self._unclaimed[number] = time.monotonic() + _RETRY_S
@@ -241,11 +291,13 @@ class Collector:
             log.info("claimed partition=%d epoch=%d next_offset=%d", number, held.epoch, held.next_offset)
             self._held[number] = partition
             del self._unclaimed[number]
+            if partition.kept_frames:
+                self._next_refresh = 0.0
             self._subscriber.seek(number, partition.position)
             self._subscriber.resume(frozenset({number}))
         own_metrics.partitions_held.set(len(self._held))
 
 
-def _short(error: sa.exc.SQLAlchemyError) -> str:
+def _short(error: Exception) -> str:
     """The database's own words, without the statement and its parameters."""
-    return str(getattr(error, "orig", None) or error).splitlines()[0]
+    return (str(getattr(error, "orig", None) or error) or type(error).__name__).splitlines()[0]

@@ -1,7 +1,8 @@
 """Claiming a partition: from then on only this owner's flushes are accepted.
 
-The epoch goes up with every claim. A flush carries the epoch and the position it started from; when either has moved,
-somebody else owns the partition and the flush writes nothing.
+The epoch goes up with every claim, the number of flushes with every flush. A flush carries both and the position it
+started from; when any has moved, somebody else owns the partition, or this very flush has been committed already
+although its answer was lost. Either way it writes nothing.
 """
 
 from collections.abc import Sequence
@@ -34,6 +35,7 @@ class Claim:
     partition: int
     owner: str
     epoch: int
+    flushes: int
     next_offset: int
     marks: tuple[MarkRow, ...]
 
@@ -65,7 +67,7 @@ def claim(connection: sa.Connection, topic: str, partition: int, owner: str) -> 
         sa.update(table)
         .where(table.c.topic == topic, table.c.partition == partition)
         .values(epoch=table.c.epoch + 1, owner=owner)
-        .returning(table.c.next_offset, table.c.epoch)
+        .returning(table.c.next_offset, table.c.epoch, table.c.flushes)
     ).one()
     marks = connection.execute(
         sa.select(tables.marks).where(tables.marks.c.topic == topic, tables.marks.c.partition == partition)
@@ -75,6 +77,7 @@ def claim(connection: sa.Connection, topic: str, partition: int, owner: str) -> 
         partition,
         owner,
         taken.epoch,
+        taken.flushes,
         taken.next_offset,
         tuple(MarkRow(m.agent, m.incarnation, m.mark, m.mark_created_ns, m.gaps, m.updated_ns) for m in marks),
     )
@@ -86,7 +89,7 @@ def advance(connection: sa.Connection, held: Claim, next_offset: int, counts: Co
     Must be the transaction's first statement, so that nothing is read or written before ownership is certain.
 
     Raises:
-        FencedError: the epoch or the position is not the one of `held`.
+        FencedError: the epoch, the number of flushes or the position is not the one of `held`.
     """
     table = tables.offsets
     added = {name: table.c[name] + getattr(counts, name) for name in COUNTERS}
@@ -96,14 +99,16 @@ def advance(connection: sa.Connection, held: Claim, next_offset: int, counts: Co
             table.c.topic == held.topic,
             table.c.partition == held.partition,
             table.c.epoch == held.epoch,
+            table.c.flushes == held.flushes,
             table.c.next_offset == held.next_offset,
         )
-        .values(next_offset=next_offset, **added)
+        .values(next_offset=next_offset, flushes=table.c.flushes + 1, **added)
     )
     if moved.rowcount != 1:
         raise FencedError(
-            f"partition {held.partition} of {held.topic} is no longer ours at epoch {held.epoch}, "
-            f"offset {held.next_offset}; another collector has claimed it"
+            f"partition {held.partition} of {held.topic} is not where we left it (epoch {held.epoch}, flush "
+            f"{held.flushes}, offset {held.next_offset}): another collector has claimed it, or our last flush went "
+            "through although its answer was lost"
         )
 
 

@@ -36,6 +36,16 @@ def open_engine(url: str, *, read_only: bool = False) -> sa.Engine:
     return engine
 
 
+def lose_patience(engine: sa.Engine, wait_s: float) -> None:
+    """From now on wait at most this long for another process's lock (SQLite; PostgreSQL is left as it is).
+
+    For the end of a process that has one connection: it must not outlast its stop by waiting.
+    """
+    if engine.dialect.name == "sqlite":
+        with engine.connect() as connection:
+            connection.exec_driver_sql(f"PRAGMA busy_timeout = {round(wait_s * 1000)}")
+
+
 def upgrade(url: str) -> str:
     """Bring the database to this program's schema, creating it where it is empty; returns the revision.
 

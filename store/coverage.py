@@ -1,9 +1,11 @@
 """Coverage: how complete an answer is, over agents and over records.
 
 Over agents: each agent that serves the query is expected from its first window on, until 24 hours after it was last
-seen or until it is retired. Of the event time it is expected for, it has covered what lies below its watermark and
-in no interrupted window. Over records: what arrived, against what the agents' manifests say there was. The ratio is
-the smaller of the two. Data of a version that was not valid at its window counts as missing.
+seen or until it is retired; time it was away beyond those 24 hours is not expected either. Of the event time it is
+expected for, it has covered what lies below its watermark and in no window in doubt (store/interruptions.py). An
+agent that computes a version nobody registered is expected and has covered nothing. Over records: what arrived,
+against what the agents' manifests say there was, agent by agent. The ratio is the smaller of the two. Data of a
+version that was not valid at its window counts as missing.
 """
 
 from bisect import bisect_left
@@ -13,7 +15,9 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from store import tables
-from store.registry import END_NS, MetricRow, valid_ranges
+from store.interruptions import AWAY, FRAMES_OF_REPLAY_MISSING
+from store.registry import BEGINNING_NS, END_NS, MetricRow, valid_ranges
+from store.upsert import smaller
 
 EXPECTED_AFTER_LAST_SEEN_NS = 24 * 3600 * 10**9
 # A live agent's watermark trails the clock by its checkpoint interval and the way to the database.
@@ -41,12 +45,16 @@ class Coverage:
 
 @dataclass(frozen=True, slots=True)
 class _Expected:
-    """What one agent is expected for, and how far it came, in event time."""
+    """What one agent is expected for, and how far it came, in event time.
+
+    `doubts` are stretches not covered; `absences` are stretches not expected.
+    """
 
     first_ns: int
     watermark_ns: int
     last_seen_ns: int
-    interruptions: tuple[tuple[int, int], ...]
+    doubts: tuple[tuple[int, int], ...] = ()
+    absences: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +63,7 @@ class _Window:
     valid: bool
     known: int
     merged: int
+    certain: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +94,7 @@ class CoverageFacts:
         inside = self.windows[bisect_left(self.starts, start_ns) : bisect_left(self.starts, end_ns)]
         known = sum(window.known for window in inside)
         merged = sum(window.merged for window in inside if window.valid)
-        # A window whose manifest has not arrived yet must not make up for one that lacks records.
-        certain = sum(min(window.merged, window.known) for window in inside if window.valid)
+        certain = sum(window.certain for window in inside if window.valid)
         over_agents = covered / wanted if wanted else 1.0
         over_records = certain / known if known else 1.0
         return Coverage(min(over_agents, over_records), reported, expected, known, merged, interrupted)
@@ -102,12 +110,10 @@ def load_coverage(connection: sa.Connection, row: MetricRow, start_ns: int, end_
     ranges = valid_ranges(connection, row.query_id)
     of_query = [valid.version.version_id for valid in ranges]
     windows = [
-        _Window(
-            start, any(r.version.version_id == version and r.from_ns <= start < r.to_ns for r in ranges), known, got
-        )
-        for start, version, known, got in _arrived(connection, of_query, start_ns, end_ns)
+        _Window(start, any(r.version.version_id == version and r.from_ns <= start < r.to_ns for r in ranges), *counts)
+        for start, version, *counts in _arrived(connection, of_query, start_ns, end_ns)
     ]
-    agents = tuple(_expected_agents(connection, of_query))
+    agents = tuple(_expected_agents(connection, row.query_id, of_query))
     return CoverageFacts(row.window_ns, agents, tuple(windows), tuple(window.start_ns for window in windows))
 
 
@@ -119,12 +125,15 @@ def _agent_share(agent: _Expected, start_ns: int, end_ns: int, window_ns: int, n
         return 0, 0, False
     fresh = agent.watermark_ns >= min(end, now_ns - FRESHNESS_NS)
     reach = end if fresh else max(begin, min(end, agent.watermark_ns))
-    lost = [
+    absent = [(max(begin, low), min(end, high)) for low, high in agent.absences]
+    doubts = [
         (max(begin, low // window_ns * window_ns), min(reach, -(-high // window_ns) * window_ns))
-        for low, high in agent.interruptions
+        for low, high in agent.doubts
     ]
-    doubtful = _union_length(lost)
-    return end - begin, reach - begin - doubtful, doubtful > 0
+    unexpected = _union_length(absent)
+    uncovered = _union_length([*doubts, *absent, (reach, end)])
+    in_doubt = _union_length([*doubts, *absent]) > unexpected
+    return end - begin - unexpected, end - begin - uncovered, in_doubt
 
 
 def _union_length(spans: Sequence[tuple[int, int]]) -> int:
@@ -135,11 +144,23 @@ def _union_length(spans: Sequence[tuple[int, int]]) -> int:
     return total
 
 
-def _expected_agents(connection: sa.Connection, versions: Sequence[int]) -> Iterable[_Expected]:
+def _expected_agents(connection: sa.Connection, query_id: int, versions: Sequence[int]) -> Iterable[_Expected]:
     doubts: dict[str, list[tuple[int, int]]] = {}
+    absences: dict[str, list[tuple[int, int]]] = {}
     table = tables.interruptions
     for row in connection.execute(sa.select(table).where(table.c.version_id.in_(versions))):
-        doubts.setdefault(row.agent, []).append((row.from_ns, row.to_ns))
+        whole = row.reason == FRAMES_OF_REPLAY_MISSING
+        doubts.setdefault(row.agent, []).append((BEGINNING_NS, END_NS) if whole else (row.from_ns, row.to_ns))
+        gone_ns = row.from_ns + EXPECTED_AFTER_LAST_SEEN_NS
+        if row.reason == AWAY and row.to_ns > gone_ns:
+            absences.setdefault(row.agent, []).append((gone_ns, row.to_ns))
+    strangers = tables.unregistered
+    for row in connection.execute(
+        sa.select(strangers)
+        .join(tables.agents, tables.agents.c.agent == strangers.c.agent)
+        .where(strangers.c.query_id == query_id, tables.agents.c.retired.is_(False))
+    ):
+        yield _Expected(row.first_ns, row.first_ns, row.last_seen_ns)
     progress = tables.progress
     rows = connection.execute(
         sa.select(
@@ -153,24 +174,40 @@ def _expected_agents(connection: sa.Connection, versions: Sequence[int]) -> Iter
         .group_by(progress.c.agent)
     )
     for row in rows:
-        yield _Expected(row.first_ns, row.watermark_ns, row.last_seen_ns, tuple(doubts.get(row.agent, ())))
+        yield _Expected(
+            row.first_ns,
+            row.watermark_ns,
+            row.last_seen_ns,
+            tuple(doubts.get(row.agent, ())),
+            tuple(absences.get(row.agent, ())),
+        )
 
 
 def _arrived(
     connection: sa.Connection, versions: Sequence[int], start_ns: int, end_ns: int
-) -> Iterable[tuple[int, int, int, int]]:
-    """(window, version, records known, records merged), summed over agents and partitions."""
+) -> Iterable[tuple[int, int, int, int, int]]:
+    """(window, version, records known, merged, and certainly merged), summed over agents and partitions.
+
+    Certain is the smaller of known and merged of each agent: one whose manifest has not arrived yet must not make up
+    for another one's missing records.
+    """
     t = tables.manifests
     got = t.c.n_filtered + t.c.got_local + t.c.got_drained
+    by_agent = (
+        sa.select(t.c.window_ns, t.c.version_id, sa.func.sum(t.c.n_in).label("known"), sa.func.sum(got).label("merged"))
+        .where(t.c.version_id.in_(versions), t.c.window_ns >= start_ns, t.c.window_ns < end_ns)
+        .group_by(t.c.window_ns, t.c.version_id, t.c.agent)
+        .subquery()
+    )
     for row in connection.execute(
         sa.select(
-            t.c.window_ns,
-            t.c.version_id,
-            sa.func.sum(t.c.n_in).label("known"),
-            sa.func.sum(got).label("merged"),
+            by_agent.c.window_ns,
+            by_agent.c.version_id,
+            sa.func.sum(by_agent.c.known).label("known"),
+            sa.func.sum(by_agent.c.merged).label("merged"),
+            sa.func.sum(smaller(by_agent.c.known, by_agent.c.merged)).label("certain"),
         )
-        .where(t.c.version_id.in_(versions), t.c.window_ns >= start_ns, t.c.window_ns < end_ns)
-        .group_by(t.c.window_ns, t.c.version_id)
-        .order_by(t.c.window_ns)
+        .group_by(by_agent.c.window_ns, by_agent.c.version_id)
+        .order_by(by_agent.c.window_ns)
     ):
-        yield row.window_ns, row.version_id, int(row.known), int(row.merged)
+        yield row.window_ns, row.version_id, int(row.known), int(row.merged), int(row.certain)

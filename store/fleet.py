@@ -1,17 +1,21 @@
 """The fleet: which agents there are, how far each has come, and what the collectors counted.
 
-Agents report with heartbeats. An agent's newest report wins; its progress per query version only ever moves forward.
+Agents report with heartbeats. An agent's newest report wins; within one start its progress only moves forward.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
 from store import tables
 from store.claims import COUNTERS
-from store.upsert import insert, insert_missing, larger, smaller
+from store.interruptions import AWAY, Interruption, shorten_absence, write_interruptions
+from store.upsert import batched, insert, larger, smaller
+
+CLOCK_LEAD_NS = 60 * 10**9
+_AGENTS_PER_QUERY = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,13 +23,18 @@ class VersionProgress:
     """How far an agent's answer for one query version is complete, in event time."""
 
     version_id: int
+    query_id: int
     first_ns: int
     watermark_ns: int
+    replayable: bool
 
 
 @dataclass(frozen=True, slots=True)
 class AgentReport:
-    """An agent's newest heartbeat, as the collector read it."""
+    """An agent's newest heartbeat, as the collector read it.
+
+    `unregistered` holds (query name, first_ns) of queries that it computes in a version which is not registered.
+    """
 
     agent: str
     host: str
@@ -35,17 +44,7 @@ class AgentReport:
     sent_ns: int
     counters: Mapping[str, int]
     progress: Sequence[VersionProgress]
-
-
-@dataclass(frozen=True, slots=True)
-class Interruption:
-    """A stretch of event time [from_ns, to_ns) in which an agent's records may be missing."""
-
-    agent: str
-    version_id: int
-    from_ns: int
-    to_ns: int
-    reason: str
+    unregistered: Sequence[tuple[str, int]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,45 +93,121 @@ def totals(connection: sa.Connection) -> dict[str, int]:
     return found
 
 
-def write_reports(connection: sa.Connection, reports: Sequence[AgentReport]) -> None:
-    """Take in heartbeats; one per agent, an older one than stored changes nothing but the progress."""
+def write_reports(connection: sa.Connection, reports: Sequence[AgentReport], now_ns: int) -> None:
+    """Take in heartbeats, one per agent and start. Only an agent's newest start may move its progress.
+
+    A clock that runs ahead of the collector's by more than a minute counts as a minute ahead: it must not vouch for
+    time that has not come.
+    """
     if not reports:
         return
-    _write_agents(connection, sorted(reports, key=lambda report: report.agent))
+    ordered = [
+        _sobered(report, now_ns + CLOCK_LEAD_NS)
+        for report in sorted(reports, key=lambda report: (report.agent, report.started_ns))
+    ]
+    _note_absences(connection, ordered)
+    _write_agents(connection, ordered)
+    _write_progress(connection, ordered)
+    _write_unregistered(connection, ordered)
+
+
+def _sobered(report: AgentReport, latest_ns: int) -> AgentReport:
+    progress = [p if p.replayable else replace(p, watermark_ns=min(p.watermark_ns, latest_ns)) for p in report.progress]
+    return replace(report, sent_ns=min(report.sent_ns, latest_ns), progress=progress)
+
+
+def _note_absences(connection: sa.Connection, reports: Sequence[AgentReport]) -> None:
+    """Between the watermark of one start of a live query and the first record of the next, nobody measured.
+
+    Frames of the earlier start may come after those of the later one: then the absence turns out to be shorter.
+    """
+    table = tables.progress
+    newest: dict[tuple[str, int], tuple[int, int]] = {}
+    for agents_of in batched(sorted({report.agent for report in reports}), _AGENTS_PER_QUERY):
+        for row in connection.execute(sa.select(table).where(table.c.agent.in_(agents_of))):
+            newest[row.agent, row.version_id] = row.started_ns, row.watermark_ns
+    absences: list[Interruption] = []
+    for report in reports:
+        for p in report.progress:
+            key = (report.agent, p.version_id)
+            started_ns, watermark_ns = newest.get(key, (report.started_ns, p.watermark_ns))
+            if p.replayable:
+                continue
+            if report.started_ns > started_ns:
+                absences.append(Interruption(report.agent, p.version_id, watermark_ns, p.first_ns, AWAY))
+                newest[key] = report.started_ns, p.watermark_ns
+            elif report.started_ns == started_ns:
+                newest[key] = started_ns, max(watermark_ns, p.watermark_ns)
+            else:
+                shorten_absence(connection, report.agent, p.version_id, p.first_ns, p.watermark_ns)
+    write_interruptions(connection, absences)
+
+
+def _write_progress(connection: sa.Connection, reports: Sequence[AgentReport]) -> None:
     rows = [
         {
             "agent": report.agent,
             "version_id": progress.version_id,
+            "started_ns": report.started_ns,
             "first_ns": progress.first_ns,
             "watermark_ns": progress.watermark_ns,
             "last_seen_ns": report.sent_ns,
+            "replayable": progress.replayable,
         }
-        for report in sorted(reports, key=lambda report: report.agent)
+        for report in reports
         for progress in sorted(report.progress, key=lambda progress: progress.version_id)
     ]
+    if not rows:
+        return
+    table = tables.progress
+    statement = insert(connection, table)
+    new = statement.excluded
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["agent", "version_id"],
+            set_={
+                "started_ns": new.started_ns,
+                "first_ns": smaller(table.c.first_ns, new.first_ns),
+                "watermark_ns": sa.case(
+                    (new.started_ns > table.c.started_ns, new.watermark_ns),
+                    else_=larger(table.c.watermark_ns, new.watermark_ns),
+                ),
+                "last_seen_ns": larger(table.c.last_seen_ns, new.last_seen_ns),
+                "replayable": new.replayable,
+            },
+            where=new.started_ns >= table.c.started_ns,
+        ),
+        rows,
+    )
+
+
+def _write_unregistered(connection: sa.Connection, reports: Sequence[AgentReport]) -> None:
+    table = tables.unregistered
+    registered = {(report.agent, progress.query_id) for report in reports for progress in report.progress}
+    for agents_of in batched(sorted({report.agent for report in reports}), _AGENTS_PER_QUERY):
+        for row in connection.execute(sa.select(table).where(table.c.agent.in_(agents_of))).all():
+            if (row.agent, row.query_id) in registered:
+                known = table.c.agent == row.agent, table.c.query_id == row.query_id
+                connection.execute(sa.delete(table).where(*known))
+    strangers = {
+        (name, report.agent): (first, report.sent_ns) for report in reports for name, first in report.unregistered
+    }
+    if not strangers:
+        return
+    queries = dict(connection.execute(sa.select(tables.queries.c.name, tables.queries.c.id)).all())
+    statement = insert(connection, table)
+    rows = [
+        {"agent": agent, "query_id": queries[name], "first_ns": first_ns, "last_seen_ns": seen_ns}
+        for (name, agent), (first_ns, seen_ns) in sorted(strangers.items())
+        if name in queries
+    ]
     if rows:
-        table = tables.progress
-        statement = insert(connection, table)
         connection.execute(
             statement.on_conflict_do_update(
-                index_elements=["agent", "version_id"],
-                set_={
-                    "first_ns": smaller(table.c.first_ns, statement.excluded.first_ns),
-                    "watermark_ns": larger(table.c.watermark_ns, statement.excluded.watermark_ns),
-                    "last_seen_ns": larger(table.c.last_seen_ns, statement.excluded.last_seen_ns),
-                },
+                index_elements=["agent", "query_id"], set_={"last_seen_ns": statement.excluded.last_seen_ns}
             ),
             rows,
         )
-
-
-def write_interruptions(connection: sa.Connection, interruptions: Sequence[Interruption]) -> None:
-    """Note stretches in doubt; one that is known already changes nothing."""
-    insert_missing(
-        connection,
-        tables.interruptions,
-        [{name: getattr(interruption, name) for name in Interruption.__slots__} for interruption in interruptions],
-    )
 
 
 def _write_agents(connection: sa.Connection, reports: Sequence[AgentReport]) -> None:

@@ -14,12 +14,16 @@ from pipeline.partial import Partial
 from pipeline.states import State
 from store import tables
 from store.claims import Claim, Counts, MarkRow, advance, delete_idle_marks, write_marks
-from store.fleet import AgentReport, Interruption, write_interruptions, write_reports
+from store.fleet import AgentReport, write_reports
+from store.interruptions import Interruption, MissingFrames, write_interruptions, write_missing
 from store.pages import decode_states, read_pages, write_page
 from store.registry import RegisteredVersion
 from store.series import SeriesIds
 from store.tables import LEVEL_OWN_WINDOW, SERIES_PER_PAGE
-from store.upsert import insert
+from store.upsert import batched, insert
+
+_WINDOWS_PER_QUERY = 500
+_IDS_PER_QUERY = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,8 @@ class Flush:
     idle_marks_before_ns: int | None = None
     reports: Sequence[AgentReport] = ()
     interruptions: Sequence[Interruption] = ()
+    missing: Sequence[MissingFrames] = ()
+    arrived_late: Sequence[MissingFrames] = ()
     quarantined: Sequence[Quarantined] = ()
     released: Sequence[int] = ()
     dead_letters: Sequence[DeadLetter] = ()
@@ -95,8 +101,9 @@ def write_flush(
             write_marks(connection, held, flush.marks)
             if flush.idle_marks_before_ns is not None:
                 delete_idle_marks(connection, held, flush.idle_marks_before_ns)
-            write_reports(connection, flush.reports)
+            write_reports(connection, flush.reports, flush.now_ns)
             write_interruptions(connection, flush.interruptions)
+            write_missing(connection, flush.missing, flush.arrived_late)
             _write_kept(connection, held, flush)
     except BaseException:
         series.rolled_back()
@@ -105,14 +112,20 @@ def write_flush(
 
 
 def quarantined_frames(
-    connection: sa.Connection, topic: str, partition: int, versions: Sequence[str]
+    connection: sa.Connection, topic: str, partition: int, versions: Sequence[str], after_id: int, limit: int
 ) -> list[tuple[int, int, bool, bytes]]:
-    """(id, offset, marked, payload) of the partition's quarantined frames of these versions, in order."""
+    """(id, offset, marked, payload) of the partition's next quarantined frames of these versions, in order."""
     table = tables.quarantine
     rows = connection.execute(
         sa.select(table.c.id, table.c.offset, table.c.marked, table.c.payload)
-        .where(table.c.topic == topic, table.c.partition == partition, table.c.version.in_(versions))
+        .where(
+            table.c.topic == topic,
+            table.c.partition == partition,
+            table.c.version.in_(versions),
+            table.c.id > after_id,
+        )
         .order_by(table.c.id)
+        .limit(limit)
     )
     return [(row.id, row.offset, row.marked, row.payload) for row in rows]
 
@@ -129,7 +142,7 @@ def _merge_into_pages(
 ) -> None:
     """Merge the groups of `partial` with the pages they belong to, one metric after another."""
     labels = partial.keys.select(version.plan.labels)
-    ids = series.resolve(connection, version.query_id, labels)
+    ids = series.resolve(connection, version.query_id, labels, len(partial))
     windows = partial.keys["window"].to_numpy()
     for metric in version.plan.metrics:
         metric_id = version.metric_ids[metric.name]
@@ -164,14 +177,18 @@ def _stored_pages(
     """(window, series group, data) of the stored pages that the given groups touch."""
     table = tables.pages
     touched = set(zip(windows.tolist(), groups.tolist(), strict=True))
-    rows = connection.execute(
-        sa.select(table.c.window_ns, table.c.series_group, table.c.data).where(
-            *(table.c[name] == value for name, value in where.items()),
-            table.c.window_ns.between(int(windows.min()), int(windows.max())),
-            table.c.series_group.between(int(groups.min()), int(groups.max())),
+    found: list[tuple[int, int, bytes]] = []
+    # Only the windows touched: one late record must not load everything between its window and now.
+    for chunk in batched(sorted({window for window, _ in touched}), _WINDOWS_PER_QUERY):
+        rows = connection.execute(
+            sa.select(table.c.window_ns, table.c.series_group, table.c.data).where(
+                *(table.c[name] == value for name, value in where.items()),
+                table.c.window_ns.in_(chunk),
+                table.c.series_group.between(int(groups.min()), int(groups.max())),
+            )
         )
-    )
-    return [(row.window_ns, row.series_group, row.data) for row in rows if (row.window_ns, row.series_group) in touched]
+        found += [(row.window_ns, row.series_group, row.data) for row in rows]
+    return [page for page in found if page[:2] in touched]
 
 
 def _pages(windows: np.ndarray, series: np.ndarray, state: State) -> list[dict[str, int | bytes]]:
@@ -226,8 +243,8 @@ def _write_kept(connection: sa.Connection, held: Claim, flush: Flush) -> None:
             sa.insert(tables.quarantine),
             [place | {name: getattr(frame, name) for name in Quarantined.__slots__} for frame in flush.quarantined],
         )
-    if flush.released:
-        connection.execute(sa.delete(tables.quarantine).where(tables.quarantine.c.id.in_(flush.released)))
+    for chunk in batched(flush.released, _IDS_PER_QUERY):
+        connection.execute(sa.delete(tables.quarantine).where(tables.quarantine.c.id.in_(chunk)))
     if flush.dead_letters:
         connection.execute(
             sa.insert(tables.dead_letters),

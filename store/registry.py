@@ -4,16 +4,20 @@ A metric name belongs to one query for good. A query's versions each begin to be
 may come back later, so validity is a list of its own.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import sqlalchemy as sa
 
+from pipeline.errors import PlanError
 from pipeline.plan import Metric, Plan, decode_plan, encode_plan
 from store import tables
 from store.errors import MetricChangedError, MetricTakenError, UnknownMetricError
 from store.upsert import insert_missing
+
+log = logging.getLogger(__name__)
 
 # Plans never change once they are stored, and every read needs them: decoding is done once per process.
 _decoded = lru_cache(maxsize=4096)(decode_plan)
@@ -91,7 +95,7 @@ def register_queries(connection: sa.Connection, plans: Sequence[Plan], now_ns: i
 
 
 def load_versions(connection: sa.Connection) -> dict[str, RegisteredVersion]:
-    """Every version the database knows, by its hash."""
+    """Every version the database knows and this release can read, by its hash."""
     metric_ids: dict[int, dict[str, int]] = {}
     for metric_id, name, query_id in connection.execute(
         sa.select(tables.metrics.c.id, tables.metrics.c.name, tables.metrics.c.query_id)
@@ -99,7 +103,12 @@ def load_versions(connection: sa.Connection) -> dict[str, RegisteredVersion]:
         metric_ids.setdefault(query_id, {})[name] = metric_id
     found: dict[str, RegisteredVersion] = {}
     for row in connection.execute(sa.select(tables.versions).order_by(tables.versions.c.id)):
-        plan = _decoded(row.plan)
+        try:
+            plan = _decoded(row.plan)
+        except PlanError as error:
+            # Written by a newer release: it must not stop this one from serving all other queries.
+            log.warning("query version skipped version=%s error=%s", row.version, error)
+            continue
         of_query = metric_ids.get(row.query_id, {})
         ids = {metric.name: of_query[metric.name] for metric in plan.metrics}
         found[row.version] = RegisteredVersion(row.id, row.query_id, plan, ids)
@@ -139,7 +148,7 @@ def metric(connection: sa.Connection, name: str) -> MetricRow:
 
 
 def valid_ranges(connection: sa.Connection, query_id: int) -> list[ValidRange]:
-    """Which version answers when, in order of time and without a hole."""
+    """Which version answers when, in order of time; a version of a newer release leaves a hole."""
     versions = {version.version_id: version for version in load_versions(connection).values()}
     rows = connection.execute(
         sa.select(tables.validity.c.valid_from_ns, tables.validity.c.version_id)
@@ -147,7 +156,11 @@ def valid_ranges(connection: sa.Connection, query_id: int) -> list[ValidRange]:
         .order_by(tables.validity.c.valid_from_ns)
     ).all()
     ends = [row.valid_from_ns for row in rows[1:]] + [END_NS]
-    return [ValidRange(versions[row.version_id], row.valid_from_ns, end) for row, end in zip(rows, ends, strict=True)]
+    return [
+        ValidRange(versions[row.version_id], row.valid_from_ns, end)
+        for row, end in zip(rows, ends, strict=True)
+        if row.version_id in versions
+    ]
 
 
 def _query_id(connection: sa.Connection, name: str) -> int:
@@ -173,10 +186,10 @@ def _claim_metrics(connection: sa.Connection, plan: Plan, query_id: int) -> None
 
 def _refuse_changed(connection: sa.Connection, plan: Plan, query_id: int) -> None:
     wanted = {metric.name: metric for metric in plan.metrics}
-    for (encoded,) in connection.execute(
-        sa.select(tables.versions.c.plan).where(tables.versions.c.query_id == query_id)
-    ):
-        for metric in _decoded(encoded).metrics:
+    for version in load_versions(connection).values():
+        if version.query_id != query_id:
+            continue
+        for metric in version.plan.metrics:
             now = wanted.get(metric.name, metric)
             if now != metric:
                 raise MetricChangedError(

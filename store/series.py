@@ -5,6 +5,7 @@ are kept apart and forgotten when it fails.
 """
 
 import json
+from hashlib import blake2b
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,7 @@ import polars as pl
 import sqlalchemy as sa
 
 from store import tables
-from store.upsert import insert_missing
+from store.upsert import batched, insert_missing
 
 _LOOKUP_CHUNK = 500
 
@@ -22,6 +23,10 @@ def label_text(labels: dict[str, str]) -> str:
     return json.dumps(labels, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
+def _label_hash(text: str) -> str:
+    return blake2b(text.encode(), digest_size=16).hexdigest()
+
+
 class SeriesIds:
     """Finds or makes the ids of series inside the caller's transactions."""
 
@@ -29,12 +34,15 @@ class SeriesIds:
         self._known: dict[tuple[int, str], int] = {}
         self._uncommitted: dict[tuple[int, str], int] = {}
 
-    def resolve(self, connection: sa.Connection, query_id: int, labels: pl.DataFrame) -> npt.NDArray[np.int64]:
-        """int64[n] ids for the n rows of string columns `labels`; missing series are made."""
+    def resolve(self, connection: sa.Connection, query_id: int, labels: pl.DataFrame, n: int) -> npt.NDArray[np.int64]:
+        """int64[n] ids for the n rows of string columns `labels`; missing series are made.
+
+        `n` is told apart because a frame without columns has no rows.
+        """
         if not labels.width:
             text = label_text({})
             self._fill(connection, query_id, [text])
-            return np.full(labels.height, self._lookup(query_id, text), np.int64)
+            return np.full(n, self._lookup(query_id, text), np.int64)
         distinct = labels.unique(maintain_order=True)
         texts = [label_text(row) for row in distinct.iter_rows(named=True)]
         self._fill(connection, query_id, texts)
@@ -63,12 +71,16 @@ class SeriesIds:
             text for text in texts if (query_id, text) not in self._known and (query_id, text) not in self._uncommitted
         ]
         # Sorted, so that two collectors making the same series never wait for each other in a circle.
-        insert_missing(connection, tables.series, [{"query_id": query_id, "labels": text} for text in sorted(missing)])
-        for at in range(0, len(missing), _LOOKUP_CHUNK):
+        hashes = {text: _label_hash(text) for text in sorted(missing)}
+        insert_missing(
+            connection,
+            tables.series,
+            [{"query_id": query_id, "labels": text, "labels_hash": known} for text, known in hashes.items()],
+        )
+        for chunk in batched(list(hashes.values()), _LOOKUP_CHUNK):
             rows = connection.execute(
                 sa.select(tables.series.c.labels, tables.series.c.id).where(
-                    tables.series.c.query_id == query_id,
-                    tables.series.c.labels.in_(missing[at : at + _LOOKUP_CHUNK]),
+                    tables.series.c.query_id == query_id, tables.series.c.labels_hash.in_(chunk)
                 )
             )
             self._uncommitted.update({(query_id, labels): int(series_id) for labels, series_id in rows})

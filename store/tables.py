@@ -21,6 +21,8 @@ offsets = sa.Table(
     sa.Column("next_offset", sa.BigInteger, nullable=False),
     sa.Column("epoch", sa.BigInteger, nullable=False),
     sa.Column("owner", sa.String(256), nullable=False),
+    # How many flushes the partition has seen: a flush tried again after its commit went through is told apart by it.
+    sa.Column("flushes", sa.BigInteger, nullable=False, server_default="0"),
     # Cumulative since the database was made, written in the flush's own transaction: exact, whoever dies.
     sa.Column("frames", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("bytes", sa.BigInteger, nullable=False, server_default="0"),
@@ -86,7 +88,9 @@ series = sa.Table(
     sa.Column("id", _id, primary_key=True, autoincrement=True),
     sa.Column("query_id", sa.ForeignKey("queries.id"), nullable=False),
     sa.Column("labels", sa.Text, nullable=False),
-    sa.UniqueConstraint("query_id", "labels"),
+    # Labels may be longer than what PostgreSQL takes into an index.
+    sa.Column("labels_hash", sa.String(32), nullable=False),
+    sa.UniqueConstraint("query_id", "labels_hash"),
 )
 
 pages = sa.Table(
@@ -139,8 +143,20 @@ progress = sa.Table(
     metadata,
     sa.Column("agent", sa.String(256), primary_key=True),
     sa.Column("version_id", sa.ForeignKey("versions.id"), primary_key=True),
+    sa.Column("started_ns", sa.BigInteger, nullable=False),
     sa.Column("first_ns", sa.BigInteger, nullable=False),
     sa.Column("watermark_ns", sa.BigInteger, nullable=False),
+    sa.Column("last_seen_ns", sa.BigInteger, nullable=False),
+    sa.Column("replayable", sa.Boolean, nullable=False),
+)
+
+# Agents that compute a version of a query which is not registered: expected, and nothing of theirs is in the answer.
+unregistered = sa.Table(
+    "unregistered",
+    metadata,
+    sa.Column("agent", sa.String(256), primary_key=True),
+    sa.Column("query_id", sa.ForeignKey("queries.id"), primary_key=True),
+    sa.Column("first_ns", sa.BigInteger, nullable=False),
     sa.Column("last_seen_ns", sa.BigInteger, nullable=False),
 )
 

@@ -1,9 +1,18 @@
 """INSERT … ON CONFLICT, the same for SQLite and PostgreSQL."""
 
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
+
+Item = TypeVar("Item")
+
+
+def batched(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
+    """The items in pieces of at most `size`: databases limit how many parameters a statement has."""
+    for at in range(0, len(items), size):
+        yield items[at : at + size]
 
 
 def insert(connection: sa.Connection, table: sa.Table) -> Any:

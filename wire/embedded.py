@@ -106,6 +106,7 @@ class EmbeddedSubscriber:
         self._paused: frozenset[int] = frozenset()
         self._assigned: frozenset[int] = frozenset()
         self._pending: Callable[[], None] | None = None
+        self._first = 0
         self._on_assign: AssignmentCallback = _ignore
         self._on_revoke: AssignmentCallback = _ignore
 
@@ -160,8 +161,14 @@ class EmbeddedSubscriber:
         self._paused -= partitions
 
     def committed(self, partition: int, next_offset: int) -> None:
-        """Delete the records below `next_offset`: the database has them."""
+        """Delete the records below `next_offset`: the database has them.
+
+        A position beyond the log's end is of another log: nothing of this one is committed by it.
+        """
         with _guard(self._path), _transaction(self._db):
+            (end,) = self._db.execute("SELECT next_offset FROM partitions WHERE partition = ?", (partition,)).fetchone()
+            if next_offset > end:
+                return
             (freed,) = self._db.execute(
                 "SELECT coalesce(sum(length(payload)), 0) FROM records WHERE partition = ? AND offset < ?",
                 (partition, next_offset),
@@ -179,25 +186,31 @@ class EmbeddedSubscriber:
     def _read(self, max_records: int) -> list[Record]:
         records: list[Record] = []
         with _guard(self._path):
-            bounds = {
-                int(partition): (int(earliest), int(end))
-                for partition, earliest, end in self._db.execute(
-                    "SELECT partition, earliest, next_offset FROM partitions"
-                )
-            }
-            for partition in sorted(self._assigned - self._paused):
-                wanted = self._positions[partition]
-                earliest, end = bounds[partition]
-                if not earliest <= wanted <= end:
-                    raise OffsetOutOfRangeError(partition, wanted, earliest, end)
+            wanted = self._wanted()
+            for partition, offset in wanted:
                 rows = self._db.execute(
                     "SELECT offset, payload FROM records WHERE partition = ? AND offset >= ? ORDER BY offset LIMIT ?",
-                    (partition, wanted, max_records - len(records)),
+                    (partition, offset, max_records - len(records)),
                 ).fetchall()
-                records.extend(Record(partition, int(offset), payload) for offset, payload in rows)
-                if rows:
-                    self._positions[partition] = int(rows[-1][0]) + 1
+                records.extend(Record(partition, int(at), payload) for at, payload in rows)
+        for record in records:
+            self._positions[record.partition] = record.offset + 1
         return records
+
+    def _wanted(self) -> list[tuple[int, int]]:
+        """(partition, offset) to read from, all in range; another one is first each time, so that none starves."""
+        bounds = {
+            int(partition): (int(earliest), int(end))
+            for partition, earliest, end in self._db.execute("SELECT partition, earliest, next_offset FROM partitions")
+        }
+        readable = sorted(self._assigned - self._paused)
+        for partition in readable:
+            earliest, end = bounds[partition]
+            if not earliest <= self._positions[partition] <= end:
+                raise OffsetOutOfRangeError(partition, self._positions[partition], earliest, end)
+        self._first += 1
+        turn = self._first % len(readable) if readable else 0
+        return [(partition, self._positions[partition]) for partition in readable[turn:] + readable[:turn]]
 
 
 def _open(path: Path, partitions: int) -> sqlite3.Connection:

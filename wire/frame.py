@@ -24,9 +24,12 @@ _CHECKSUM = struct.Struct("<I")
 SMALLEST_FRAME_BYTES = _ENVELOPE.size + _CHECKSUM.size
 
 Kind = Literal["partial", "drained", "manifest", "heartbeat", "status"]
-Name = Annotated[str, msgspec.Meta(max_length=256)]
+# No control characters: names end in logs, labels and text columns, and PostgreSQL refuses NUL.
+PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
+Name = Annotated[str, msgspec.Meta(max_length=256, pattern=PRINTABLE)]
+Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 Incarnation = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
-Natural = Annotated[int, msgspec.Meta(ge=0)]
+Natural = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 
 
 class Header(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -37,18 +40,18 @@ class Header(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     Windows are named by their start; times are ns UTC. `query` and `version` are empty for heartbeats and status.
     """
 
-    agent: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+    agent: Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=PRINTABLE)]
     incarnation: Incarnation
-    started_ns: int
+    started_ns: Int64
     partition: Natural
-    sequence: Annotated[int, msgspec.Meta(ge=1)]
+    sequence: Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
     kind: Kind
     query: Name
-    version: Name
+    version: Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{16})?$")]
     cut: Natural
-    window_first_ns: int
-    window_last_ns: int
-    created_ns: int
+    window_first_ns: Int64
+    window_last_ns: Int64
+    created_ns: Int64
     rows: Natural
 
 

@@ -7,6 +7,7 @@ unclean end. The collector derives coverage from it; a heartbeat is also sent wh
 import msgspec
 
 from wire.errors import CorruptFrameError
+from wire.frame import Int64, Name
 
 FINISHED_NS = 2**63 - 1
 
@@ -19,27 +20,27 @@ class QueryProgress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     A finished replay has the watermark FINISHED_NS.
     """
 
-    query: str
-    version: str
-    first_ns: int
-    watermark_ns: int
+    query: Name
+    version: Name
+    first_ns: Int64
+    watermark_ns: Int64
     replayable: bool
     finished: bool = False
-    interrupted_from_ns: int | None = None
-    interrupted_to_ns: int | None = None
+    interrupted_from_ns: Int64 | None = None
+    interrupted_to_ns: Int64 | None = None
 
 
 class Heartbeat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One agent's word at `sent_ns`. `counters` are cumulative since the agent's start and named as its metrics."""
 
-    agent: str
-    host: str
-    machine_id: str
-    started_ns: int
-    sent_ns: int
+    agent: Name
+    host: Name
+    machine_id: Name
+    started_ns: Int64
+    sent_ns: Int64
     clean: bool
     queries: list[QueryProgress]
-    counters: dict[str, int]
+    counters: dict[Name, Int64]
 
 
 _encoder = msgspec.msgpack.Encoder(order="deterministic")

@@ -100,7 +100,7 @@ def add(engine: sa.Engine, plan: Plan, records: pl.DataFrame, partition: int, ag
     with engine.begin() as connection:
         held = claim(connection, "tailwatch", partition, "collector-1")
         versions = load_versions(connection)
-    version_id = versions[plan.version].version_id
+    version_id, query_id = versions[plan.version].version_id, versions[plan.version].query_id
     partial = Chain(plan, {}).finish(records, 0)
     arrivals = [
         Arrival(version_id, window, agent, n_in=rows + lost, n_local=rows + lost, got_local=rows)
@@ -108,7 +108,7 @@ def add(engine: sa.Engine, plan: Plan, records: pl.DataFrame, partition: int, ag
     ]
     report = AgentReport(
         agent, agent.removeprefix("agent-"), "m" * 32, INCARNATION, BEGIN_NS - SECOND_NS, NOW_NS - SECOND_NS,
-        {"frames": 6}, [VersionProgress(version_id, BEGIN_NS, END_NS)],
+        {"frames": 6}, [VersionProgress(version_id, query_id, BEGIN_NS, END_NS, replayable=False)],
     )  # fmt: skip
     flush = Flush(
         held.next_offset + 6,

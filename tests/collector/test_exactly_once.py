@@ -14,7 +14,7 @@ from store.connect import upgrade
 from store.coverage import coverage
 from store.registry import metric
 from tests.collector.conftest import Bench
-from tests.fleet import START_NS, WINDOW_NS, FakeAgent, probe_records, truth
+from tests.fleet import START_NS, WINDOW_NS, FakeAgent, probe_plan, probe_records, truth
 from tests.stored import assert_same
 
 
@@ -53,6 +53,16 @@ def test_any_split_cut_batching_order_and_repetition_stores_what_one_pass_gives(
         assert (whole.ratio, whole.records_known, whole.records_merged) == (1.0, records.height, records.height)
 
     law()
+
+
+def test_a_query_without_labels_is_stored_as_one_series(bench: Bench) -> None:
+    bench.plan = probe_plan("""SELECT sketch(rtt_us) AS rtt_us, count(*) AS probes_total
+        FROM probes GROUP BY TUMBLE(ts, INTERVAL '10' SECOND)""")
+    records = probe_records(100, seed=12)
+    agent = FakeAgent(bench.plan)
+    bench.publish(agent.send(records[:50], 0) + agent.send(records[50:], 99))
+    bench.drain(bench.collector())
+    assert_same(bench.stored(), truth(bench.plan, records))
 
 
 def coverage_of(bench: Bench) -> Any:

@@ -119,6 +119,26 @@ def test_it_stops_with_everything_flushed(bench: Bench) -> None:
     assert_same(bench.stored(), truth(bench.plan, RECORDS))
 
 
+def test_it_stops_soon_also_while_another_process_holds_the_database(bench: Bench) -> None:
+    agents = [FakeAgent(bench.plan, f"agent-{n}", partition=n, incarnation=f"{n:032x}") for n in (0, 1)]
+    for agent in agents:
+        bench.publish(agent.send(RECORDS, 99), agent.partition)
+    collector = bench.collector()
+    collector._next_flush = float("inf")
+    for _ in range(3):
+        collector.step(0.0)
+    holder = sqlite3.connect(bench.folder / "tailwatch.db", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    begun = time.monotonic()
+    collector.finish()
+    # busy_timeout is 5 s for each of two partitions; with it this would take 10 s.
+    assert time.monotonic() - begun < 4
+    holder.execute("ROLLBACK")
+    holder.close()
+    bench.drain(bench.collector())
+    assert_same(bench.stored(), truth(bench.plan, RECORDS.vstack(RECORDS)))
+
+
 def test_a_database_without_the_schema_is_refused_before_anything_is_read(tmp_path: Path, bench: Bench) -> None:
     subscriber = EmbeddedSubscriber(bench.log, partitions=2)
     with pytest.raises(SchemaError, match="run `tailwatch db upgrade`"):

@@ -3,16 +3,23 @@
 import time
 
 import msgspec
+import polars as pl
 import pytest
 import sqlalchemy as sa
 
+from collector import partition as partition_module
+from pipeline.schema import polars_schema
 from store import tables
-from store.coverage import coverage
+from store.claims import Claim
+from store.coverage import Coverage, coverage
+from store.flush import Flush
 from store.registry import metric
 from tests.collector.conftest import Bench
 from tests.fleet import START_NS, WINDOW_NS, FakeAgent, probe_plan, probe_records, truth
 from tests.stored import assert_same
+from wire.columns import pack_columns
 from wire.frame import decode_frame, encode_frame
+from wire.heartbeat import Heartbeat
 
 RECORDS = probe_records(60, seed=5)
 
@@ -130,9 +137,7 @@ def test_a_frame_that_never_comes_is_counted_lost_and_lowers_coverage(bench: Ben
     assert bench.totals()["lost_frames"] == 0
     collector._held[0].flush(now_ns + round(2 * age_s * 1e9))
     assert bench.totals()["lost_frames"] == 2
-    with bench.engine.connect() as connection:
-        row = metric(connection, "rtt_us")
-        whole = coverage(connection, row, START_NS, START_NS + 4 * WINDOW_NS, START_NS + 9 * WINDOW_NS)
+    whole = whole_coverage(bench)
     assert whole.ratio < 1.0
     assert whole.interrupted
 
@@ -162,3 +167,161 @@ def test_a_query_joined_with_another_table_content_waits_instead_of_guessing(ben
     collector._plans.register([other], 0, 0)
     bench.drain(collector)
     assert "use the same file on every machine" in quarantined(bench)[0]
+
+
+def poisoned(agent: FakeAgent) -> list[bytes]:
+    """Intact frames that no agent of ours would send, each odd in its own way."""
+    header = decode_frame(agent.frame("heartbeat", b"")).header
+    agent.sequence -= 1
+    schema = agent.chain.schema_at(0)
+    nothing = pl.DataFrame({name: [None] for name in schema}, schema=polars_schema(schema))
+    beat = Heartbeat(agent.name, "h", "m", 0, 0, clean=False, queries=[], counters={})
+    many = pl.DataFrame({"window": [START_NS] * 2, "item": ["in", "local"], "rows": [2**62] * 2})
+    huge = agent.chain.finish(agent.chain.prepare(RECORDS), after=0).to_frame()
+    return [
+        agent.frame("drained", pack_columns(nothing)),
+        agent.frame("heartbeat", msgspec.msgpack.encode(msgspec.structs.replace(beat, sent_ns=2**63))),
+        agent.frame("heartbeat", msgspec.msgpack.encode(msgspec.structs.replace(beat, host="a\x00b"))),
+        agent.frame("heartbeat", msgspec.msgpack.encode(msgspec.structs.replace(beat, host="h" * 300))),
+        agent.frame("manifest", pack_columns(many)),
+        agent.frame("partial", pack_columns(huge.with_columns(rows=pl.lit(2**62, pl.Int64)))),
+        encode_frame(msgspec.structs.replace(header, sequence=2**64 - 1), b""),
+        encode_frame(msgspec.structs.replace(header, agent="a\x00b"), b""),
+    ]
+
+
+def test_no_frame_however_odd_ends_the_collector_or_stops_the_stream(bench: Bench) -> None:
+    agent = FakeAgent(bench.plan)
+    odd = poisoned(agent)
+    bench.publish([*agent.send(RECORDS[:30], 99), *odd, *agent.send(RECORDS[30:], 0)])
+    bench.drain(bench.collector())
+    assert len(dead_letters(bench)) == len(odd)
+    assert_same(bench.stored(), truth(bench.plan, RECORDS))
+
+
+def test_what_the_database_refuses_is_found_record_by_record_and_the_rest_is_stored(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = FakeAgent(bench.plan)
+    frames = [frame for at in range(0, 60, 10) for frame in agent.send(RECORDS[at : at + 10], 99)]
+    refused = {4, 9}
+    write = partition_module.write_flush
+
+    def picky(engine: sa.Engine, held: Claim, flush: Flush, *rest: object) -> None:
+        buried = {letter.offset for letter in flush.dead_letters}
+        if refused & set(range(held.next_offset, flush.next_offset)) - buried:
+            raise sa.exc.DataError("INSERT", None, Exception("value too long for type character varying(256)"))
+        write(engine, held, flush, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(partition_module, "write_flush", picky)
+    bench.publish(frames)
+    collector = bench.collector()
+    for _ in range(30):
+        collector.step(0.0)
+    reason = "the database refuses it: value too long for type character varying(256)"
+    assert dead_letters(bench) == [reason] * len(refused)
+    assert bench.totals()["frames"] == len(frames)
+    assert collector._careful_until == {}
+    # Frames 4 and 9 are the partial of rows 20..29 and the manifest of rows 40..49.
+    assert_same(bench.stored(), truth(bench.plan, pl.concat([RECORDS[:20], RECORDS[30:]])))
+
+
+def test_a_release_whose_commit_went_through_unheard_is_not_repeated(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.publish(FakeAgent(bench.plan).send(RECORDS, 99))
+    stranger = bench.collector(register=False)
+    bench.drain(stranger)
+    bench.collector()
+    write, answers = partition_module.write_flush, [sa.exc.OperationalError("COMMIT", None, Exception("no answer"))]
+
+    def unheard(*arguments: object) -> None:
+        write(*arguments)  # type: ignore[arg-type]
+        if answers:
+            raise answers.pop()
+
+    monkeypatch.setattr(partition_module, "write_flush", unheard)
+    monkeypatch.setattr("collector.runner._RETRY_S", 0.0)
+    stranger._next_refresh = 0.0
+    for _ in range(4):
+        stranger._next_flush = 0.0
+        bench.drain(stranger)
+    assert answers == []
+    assert_same(bench.stored(), truth(bench.plan, RECORDS))
+
+
+def test_frames_quarantined_while_their_plan_is_being_registered_are_released_too(bench: Bench) -> None:
+    bench.publish(FakeAgent(bench.plan).send(RECORDS, 99))
+    stranger = bench.collector(register=False)
+    stranger._next_flush = float("inf")
+    for _ in range(3):
+        stranger.step(0.0)
+    bench.collector()
+    stranger._plans.refresh()
+    for _ in range(3):
+        stranger._next_flush = stranger._next_refresh = 0.0
+        bench.drain(stranger)
+    assert quarantined(bench) == []
+    assert_same(bench.stored(), truth(bench.plan, RECORDS))
+
+
+def test_a_new_log_beside_an_old_database_is_read_from_its_beginning(bench: Bench) -> None:
+    agents = [FakeAgent(bench.plan, f"agent-{n}", partition=n, incarnation=f"{n:032x}") for n in (0, 1)]
+    for agent in agents:
+        bench.publish(agent.send(RECORDS[:10], 99) + agent.send(RECORDS[10:20], 99), agent.partition)
+    bench.drain(bench.collector())
+    for path in bench.folder.glob("log.db*"):
+        path.unlink()
+    for agent in agents:
+        bench.publish(agent.send(RECORDS[20:40], 99), agent.partition)
+    bench.drain(bench.collector())
+    for agent in agents:
+        bench.publish(agent.send(RECORDS[40:], 99), agent.partition)
+    bench.drain(bench.collector())
+    assert_same(bench.stored(), truth(bench.plan, pl.concat([RECORDS, RECORDS])))
+
+
+def test_an_incarnation_whose_mark_was_forgotten_counts_no_old_frame_again(bench: Bench) -> None:
+    now_ns = time.time_ns()
+    agent = FakeAgent(bench.plan, now_ns=now_ns - 8 * 86_400 * 10**9)
+    old = agent.send(RECORDS[:30], 99)
+    young = bench.collector(spool_age_s=30 * 86_400.0)
+    bench.publish(old)
+    bench.drain(young)
+    with bench.engine.begin() as connection:
+        connection.execute(sa.delete(tables.marks))
+    started_ns, agent.now_ns = agent.now_ns, now_ns
+    fresh = [
+        encode_frame(
+            msgspec.structs.replace(decode_frame(frame).header, started_ns=started_ns), decode_frame(frame).body
+        )
+        for frame in agent.send(RECORDS[30:], 99)
+    ]
+    bench.publish([*fresh, *old])
+    bench.drain(bench.collector())
+    assert_same(bench.stored(), truth(bench.plan, RECORDS))
+
+
+def test_frames_that_are_missing_for_a_minute_lower_coverage_until_they_come(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(partition_module, "MISSED_AFTER_NS", 0)
+    agent = FakeAgent(bench.plan)
+    first, late = agent.send(RECORDS[:30], 99), agent.send(RECORDS[30:], 99)
+    bench.publish([*first, agent.heartbeat()])
+    collector = bench.collector()
+    bench.drain(collector)
+    collector._held[0].flush(time.time_ns())
+    assert whole_coverage(bench).ratio < 1.0
+    bench.publish(late)
+    collector._next_flush = 0.0
+    bench.drain(collector)
+    assert whole_coverage(bench).ratio == 1.0
+    assert_same(bench.stored(), truth(bench.plan, RECORDS))
+
+
+def whole_coverage(bench: Bench) -> Coverage:
+    """Coverage of all windows of the records."""
+    with bench.engine.connect() as connection:
+        row = metric(connection, "rtt_us")
+        return coverage(connection, row, START_NS, START_NS + 4 * WINDOW_NS, START_NS + 9 * WINDOW_NS)

@@ -1,12 +1,15 @@
 """Coverage: what each way of being incomplete does to the ratio, worked out by hand."""
 
+from dataclasses import replace
+
 import pytest
 import sqlalchemy as sa
 
 from store.claims import Claim, claim
 from store.coverage import EXPECTED_AFTER_LAST_SEEN_NS, Coverage, coverage
-from store.fleet import AgentReport, Interruption, VersionProgress
+from store.fleet import CLOCK_LEAD_NS, AgentReport, VersionProgress
 from store.flush import Arrival, Flush, write_flush
+from store.interruptions import UNCLEAN_END, Interruption, MissingFrames
 from store.registry import load_versions, metric, register_queries
 from store.series import SeriesIds
 from tests.fleet import WINDOW_NS, probe_plan
@@ -26,13 +29,27 @@ class Stored:
             self.held: Claim = claim(connection, "t", 0, "me")
             (self.version,) = load_versions(connection).values()
 
-    def write(self, **parts: object) -> None:
-        flush = Flush(self.held.next_offset, 0, **parts)  # type: ignore[arg-type]
+    def write(self, now_ns: int = 10**18, **parts: object) -> None:
+        flush = Flush(self.held.next_offset, now_ns, **parts)  # type: ignore[arg-type]
         write_flush(self.engine, self.held, flush, {}, SeriesIds())
+        self.held = replace(self.held, flushes=self.held.flushes + 1)
 
-    def agent(self, name: str, watermark_ns: int = NOW, first_ns: int = 0, seen_ns: int = NOW) -> None:
-        progress = [VersionProgress(self.version.version_id, first_ns, watermark_ns)]
-        self.write(reports=[AgentReport(name, "h", "m", "0" * 32, 0, seen_ns, {}, progress)])
+    def agent(
+        self,
+        name: str,
+        watermark_ns: int = NOW,
+        first_ns: int = 0,
+        seen_ns: int = NOW,
+        *,
+        started_ns: int = 0,
+        replayable: bool = False,
+        now_ns: int = 10**18,
+    ) -> None:
+        version = self.version
+        progress = [VersionProgress(version.version_id, version.query_id, first_ns, watermark_ns, replayable)]
+        self.write(
+            now_ns, reports=[AgentReport(name, "h", "m", f"{started_ns:032x}", started_ns, seen_ns, {}, progress)]
+        )
 
     def arrival(self, window: int, agent: str = "a", **amounts: int) -> None:
         self.write(arrivals=[Arrival(self.version.version_id, window * WINDOW_NS, agent, **amounts)])
@@ -90,7 +107,7 @@ def test_a_retired_agent_is_not_expected(stored: Stored, engine: sa.Engine) -> N
 def test_interrupted_windows_are_not_covered_even_where_interruptions_overlap(stored: Stored) -> None:
     stored.agent("a")
     for low, high in ((WINDOW_NS + 1, WINDOW_NS + 2), (WINDOW_NS + 1, WINDOW_NS + 5)):
-        stored.write(interruptions=[Interruption("a", stored.version.version_id, low, high, "unclean end")])
+        stored.write(interruptions=[Interruption("a", stored.version.version_id, low, high, UNCLEAN_END)])
     assert stored.coverage() == Coverage(0.75, 0, 1, 0, 0, interrupted=True)
     assert stored.coverage(start=2 * WINDOW_NS) == Coverage(1.0, 1, 1, 0, 0, interrupted=False)
 
@@ -117,3 +134,70 @@ def test_data_of_a_version_that_is_not_valid_at_its_window_counts_as_missing(sto
     with engine.begin() as connection:
         register_queries(connection, [other], now_ns=2 * WINDOW_NS)
     assert stored.coverage().ratio == 0.5
+
+
+def test_agents_do_not_make_up_for_each_other(stored: Stored) -> None:
+    for name in ("a", "b"):
+        stored.agent(name)
+    stored.arrival(0, "a", n_in=10, n_local=10)
+    stored.arrival(0, "b", n_local=10, got_local=10)
+    assert stored.coverage() == Coverage(0.0, 2, 2, 10, 10, interrupted=False)
+
+
+def test_time_between_two_starts_stays_uncovered_and_beyond_a_day_is_not_expected(stored: Stored) -> None:
+    day = EXPECTED_AFTER_LAST_SEEN_NS
+    stored.agent("a", watermark_ns=2 * WINDOW_NS, seen_ns=2 * WINDOW_NS)
+    back = 3 * day
+    stored.agent("a", watermark_ns=back + END, first_ns=back, seen_ns=back + END, started_ns=back)
+    assert stored.coverage(now=back + END) == Coverage(0.5, 0, 1, 0, 0, interrupted=True)
+    assert stored.coverage(2 * day, 2 * day + END, now=back + END).agents_expected == 0
+    assert stored.coverage(back, back + END, now=back + END) == Coverage(1.0, 1, 1, 0, 0, interrupted=False)
+
+
+def test_an_earlier_starts_last_word_that_comes_late_shortens_the_absence(stored: Stored) -> None:
+    stored.agent("a", watermark_ns=WINDOW_NS)
+    stored.agent("a", watermark_ns=NOW, first_ns=3 * WINDOW_NS, started_ns=5)
+    assert stored.coverage().ratio == 0.5
+    stored.agent("a", watermark_ns=2 * WINDOW_NS)
+    assert stored.coverage().ratio == 0.75
+    stored.agent("a", watermark_ns=3 * WINDOW_NS)
+    assert stored.coverage() == Coverage(1.0, 1, 1, 0, 0, interrupted=False)
+
+
+def test_only_the_newest_start_moves_the_watermark_even_back(stored: Stored) -> None:
+    stored.agent("a", watermark_ns=2**63 - 1, replayable=True)
+    assert stored.coverage().ratio == 1.0
+    stored.agent("a", watermark_ns=WINDOW_NS, started_ns=5, replayable=True)
+    stored.agent("a", watermark_ns=2**63 - 1, replayable=True)
+    assert stored.coverage().ratio == 0.25
+
+
+def test_a_clock_that_runs_ahead_vouches_for_no_more_than_a_minute(stored: Stored) -> None:
+    stored.agent("a", watermark_ns=10**18, seen_ns=10**18, now_ns=0)
+    later = CLOCK_LEAD_NS + EXPECTED_AFTER_LAST_SEEN_NS
+    assert stored.coverage(0, 12 * WINDOW_NS, now=12 * WINDOW_NS).ratio == 0.5
+    assert stored.coverage(later, later + END, now=later + END).agents_expected == 0
+
+
+def test_missing_frames_put_their_time_in_doubt_until_they_come(stored: Stored) -> None:
+    stored.agent("a")
+    frames = MissingFrames("a", WINDOW_NS, WINDOW_NS + 1)
+    stored.write(missing=[frames])
+    assert stored.coverage() == Coverage(0.75, 0, 1, 0, 0, interrupted=True)
+    stored.write(arrived_late=[frames])
+    assert stored.coverage() == Coverage(1.0, 1, 1, 0, 0, interrupted=False)
+
+
+def test_missing_frames_of_a_replay_put_all_of_it_in_doubt(stored: Stored) -> None:
+    stored.agent("a", replayable=True)
+    stored.write(missing=[MissingFrames("a", 10**18, 10**18 + 1)])
+    assert stored.coverage() == Coverage(0.0, 0, 1, 0, 0, interrupted=True)
+
+
+def test_an_agent_with_a_version_nobody_registered_is_expected_and_has_covered_nothing(stored: Stored) -> None:
+    stored.agent("a")
+    stranger = AgentReport("b", "h", "m", "0" * 32, 0, NOW, {}, [], [("probes", 2 * WINDOW_NS), ("unheard of", 0)])
+    stored.write(reports=[stranger])
+    assert stored.coverage() == Coverage(4 / 6, 1, 2, 0, 0, interrupted=False)
+    stored.agent("b")
+    assert stored.coverage() == Coverage(1.0, 2, 2, 0, 0, interrupted=False)

@@ -75,3 +75,18 @@ def test_an_unknown_metric_names_the_nearest(engine: sa.Engine) -> None:
     ):
         metric(connection, "probe_total")
     assert error.value.nearest == "probes_total"
+
+
+def test_a_plan_of_a_newer_release_does_not_hide_the_others(engine: sa.Engine) -> None:
+    register(engine, probe_plan(FIRST))
+    with engine.begin() as connection:
+        connection.execute(
+            sa.text("INSERT INTO versions (query_id, version, plan, created_ns) VALUES (1, 'f', :plan, 0)"),
+            {"plan": b"\x81\xa3new\x01"},
+        )
+        connection.execute(sa.text("INSERT INTO validity VALUES (1, 1000, 2)"))
+    with engine.connect() as connection:
+        assert set(load_versions(connection)) == {probe_plan(FIRST).version}
+        assert {row.name for row in metrics(connection)} == {"rtt_us", "probes_total"}
+        (valid,) = valid_ranges(connection, 1)
+    assert (valid.from_ns, valid.to_ns) == (BEGINNING_NS, 1000)

@@ -155,13 +155,31 @@ def test_ids_survive_a_rolled_back_transaction(engine: sa.Engine) -> None:
         register_queries(connection, [probe_plan(SQL)], 0)
     labels = pl.DataFrame({"src": ["x", "y", "x"], "host": ["1", "1", "1"]})
     with engine.connect() as connection:
-        ids.resolve(connection, 1, labels)
+        ids.resolve(connection, 1, labels, 3)
         connection.rollback()
     ids.rolled_back()
     with engine.begin() as connection:
-        ids.resolve(connection, 1, labels[1:2])
-        found = ids.resolve(connection, 1, labels)
+        ids.resolve(connection, 1, labels[1:2], 1)
+        found = ids.resolve(connection, 1, labels, 3)
     ids.committed()
     assert found[0] == found[2] != found[1]
     with engine.connect() as connection:
-        assert np.array_equal(ids.resolve(connection, 1, labels), found)
+        assert np.array_equal(ids.resolve(connection, 1, labels, 3), found)
+
+
+def test_a_late_record_reads_only_the_windows_it_touches(engine: sa.Engine) -> None:
+    plan = probe_plan(SQL)
+    store_rows(engine, plan, [(window, "a", "h", 1) for window in range(40)])
+    read: list[str] = []
+    sa.event.listen(
+        engine, "before_cursor_execute", lambda *call: read.append(repr(call[3])) if "FROM pages" in call[2] else None
+    )
+    store_rows(engine, plan, [(0, "a", "h", 1), (39, "a", "h", 1)])
+    assert read
+    assert all(str(START_NS + 20 * WINDOW_NS) not in parameters for parameters in read)
+
+
+def test_labels_longer_than_an_index_takes_are_stored(engine: sa.Engine) -> None:
+    plan = probe_plan(SQL)
+    store_rows(engine, plan, [(0, "x" * 10_000, "h", 1), (0, "x" * 9_999, "h", 2)])
+    assert [len(group.labels["src"]) for group in ask(engine, by=("src",)).groups] == [9_999, 10_000]

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wire.columns import pack_columns, unpack_columns
-from wire.errors import CorruptFrameError
+from wire.errors import CorruptFrameError, FrameTooLargeError
 
 GOLDEN = Path(__file__).parent / "golden"
 INT64 = st.integers(-(2**63), 2**63 - 1)
@@ -99,3 +99,12 @@ def test_columns_that_claim_to_unpack_to_gigabytes_are_refused_before_anything_i
 def test_foreign_bytes_only_raise_corrupt_frame_error(data: bytes) -> None:
     with pytest.raises(CorruptFrameError):
         unpack_columns(data, SCHEMA)
+
+
+def test_more_rows_than_any_agent_sends_are_refused_on_both_sides(monkeypatch: pytest.MonkeyPatch) -> None:
+    body = pack_columns(pl.DataFrame({"a": [1, 1, 1]}))
+    monkeypatch.setattr("wire.columns.MAX_ROWS", 2)
+    with pytest.raises(FrameTooLargeError, match="3 rows in one body; at most 2"):
+        pack_columns(pl.DataFrame({"a": [1, 1, 1]}))
+    with pytest.raises(CorruptFrameError, match="a body of 3 rows; at most 2"):
+        unpack_columns(body, {"a": pl.Int64()})

@@ -33,7 +33,8 @@ def reader(path: Path, start: int = 0) -> EmbeddedSubscriber:
 def test_records_come_back_in_order_per_partition_with_rising_offsets(tmp_path: Path) -> None:
     publish(tmp_path / "log.db", [(0, b"a"), (1, b"b"), (0, b"c")])
     publish(tmp_path / "log.db", [(0, b"d")])
-    assert reader(tmp_path / "log.db").poll(0, 10) == [
+    records = reader(tmp_path / "log.db").poll(0, 10)
+    assert sorted(records, key=lambda record: record.partition) == [
         Record(0, 0, b"a"),
         Record(0, 1, b"c"),
         Record(0, 2, b"d"),
@@ -118,3 +119,28 @@ def test_errors_say_what_is_wrong_and_where(tmp_path: Path) -> None:
     with pytest.raises(TransportError, match="log format 99, this program knows 1"):
         EmbeddedSubscriber(tmp_path / "newer.db")
     db.close()
+
+
+def test_a_commit_of_another_log_deletes_nothing(tmp_path: Path) -> None:
+    publish(tmp_path / "log.db", [(0, b"a"), (0, b"b")])
+    reader(tmp_path / "log.db").committed(0, 7)
+    assert [r.offset for r in reader(tmp_path / "log.db").poll(0, 10)] == [0, 1]
+
+
+def test_an_offset_out_of_range_loses_no_place_of_another_partition(tmp_path: Path) -> None:
+    publish(tmp_path / "log.db", [(0, b"a"), (1, b"b")])
+    subscriber = reader(tmp_path / "log.db")
+    subscriber.poll(0, 0)
+    subscriber.seek(1, 9)
+    for _ in range(4):
+        with pytest.raises(OffsetOutOfRangeError):
+            subscriber.poll(0, 10)
+    subscriber.seek(1, 0)
+    assert sorted(r.payload for r in subscriber.poll(0, 10)) == [b"a", b"b"]
+
+
+def test_a_long_backlog_on_one_partition_does_not_starve_the_others(tmp_path: Path) -> None:
+    publish(tmp_path / "log.db", [(0, b"x")] * 50 + [(3, b"y")])
+    subscriber = reader(tmp_path / "log.db")
+    first = [record.partition for _ in range(4) for record in subscriber.poll(0, 5)]
+    assert 3 in first

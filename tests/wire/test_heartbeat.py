@@ -14,7 +14,7 @@ BEAT = Heartbeat(
     started_ns=1,
     sent_ns=2,
     clean=False,
-    queries=[QueryProgress("q", "v", 0, FINISHED_NS, replayable=True, finished=True)],
+    queries=[QueryProgress("q", "0123456789abcdef", 0, FINISHED_NS, replayable=True, finished=True)],
     counters={"records_in_total": 7},
 )
 

@@ -53,6 +53,7 @@ def upgrade() -> None:
         sa.Column("next_offset", sa.BigInteger(), nullable=False),
         sa.Column("epoch", sa.BigInteger(), nullable=False),
         sa.Column("owner", sa.String(256), nullable=False),
+        sa.Column("flushes", sa.BigInteger(), nullable=False, server_default="0"),
         sa.Column("frames", sa.BigInteger(), nullable=False, server_default="0"),
         sa.Column("bytes", sa.BigInteger(), nullable=False, server_default="0"),
         sa.Column("records", sa.BigInteger(), nullable=False, server_default="0"),
@@ -91,7 +92,8 @@ def upgrade() -> None:
         sa.Column("id", _ID, primary_key=True, autoincrement=True),
         sa.Column("query_id", _ID, sa.ForeignKey("queries.id"), nullable=False),
         sa.Column("labels", sa.Text(), nullable=False),
-        sa.UniqueConstraint("query_id", "labels"),
+        sa.Column("labels_hash", sa.String(32), nullable=False),
+        sa.UniqueConstraint("query_id", "labels_hash"),
     )
     op.create_table(
         "versions",
@@ -139,13 +141,22 @@ def upgrade() -> None:
         "progress",
         sa.Column("agent", sa.String(256), primary_key=True),
         sa.Column("version_id", _ID, sa.ForeignKey("versions.id"), primary_key=True),
+        sa.Column("started_ns", sa.BigInteger(), nullable=False),
         sa.Column("first_ns", sa.BigInteger(), nullable=False),
         sa.Column("watermark_ns", sa.BigInteger(), nullable=False),
         sa.Column("last_seen_ns", sa.BigInteger(), nullable=False),
+        sa.Column("replayable", sa.Boolean(), nullable=False),
     )
     op.create_table(
         "validity",
         sa.Column("query_id", _ID, sa.ForeignKey("queries.id"), primary_key=True),
         sa.Column("valid_from_ns", sa.BigInteger(), primary_key=True),
         sa.Column("version_id", _ID, sa.ForeignKey("versions.id"), nullable=False),
+    )
+    op.create_table(
+        "unregistered",
+        sa.Column("agent", sa.String(256), primary_key=True),
+        sa.Column("query_id", _ID, sa.ForeignKey("queries.id"), primary_key=True),
+        sa.Column("first_ns", sa.BigInteger(), nullable=False),
+        sa.Column("last_seen_ns", sa.BigInteger(), nullable=False),
     )
