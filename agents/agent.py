@@ -2,6 +2,7 @@
 
 A turn polls the sources, runs the queries on what came, checkpoints when that is due and moves frames to the
 transport. When the spool has no room, files wait (they can be read later) and live records are counted as dropped.
+Room is judged with what has gathered since the last checkpoint, for that will want room as well.
 """
 
 import logging
@@ -67,6 +68,7 @@ class Agent:
             PipelineError: a plan does not fit its tables.
         """
         self._config = config
+        self._early_bytes = min(EARLY_CHECKPOINT_BYTES, config.spool_max_bytes // 4)
         self._process = psutil.Process()
         self._records_in: dict[str, int] = {}
         self._checkpoint_s = 0.0
@@ -120,7 +122,7 @@ class Agent:
         if now_s >= self._next_epoch_s:
             self.executor.run_waiting()
             self._next_epoch_s = now_s + self._config.epoch_s
-        early = self.executor.held_bytes > EARLY_CHECKPOINT_BYTES and not self._checkpointer.failing
+        early = self.executor.held_bytes > self._early_bytes and not self._checkpointer.failing
         if now_s >= self._next_checkpoint_s or early:
             self.checkpoint()
         with self._surviving_the_spool():
@@ -186,6 +188,8 @@ class Agent:
             Sample(name + "spool_bytes", self.spool.bytes),
             Sample(name + "spool_max_bytes", self.spool.max_bytes),
             Sample(name + "spool_frames", self.spool.frames),
+            Sample(name + "spool_stuck_frames", self.spool.stuck.stranded, (("reason", "no_partition"),)),
+            Sample(name + "spool_stuck_frames", self.spool.stuck.unsendable, (("reason", "too_large"),)),
             Sample(name + "spool_merged_frames_total", self._checkpointer.room.merged_frames),
             Sample(name + "checkpoints_total", self._checkpointer.stored),
             Sample(name + "checkpoint_failures_total", self._checkpointer.failures),
@@ -211,9 +215,8 @@ class Agent:
     def _poll(self) -> bool:
         """Poll the sources; whether one of them has more to give at once."""
         busy = False
-        roomy = self.spool.bytes < self.spool.max_bytes // 2 and not self._checkpointer.failing
         for one in self.sources:
-            if one.source.replayable and not roomy:
+            if one.source.replayable and not self._roomy():
                 continue
             rows = self._take_in(one)
             busy = busy or (one.source.replayable and rows > 0)
@@ -234,6 +237,11 @@ class Agent:
                 self.executor.add(batch)
         return rows
 
+    def _roomy(self) -> bool:
+        """Whether files may be read on: with less than half the cap in use, counting what the next checkpoint adds."""
+        used_bytes = self.spool.bytes + self.executor.held_bytes
+        return used_bytes < self.spool.max_bytes // 2 and not self._checkpointer.failing
+
     def _no_room(self) -> str:
         """Why live records cannot be kept now; empty when they can."""
         if self._checkpointer.failing:
@@ -247,8 +255,8 @@ class Agent:
 
     def _publish_page(self) -> None:
         if self._server is not None:
-            problem = "the spool cannot be written" if self._checkpointer.failing else ""
-            self._server.set(page_of(self.samples()), problem)
+            problems = ["the spool cannot be written" if self._checkpointer.failing else "", str(self.spool.stuck)]
+            self._server.set(page_of(self.samples()), "; ".join(problem for problem in problems if problem))
 
     @contextmanager
     def _surviving_the_spool(self) -> Iterator[None]:

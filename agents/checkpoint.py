@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 from agents.errors import SpoolWriteError
 from agents.executor import Executor
 from agents.frames import frames_of, heartbeat_frame
-from agents.progress import SourceProgress, query_progress
+from agents.progress import SourceProgress, live_watermarks, query_progress
 from agents.spool import Checkpoint, Incarnation, Spool, SpoolFrame
 from agents.spool_room import SpoolRoom
+from pipeline.plan import Plan
 from wire.heartbeat import Heartbeat
 
 
@@ -34,7 +35,8 @@ class Checkpointer:
         """`counters` gives what the heartbeat reports of the agent itself."""
         self.stored = 0
         self.failures = 0
-        self.room = SpoolRoom(run.chain for run in executor.runs)
+        replayed = {stream for one in sources if one.source.replayable for stream in one.source.streams}
+        self.room = SpoolRoom((run.chain for run in executor.runs), replayed)
         self._spool = spool
         self._incarnation = incarnation
         self._executor = executor
@@ -64,7 +66,8 @@ class Checkpointer:
         kept = {one.source.name: one.to_store() for one in self._sources}
         positions = {name: position for name, position in kept.items() if position is not None}
         self._number += 1
-        self._pending = Checkpoint(self._number, frames, positions, now_ns, clean)
+        watermarks = live_watermarks(self._plans(), self._sources)
+        self._pending = Checkpoint(self._number, frames, positions, now_ns, clean, watermarks)
         self._store()
 
     def _store(self) -> None:
@@ -76,11 +79,11 @@ class Checkpointer:
             self.failures += 1
             raise
         self._pending = None
+        self.room.settle()
         self.stored += 1
 
     def _heartbeat(self, now_ns: int, *, clean: bool) -> Heartbeat:
         incarnation = self._incarnation
-        plans = [run.chain.plan for run in self._executor.runs]
         return Heartbeat(
             agent=incarnation.agent,
             host=self._host,
@@ -88,6 +91,9 @@ class Checkpointer:
             started_ns=incarnation.started_ns,
             sent_ns=now_ns,
             clean=clean,
-            queries=query_progress(plans, self._sources, incarnation.started_ns, incarnation.interrupted_from_ns),
+            queries=query_progress(self._plans(), self._sources, incarnation),
             counters=self._counters(),
         )
+
+    def _plans(self) -> list[Plan]:
+        return [run.chain.plan for run in self._executor.runs]

@@ -10,6 +10,8 @@ import msgspec
 
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 NonEmpty = Annotated[str, msgspec.Meta(min_length=1)]
+# As a frame's header takes them: no control characters.
+Name = Annotated[str, msgspec.Meta(max_length=256, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
 TimeUnit = Literal["ns", "us", "ms", "s", "iso8601"]
 
 
@@ -53,13 +55,13 @@ class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `streams` holds the columns of streams that are not built in; the command line copies the file's `streams` here.
     """
 
-    id: Annotated[str, msgspec.Meta(max_length=256)] = ""
-    host: Annotated[str, msgspec.Meta(max_length=256)] = ""
+    id: Name = ""
+    host: Name = ""
     execution: Literal["local", "drain"] = "local"
     checkpoint_s: Annotated[float, msgspec.Meta(ge=0.05, le=60)] = 2.0
     epoch_s: Annotated[float, msgspec.Meta(ge=0.05, le=60)] = 1.0
     spool_path: NonEmpty = "tailwatch-data/spool.db"
-    spool_max_bytes: Annotated[int, msgspec.Meta(ge=2**16)] = 256 * 2**20
+    spool_max_bytes: Annotated[int, msgspec.Meta(ge=16 * 2**20)] = 256 * 2**20
     streams: dict[str, dict[str, str]] = {}
     sources: tuple[SourceConfig, ...] = (HiccupsConfig(), HostConfig())
     metrics_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0

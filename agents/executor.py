@@ -158,12 +158,15 @@ class Executor:
 
     def drop(self, batch: Batch, reason: str) -> None:
         """Account for a batch that cannot be kept."""
-        if batch.stream in self.by_stream:
-            self.dropped[reason] += batch.rows.height
-        for run in self.by_stream.get(batch.stream, ()):
+        if batch.stream not in self.by_stream:
+            return
+        for lost in batch.lost:
+            self._lose(batch.stream, lost)
+        if not batch.rows.height:
+            return
+        self.dropped[reason] += batch.rows.height
+        for run in self.by_stream[batch.stream]:
             run.drop(window_counts(batch.rows, run.chain.plan.window_ns), reason)
-            for lost in batch.lost:
-                self._lose(batch.stream, lost)
 
     def run_waiting(self) -> None:
         """Run the small batches that wait."""

@@ -1,6 +1,6 @@
 """How far each source has come, and what that says about each query: first time, watermark, finished, in doubt.
 
-A live source is complete up to the moment it was polled, less what may still be under way inside it. A replayed file
+A live source is complete as far as it has measured, which stands still while it does not. A replayed file
 is complete up to the largest time it has given (files are taken to be in order of time), and for ever once it is
 through; these times are stored with its position, so that a restart goes on from them.
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from agents.errors import SourceError
 from agents.sources.source import Batch, Source
-from agents.spool import StoredPosition
+from agents.spool import Incarnation, StoredPosition
 from pipeline.plan import Plan
 from pipeline.schema import TIME_COLUMN
 from wire.heartbeat import FINISHED_NS, QueryProgress
@@ -22,15 +22,23 @@ class SourceProgress:
     """One source, opened where the last checkpoint left it."""
 
     def __init__(self, source: Source, stored: StoredPosition | None, now_ns: int) -> None:
-        """Open the source; SourceError when that cannot be."""
+        """Open the source.
+
+        One that cannot go on where it was before is left alone, as if it had failed while running: a mistake in the
+        configuration shows at the first start, and a broken file must not keep the live sources from starting.
+
+        Raises:
+            SourceError: it cannot be opened and never was before.
+        """
         self.source = source
         self.failure: str | None = None
         self.rows = 0
+        self._stored = stored if source.replayable else None
         self._first_ns = stored.first_ns if stored else None
         self._last_ns = stored.watermark_ns if stored else None
         if not source.replayable:
             self._first_ns = self._last_ns = now_ns
-        source.open(stored.position if stored and source.replayable else None)
+        self._open()
 
     def poll(self, now_ns: int) -> list[Batch]:
         """What the source has; a source that fails is left alone from then on, the others go on."""
@@ -39,12 +47,13 @@ class SourceProgress:
         try:
             batches = self.source.poll()
         except SourceError as error:
-            self.failure = str(error)
-            log.error("source stopped source=%s error=%s", self.source.name, error)  # noqa: TRY400
+            self._fail(error)
             return []
         self.rows += sum(batch.rows.height for batch in batches)
         if not self.source.replayable:
-            self._last_ns = max(self._last_ns or 0, now_ns - self.source.lag_ns)
+            measured_ns = self.source.measured_to_ns(now_ns)
+            if measured_ns is not None:
+                self._last_ns = max(self._last_ns or 0, measured_ns)
         else:
             for batch in batches:
                 self._note(batch)
@@ -64,10 +73,27 @@ class SourceProgress:
 
     def to_store(self) -> StoredPosition | None:
         """What a checkpoint must keep; None for a live source."""
+        if not self._opened:
+            return self._stored
         position = self.source.position()
         if position is None:
             return None
         return StoredPosition(position, self._first_ns, self._last_ns)
+
+    def _open(self) -> None:
+        self._opened = False
+        try:
+            self.source.open(self._stored.position if self._stored else None)
+        except SourceError as error:
+            if self._stored is None:
+                raise
+            self._fail(error)
+        else:
+            self._opened = True
+
+    def _fail(self, error: SourceError) -> None:
+        self.failure = str(error)
+        log.error("source stopped source=%s error=%s", self.source.name, error)
 
     def _note(self, batch: Batch) -> None:
         if batch.rows.height:
@@ -78,7 +104,7 @@ class SourceProgress:
 
 
 def query_progress(
-    plans: Iterable[Plan], sources: Iterable[SourceProgress], started_ns: int, interrupted_from_ns: int | None
+    plans: Iterable[Plan], sources: Iterable[SourceProgress], incarnation: Incarnation
 ) -> list[QueryProgress]:
     """What the heartbeat says of each query that some source here feeds and that has begun."""
     sources = list(sources)
@@ -90,7 +116,7 @@ def query_progress(
         if not feeding or len(watermarks) < len(feeding):
             continue
         replayable = all(one.source.replayable for one in feeding)
-        doubt = None if replayable else interrupted_from_ns
+        doubt = None if replayable else incarnation.in_doubt_from(plan.version)
         found.append(
             QueryProgress(
                 query=plan.query,
@@ -100,7 +126,19 @@ def query_progress(
                 replayable=replayable,
                 finished=all(one.source.finished for one in feeding),
                 interrupted_from_ns=doubt,
-                interrupted_to_ns=None if doubt is None else started_ns,
+                interrupted_to_ns=None if doubt is None else incarnation.started_ns,
             )
         )
+    return found
+
+
+def live_watermarks(plans: Iterable[Plan], sources: Iterable[SourceProgress]) -> dict[str, int]:
+    """By version of each query that live sources feed: up to where all of them have given what they measured."""
+    sources = list(sources)
+    found: dict[str, int] = {}
+    for plan in plans:
+        feeding = [one for one in sources if not one.source.replayable and plan.source in one.source.streams]
+        watermarks = [one.watermark_ns for one in feeding if one.watermark_ns is not None]
+        if watermarks:
+            found[plan.version] = min(watermarks)
     return found

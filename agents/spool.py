@@ -10,14 +10,15 @@ proves that no later one was. What may be done to frames not handed over when sp
 import logging
 import secrets
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from agents.errors import SpoolWriteError
 from agents.spool_file import SpoolFile, transaction, writing
+from wire.errors import FrameTooLargeError
 from wire.frame import Header, Kind, encode_frame
 
 log = logging.getLogger(__name__)
@@ -73,24 +74,39 @@ class StoredPosition:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What one checkpoint stores. `number` counts from 1 in each incarnation: storing one twice changes nothing."""
+    """What one checkpoint stores. `number` counts from 1 in each incarnation: storing one twice changes nothing.
+
+    `watermarks` says by query version up to where the live records are vouched for by this checkpoint.
+    """
 
     number: int
     frames: Sequence[SpoolFrame]
     positions: dict[str, StoredPosition]
     time_ns: int
     clean: bool
+    watermarks: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Incarnation:
-    """One start of the agent. From `interrupted_from_ns` on until this start, live records may be missing."""
+    """One start of the agent.
+
+    After an unclean end, live records may be missing from `interrupted_from_ns` on until this start, and for a query
+    version in `watermarks` from that time on already: what was under way inside a source is older than the checkpoint.
+    """
 
     ordinal: int
     id: str
     agent: str
     started_ns: int
     interrupted_from_ns: int | None
+    watermarks: Mapping[str, int] = field(default_factory=dict)
+
+    def in_doubt_from(self, version: str) -> int | None:
+        """From when on live records of this query version may be missing; None after a clean end."""
+        if self.interrupted_from_ns is None:
+            return None
+        return min(self.watermarks.get(version, self.interrupted_from_ns), self.interrupted_from_ns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +116,26 @@ class HandedFrame:
     id: int
     partition: int
     payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    """Frames that cannot be handed over, as far as `hand_over` has found out; they stay in the spool.
+
+    `stranded` ones belong to an incarnation whose partition, one of `partitions`, the transport does not have (any
+    more); `unsendable` ones are larger than a frame may be.
+    """
+
+    stranded: int = 0
+    partitions: tuple[int, ...] = ()
+    unsendable: int = 0
+
+    def __str__(self) -> str:
+        """Empty when there are none."""
+        where = ", ".join(str(partition) for partition in self.partitions)
+        told = [f"{self.stranded} frames are numbered for partition {where}, which the transport lacks"]
+        told += [f"{self.unsendable} frames are larger than the wire takes"]
+        return "; ".join(text for text, count in zip(told, (self.stranded, self.unsendable), strict=True) if count)
 
 
 MakeRoom = Callable[["WaitingFrames", int], None]
@@ -122,6 +158,8 @@ class Spool:
         self.max_bytes = max_bytes
         self.frames = 0
         self.bytes = 0
+        self.stuck = Stuck()
+        self._unsendable: set[int] = set()
         self._measure()
 
     def begin(self, agent: str, now_ns: int) -> Incarnation:
@@ -135,6 +173,7 @@ class Spool:
             interrupted = None
             if last is not None and not last[0]:
                 interrupted = next(int(time_ns) for time_ns in last[1:] if time_ns is not None)
+            watermarks = dict(self._db.execute("SELECT version, watermark_ns FROM watermarks").fetchall())
             self._db.execute(
                 "DELETE FROM incarnations WHERE NOT EXISTS "
                 "(SELECT 1 FROM frames WHERE frames.incarnation = incarnations.ordinal)"
@@ -143,7 +182,7 @@ class Spool:
                 "INSERT INTO incarnations (id, agent, started_ns, interrupted_from_ns) VALUES (?, ?, ?, ?)",
                 (name, agent, now_ns, interrupted),
             ).lastrowid
-        return Incarnation(int(ordinal or 0), name, agent, now_ns, interrupted)
+        return Incarnation(int(ordinal or 0), name, agent, now_ns, interrupted, watermarks)
 
     def positions(self) -> dict[str, StoredPosition]:
         """By source name, as the last checkpoint stored them."""
@@ -152,8 +191,9 @@ class Spool:
         return {source: StoredPosition(position, first, last) for source, position, first, last in rows}
 
     def store(self, incarnation: Incarnation, checkpoint: Checkpoint, make_room: MakeRoom | None = None) -> None:
-        """Commit a checkpoint; above the cap, `make_room` is called within the transaction with the excess bytes.
+        """Commit a checkpoint; within the transaction `make_room` is called with the bytes above the cap, if any.
 
+        `make_room` is called whenever the checkpoint is not on disk yet, also when there is nothing above the cap.
         After an error the same checkpoint may be stored again, whether or not it reached the disk.
         """
         with writing(self.path), self._measured_if_failing(), transaction(self._db):
@@ -171,24 +211,32 @@ class Spool:
                     "position = excluded.position, first_ns = excluded.first_ns, watermark_ns = excluded.watermark_ns",
                     [(name, at.position, at.first_ns, at.watermark_ns) for name, at in checkpoint.positions.items()],
                 )
-                excess = self.bytes + frames.bytes_added - self.max_bytes
-                if excess > 0 and make_room is not None:
-                    make_room(frames, excess)
+                self._db.execute("DELETE FROM watermarks")
+                if not checkpoint.clean:
+                    self._db.executemany("INSERT INTO watermarks VALUES (?, ?)", list(checkpoint.watermarks.items()))
+                if make_room is not None:
+                    make_room(frames, self.bytes + frames.bytes_added - self.max_bytes)
         if fresh:
             self.frames += frames.frames_added
             self.bytes += frames.bytes_added
+        else:  # an earlier attempt had reached the disk, but could perhaps not be measured
+            self._measure()
 
     def hand_over(self, limit: int, under_way: Collection[int], partitions: Callable[[], int]) -> list[HandedFrame]:
         """At most `limit` frames to publish next, oldest incarnation first, without those `under_way`.
 
         Their sequences, and the partition of an incarnation that has none yet, are on disk when this returns.
+        Frames that cannot be sent hold up no others; `stuck` says how many there are.
         """
         with writing(self.path):
-            chosen = self._choose(limit, under_way)
+            stranded = self._stranded(partitions())
+            chosen = self._choose(limit, self._unsendable.union(under_way), stranded)
             if any(sequence is None for _, _, sequence in chosen):
                 with transaction(self._db):
                     self._number(chosen, partitions)
-            return [self._encoded(frame_id) for frame_id, _, _ in chosen]
+            handed = [frame for frame_id, _, _ in chosen if (frame := self._encoded(frame_id)) is not None]
+            self._note_stuck(stranded)
+        return handed
 
     def acknowledge(self, ids: Iterable[int]) -> None:
         """Remove frames that the transport holds durably."""
@@ -204,6 +252,8 @@ class Spool:
                 ]
             self.frames -= len(gone)
             self.bytes -= sum(gone)
+            if len(gone) < len(removed):  # an earlier attempt had removed them, but could perhaps not be measured
+                self._measure()
             if self._db.execute("PRAGMA freelist_count").fetchone()[0] > _FREE_PAGES:
                 # `execute` would step this statement only once and free a single page.
                 self._db.executescript(f"PRAGMA incremental_vacuum({_VACUUMED_PAGES})")
@@ -222,10 +272,30 @@ class Spool:
                 self._measure()
             raise
 
-    def _choose(self, limit: int, under_way: Collection[int]) -> list[tuple[int, int, int | None]]:
+    def _stranded(self, partitions: int) -> dict[int, int]:
+        """Partition by ordinal of the incarnations that have one which does not exist."""
+        rows = self._db.execute("SELECT ordinal, partition FROM incarnations WHERE partition >= ?", (partitions,))
+        return dict(rows.fetchall())
+
+    def _note_stuck(self, stranded: dict[int, int]) -> None:
+        frames = 0
+        for ordinal in stranded:
+            for numbered in ("IS NULL", "IS NOT NULL"):  # one index each
+                sql = f"SELECT count(*) FROM frames WHERE incarnation = ? AND sequence {numbered}"
+                frames += int(self._db.execute(sql, (ordinal,)).fetchone()[0])
+        where = tuple(sorted(set(stranded.values()))) if frames else ()
+        before, self.stuck = self.stuck, Stuck(frames, where, len(self._unsendable))
+        if where and where != before.partitions:
+            log.error("frames cannot be sent, others go on: %s", self.stuck)
+
+    def _choose(
+        self, limit: int, under_way: Collection[int], stranded: Collection[int]
+    ) -> list[tuple[int, int, int | None]]:
         """(id, incarnation, sequence or None) in the order of sending."""
         chosen: list[tuple[int, int, int | None]] = []
         for (ordinal,) in self._db.execute("SELECT ordinal FROM incarnations ORDER BY ordinal").fetchall():
+            if ordinal in stranded:
+                continue
             again = self._db.execute(
                 "SELECT id, incarnation, sequence FROM frames WHERE incarnation = ? AND sequence IS NOT NULL "
                 "ORDER BY sequence",
@@ -257,14 +327,21 @@ class Spool:
                 (partition, following + 1, ordinal),
             )
 
-    def _encoded(self, frame_id: int) -> HandedFrame:
+    def _encoded(self, frame_id: int) -> HandedFrame | None:
+        """Ready for the transport; None, noted and logged once, when it is no frame that the wire takes."""
         row = self._db.execute(
             f"SELECT i.agent, i.id, i.started_ns, i.partition, f.sequence, {_COLUMNS} "
             "FROM frames f JOIN incarnations i ON i.ordinal = f.incarnation WHERE f.id = ?",
             (frame_id,),
         ).fetchone()
         (body,) = self._db.execute("SELECT body FROM frames WHERE id = ?", (frame_id,)).fetchone()
-        return HandedFrame(frame_id, int(row[3]), encode_frame(Header(*row), body))
+        try:
+            payload = encode_frame(Header(*row), body)
+        except FrameTooLargeError as error:
+            self._unsendable.add(frame_id)
+            log.error("a frame cannot be sent, it stays id=%d error=%s", frame_id, error)  # noqa: TRY400
+            return None
+        return HandedFrame(frame_id, int(row[3]), payload)
 
     def _measure(self) -> None:
         with writing(self.path):

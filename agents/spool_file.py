@@ -58,6 +58,8 @@ UPGRADES: Final[tuple[tuple[str, ...], ...]] = (
             watermark_ns INTEGER
         )""",
     ),
+    # Up to where the last checkpoint vouched for the live records of each query; empty after a clean end.
+    ("CREATE TABLE watermarks (version TEXT PRIMARY KEY, watermark_ns INTEGER NOT NULL)",),
 )
 _WAL_BYTES: Final = 2**22
 

@@ -2,13 +2,16 @@
 
 Only frames that were never handed over are touched: of one that was, the collector may already hold a copy.
 First what says nothing new goes (heartbeats that a later one replaces), then manifests and partials of one query
-become one, oldest first, which loses nothing because they are sums; last, drained rows are dropped, oldest first, and
-the manifest that counts them is changed to say so. Merged partials take the oldest place and merged manifests the
+become one, oldest first, which loses nothing because they are sums; last, drained rows of live sources are dropped,
+oldest first, and the manifest that counts them is changed to say so. Drained rows that a file gave are never dropped:
+the position stored with them says that they need not be read again. They may exceed the cap by what one checkpoint
+holds; the agent reads no further then. Merged partials take the oldest place and merged manifests the
 newest, which keeps every partial and every drained row before the manifest that counts it.
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from agents.frames import MAX_BODY_BYTES, manifest_frames, moved, partial_frame, pieces
@@ -29,17 +32,49 @@ SPOOL_FULL: Final = "spool_full"
 MERGED_BYTES: Final = MAX_BODY_BYTES // 2
 
 
-class SpoolRoom:
-    """Makes room for the queries it knows; frames of others stay as they are."""
+@dataclass(slots=True)
+class GivenUp:
+    """What making room cost."""
 
-    def __init__(self, chains: Iterable[Chain]) -> None:
-        """`chains` are those of the running queries."""
+    dropped_rows: int = 0
+    merged_frames: int = 0
+
+
+class SpoolRoom:
+    """Makes room for the queries it knows; frames of others stay as they are.
+
+    What it gave up counts only once the transaction is known to be on disk: `settle` says so, and a call of `make`
+    without one forgets what a transaction before it that was rolled back had given up.
+    """
+
+    def __init__(self, chains: Iterable[Chain], replayed: Collection[str] = ()) -> None:
+        """`chains` are those of the running queries; `replayed` the streams that a replayable source feeds."""
         self._chains: Mapping[str, Chain] = {chain.plan.version: chain for chain in chains}
-        self.dropped_rows = 0
-        self.merged_frames = 0
+        self._replayed = frozenset(replayed)
+        self._total = GivenUp()
+        self._now = GivenUp()
+
+    @property
+    def dropped_rows(self) -> int:
+        """Rows dropped in transactions that reached the disk."""
+        return self._total.dropped_rows
+
+    @property
+    def merged_frames(self) -> int:
+        """Frames merged into others in such transactions."""
+        return self._total.merged_frames
+
+    def settle(self) -> None:
+        """The transaction of the last `make`, if there was one, is on disk."""
+        self._total.dropped_rows += self._now.dropped_rows
+        self._total.merged_frames += self._now.merged_frames
+        self._now = GivenUp()
 
     def make(self, frames: WaitingFrames, excess_bytes: int) -> None:
         """Free `excess_bytes` or as much as may be given up, within the caller's transaction."""
+        self._now = GivenUp()
+        if excess_bytes <= 0:
+            return
         goal = frames.bytes_added - excess_bytes
         for step in (self._drop_replaced_heartbeats, self._merge_manifests, self._merge_partials, self._drop_drained):
             if frames.bytes_added <= goal:
@@ -80,8 +115,11 @@ class SpoolRoom:
         for waiting in list(frames):
             if frames.bytes_added <= goal:
                 return
-            if waiting.kind == "drained" and waiting.version in self._chains:
+            if waiting.kind == "drained" and self._may_drop(waiting.version):
                 self._drop(frames, waiting)
+
+    def _may_drop(self, version: str) -> bool:
+        return version in self._chains and self._plan(version).source not in self._replayed
 
     def _drop(self, frames: WaitingFrames, waiting: Waiting) -> None:
         chain = self._chains[waiting.version]
@@ -102,14 +140,14 @@ class SpoolRoom:
         for holder, frame in changes:
             frames.replace(holder, frame)
         frames.remove(waiting)
-        self.dropped_rows += rows.height
+        self._now.dropped_rows += rows.height
 
     def _replace_by(self, frames: WaitingFrames, run: list[Waiting], frame: SpoolFrame) -> None:
         """`frame` in the place of the first of `run`; the others go."""
         frames.replace(run[0], frame)
         for waiting in run[1:]:
             frames.remove(waiting)
-        self.merged_frames += len(run) - 1
+        self._now.merged_frames += len(run) - 1
 
     def _by_version(self, frames: WaitingFrames, kind: str) -> dict[str, list[Waiting]]:
         found: dict[str, list[Waiting]] = {}

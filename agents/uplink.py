@@ -61,9 +61,12 @@ class Uplink:
         deadline_s = self._clock() + timeout_s
         self._retry_at_s = self._clock()
         while self._spool.frames and self._clock() < deadline_s:
+            published = self.frames_published
             self.step(min(0.05, max(0.0, deadline_s - self._clock())))
             if self._clock() < self._retry_at_s:
                 return
+            if self.frames_published == published and not self._under_way:
+                return  # what is left is stuck
 
     def _publish(self) -> None:
         held = self._under_way | self._durable

@@ -21,6 +21,8 @@ from pipeline.sql_text import SqlText
 from pipeline.tables import StaticTable
 
 DEFAULT_SCALE = 6
+# A frame's header holds the name; half of what fits there leaves room for names that are derived from it.
+MAX_QUERY_NAME = 128
 _QUERY_NAME = re.compile(r"[a-z_][a-z0-9_]*\Z")
 
 
@@ -34,14 +36,16 @@ def compile_query(
     """The plan of a query.
 
     Args:
-        name: [a-z_][a-z0-9_]*.
+        name: [a-z_][a-z0-9_]*, at most MAX_QUERY_NAME characters.
         schemas: columns of each stream; `ts` and `host` are implied.
         tables: static tables by name.
         scale: of the sketches, 0..8.
     Raises:
         QueryError: with line, column, the place and what is allowed there.
     """
-    text = SqlText(name, sql)
+    text = SqlText(name if len(name) <= MAX_QUERY_NAME else f"{name[:40]}...", sql)
+    if len(name) > MAX_QUERY_NAME:
+        raise text.error(0, f"the query name has {len(name)} characters; want at most {MAX_QUERY_NAME}", "shorten it")
     if not _QUERY_NAME.match(name):
         raise text.error(0, f"query name {name!r}; want [a-z_][a-z0-9_]*", "use lower case, digits and _")
     if not 0 <= scale <= 8:

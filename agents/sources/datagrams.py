@@ -2,7 +2,8 @@
 
 One datagram is a msgpack map {"stream": name, "rows": [[ts_ns, value, ...], ...]}: ts first, then the stream's columns
 in their order, without host. The kernel queues as few as ten datagrams, so a thread of its own takes them off at
-once. A datagram is taken whole or counted with its reason and left out; no bytes can make the agent stop.
+once. A datagram is taken whole or counted with its reason and left out; no bytes can make the agent stop. The rows of
+those that find the queue full are counted as lost in their time, the others are not known to be rows.
 """
 
 import contextlib
@@ -12,22 +13,25 @@ import select
 import socket
 import stat
 import threading
+import time
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, cast
 
 import msgspec
 import polars as pl
 
 from agents.errors import SourceError
-from agents.sources.source import Batch
+from agents.sources.source import Batch, Lost
 from pipeline.schema import HOST_COLUMN, MAX_TIME_NS, MIN_TIME_NS, TIME_COLUMN, Schema, polars_schema
 
 log = logging.getLogger(__name__)
 
 LONGEST_DATAGRAM_BYTES: Final = 2**18
 WAITING_BYTES: Final = 2**23
+REFUSED_SECONDS: Final = 1024
+_SECOND_NS: Final = 10**9
 _SOCKET_BUFFER_BYTES: Final = 2**22
 _WAKE_S: Final = 0.2
 _PATH_BYTES: Final = 107  # what sockaddr_un holds
@@ -47,7 +51,6 @@ class DatagramsSource:
 
     replayable: Final = False
     finished: Final = False
-    lag_ns: Final = 0
 
     def __init__(self, stream: str, path: Path, schema: Schema) -> None:
         """`schema` is the stream's whole schema: the order of its columns is the order in a row."""
@@ -66,6 +69,7 @@ class DatagramsSource:
         self._lock = threading.Lock()
         self._waiting: deque[bytes] = deque()
         self._waiting_bytes = 0
+        self._refused: dict[int, int] = {}  # second -> rows that found the queue full
         self._counters = {
             "datagrams": 0,
             "malformed": 0,
@@ -114,16 +118,22 @@ class DatagramsSource:
             self._receive(self._socket)
         with self._lock:
             waiting, self._waiting, self._waiting_bytes = self._waiting, deque(), 0
+            refused, self._refused = self._refused, {}
         rows: list[tuple[object, ...]] = []
         for data in waiting:
             rows.extend(self._decode(data))
-        if not rows:
+        if not rows and not refused:
             return []
-        return [Batch(self._stream, pl.DataFrame(rows, schema=self._types, orient="row"))]
+        lost = tuple(Lost(second * _SECOND_NS, count, "queue_full") for second, count in refused.items())
+        return [Batch(self._stream, pl.DataFrame(rows, schema=self._types, orient="row"), lost)]
 
     def position(self) -> bytes | None:
         """None: a datagram is not sent twice."""
         return None
+
+    def measured_to_ns(self, polled_ns: int) -> int | None:
+        """Up to the poll: what was sent before has been received."""
+        return polled_ns
 
     def counters(self) -> Mapping[str, int]:
         """Datagrams received, and those left out by reason."""
@@ -184,10 +194,21 @@ class DatagramsSource:
                 if flags & socket.MSG_TRUNC:
                     self._counters["too_long"] += 1
                 elif self._waiting_bytes + len(data) > WAITING_BYTES:
-                    self._counters["queue_full"] += 1
+                    self._refuse(data)
                 else:
                     self._waiting.append(data)
                     self._waiting_bytes += len(data)
+
+    def _refuse(self, data: bytes) -> None:
+        """Count its rows by the second of the first; costs decoding, which slows down only who sends too much."""
+        rows = self._decode(data)
+        if not rows:
+            return
+        self._counters["queue_full"] += 1
+        second = cast("int", rows[0][0]) // _SECOND_NS
+        if second not in self._refused and len(self._refused) >= REFUSED_SECONDS:
+            second = time.time_ns() // _SECOND_NS  # odd times from outside must not fill the memory
+        self._refused[second] = self._refused.get(second, 0) + len(rows)
 
     def _decode(self, data: bytes) -> list[tuple[object, ...]]:
         try:

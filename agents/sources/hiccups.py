@@ -1,6 +1,8 @@
 """Reads the hiccup sampler: starts the small process that measures, takes its records, starts it again if it dies.
 
 One timer lateness per millisecond is the host's scheduling tail: what any thread on this host waits before it runs.
+Records come in order of time, so what has arrived is complete up to the last of them. While no sampler runs, that
+stands still, and the ticks that nobody took are reported as lost.
 """
 
 import fcntl
@@ -29,6 +31,9 @@ FIRST_RETRY_S: Final = 0.5
 LONGEST_RETRY_S: Final = 30.0
 STEADY_S: Final = 60.0
 STOP_TIMEOUT_S: Final = 0.3
+INTERVAL_NS: Final = 1_000_000  # the sampler's
+TICKS_PER_LOSS: Final = 1_000
+MOST_LOSSES: Final = 600
 _RECORD: Final = np.dtype([("ts_ns", "<i8"), ("late_ns", "<i8")])
 
 
@@ -38,7 +43,6 @@ class HiccupsSource:
     name: Final = "hiccups"
     replayable: Final = False
     finished: Final = False
-    lag_ns: Final = 100_000_000  # the sampler's chunk is 50 ms
 
     def __init__(self, command: tuple[str, ...] | None = None) -> None:
         """`command` starts the sampler; by default this interpreter, isolated and without site packages."""
@@ -48,8 +52,11 @@ class HiccupsSource:
         self._retry_s = FIRST_RETRY_S
         self._retry_at_s = 0.0
         self._rest = b""
+        self._measured_to_ns: int | None = None
+        self._unmeasured_from_ns: int | None = None  # since then no sampler has delivered, though one should
+        self._opened_ns = 0
         self._reason = "not started"
-        self._counters = {"sampler_restarts": 0, "pipe_full": 0, "overrun": 0}
+        self._counters = {"sampler_restarts": 0, "pipe_full": 0, "overrun": 0, "sampler_down": 0}
 
     @property
     def streams(self) -> Mapping[str, Schema]:
@@ -59,6 +66,7 @@ class HiccupsSource:
     def open(self, position: bytes | None) -> None:
         """Start the sampler; `position` has no meaning here."""
         del position
+        self._opened_ns = time.time_ns()
         try:
             self._start()
         except OSError as error:
@@ -69,24 +77,34 @@ class HiccupsSource:
         data = self._rest + self._read()
         whole = len(data) - len(data) % _RECORD.itemsize
         self._rest = data[whole:]
-        self._supervise()
-        if not whole:
-            return []
         records = np.frombuffer(data[:whole], dtype=_RECORD)
         ts_ns, late_ns = records["ts_ns"], records["late_ns"]
+        lost: list[Lost] = []
+        if len(records):
+            lost += self._unmeasured(int(abs(ts_ns[0])))
+            self._unmeasured_from_ns = None
+            self._measured_to_ns = max(self._measured_to_ns or 0, int(np.abs(ts_ns).max()))
+        self._supervise()
+        if self._process is None:
+            lost += self._unmeasured(time.time_ns())
         samples = (ts_ns >= 0) & (late_ns >= 0)
         rows = pl.DataFrame({"ts": ts_ns[samples], "late_ns": late_ns[samples]})
-        lost = tuple(
+        lost += [
             Lost(abs(ts), abs(count), "pipe_full" if ts < 0 else "overrun")
             for ts, count in zip(ts_ns[~samples].tolist(), late_ns[~samples].tolist(), strict=True)
-        )
+        ]
         for loss in lost:
             self._counters[loss.reason] += loss.count
-        return [Batch("hiccups", rows, lost)]
+        return [Batch("hiccups", rows, tuple(lost))] if lost or rows.height else []
 
     def position(self) -> bytes | None:
         """None: a moment not measured cannot be measured later."""
         return None
+
+    def measured_to_ns(self, polled_ns: int) -> int | None:
+        """The time of the last record: those that follow are later."""
+        del polled_ns
+        return self._measured_to_ns
 
     def counters(self) -> Mapping[str, int]:
         """Restarts of the sampler, and samples lost by reason."""
@@ -131,6 +149,20 @@ class HiccupsSource:
             log.info("hiccup pipe keeps its default size: %s", error)
         self._process, self._started_s, self._rest = process, time.monotonic(), b""
 
+    def _unmeasured(self, until_ns: int) -> list[Lost]:
+        """The ticks that were due since the sampler died and until then, a second at a time."""
+        lost: list[Lost] = []
+        if self._unmeasured_from_ns is None:
+            return lost
+        due = (until_ns - self._unmeasured_from_ns) // INTERVAL_NS
+        at_once = max(TICKS_PER_LOSS, due // MOST_LOSSES)  # the clock may have been set years ahead
+        while due > 0:
+            ticks = min(due, at_once)
+            lost.append(Lost(self._unmeasured_from_ns, ticks, "sampler_down"))
+            self._unmeasured_from_ns += ticks * INTERVAL_NS
+            due -= ticks
+        return lost
+
     def _read(self) -> bytes:
         if self._process is None or self._process.stdout is None:
             return b""
@@ -155,6 +187,8 @@ class HiccupsSource:
                 return
             self.close()
             self._reason = f"the sampler ended with code {code}"
+            if self._unmeasured_from_ns is None:
+                self._unmeasured_from_ns = self._measured_to_ns or self._opened_ns
             self._retry_at_s = now_s + self._retry_s
             log.warning("hiccup sampler ended code=%d retry_s=%.1f", code, self._retry_s)
             self._retry_s = min(self._retry_s * 2, LONGEST_RETRY_S)

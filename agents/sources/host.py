@@ -42,7 +42,6 @@ class HostSource:
     name: Final = "host"
     replayable: Final = False
     finished: Final = False
-    lag_ns: Final = 0
 
     def __init__(self, interval_s: float = 1.0) -> None:
         """Rows every `interval_s`."""
@@ -84,6 +83,10 @@ class HostSource:
     def position(self) -> bytes | None:
         """None: the past cannot be read again."""
         return None
+
+    def measured_to_ns(self, polled_ns: int) -> int | None:
+        """Up to the poll, which itself is what measures."""
+        return polled_ns
 
     def counters(self) -> Mapping[str, int]:
         """Nothing goes wrong here that is counted."""

@@ -34,7 +34,6 @@ class ReplaySource:
     """One file as one stream; `schema` holds at least the columns that queries read."""
 
     replayable: Final = True
-    lag_ns: Final = 0
 
     def __init__(
         self,
@@ -58,6 +57,7 @@ class ReplaySource:
         self._file: RowFile | None = None
         self._head = (0, "")
         self._block: pl.DataFrame | None = None
+        self._unreadable: SourceError | None = None
         self._block_place = Place(0, 0, 0, "")
         self._handed_out = 0  # rows of the current block
         self._since_open = 0
@@ -69,10 +69,10 @@ class ReplaySource:
         return {self._stream: self._schema}
 
     def open(self, position: bytes | None) -> None:
-        """Open the file at `position`; everything that can be wrong with its columns is found here.
+        """Open the file at `position`; rows that cannot be read are told by `poll`, wherever in the file they are.
 
         Raises:
-            SourceError: names the file, and the column where one is missing or has a type that cannot be converted.
+            SourceError: no such file, a column is missing, or the file is not the one `position` is of.
         """
         stored = None if position is None else self._decode(position)
         wanted = [column for column in self._schema if column not in (TIME_COLUMN, HOST_COLUMN)]
@@ -86,12 +86,14 @@ class ReplaySource:
         self._head = head_of(self._path) if place is None else (place.head_bytes, place.head)
         self._block_place = place or Place(0, file.offset(), *self._head)
         self._handed_out = 0 if stored is None else stored.skip
-        self._block = None
+        self._block, self._unreadable = None, None
         self._next_block()
         self._opened_s, self._since_open = time.monotonic(), 0
 
     def poll(self) -> list[Batch]:
         """At most BATCH_ROWS rows, and no more than `rows_per_s` allows since the source was opened."""
+        if self._unreadable is not None:
+            raise self._unreadable
         allowed = BATCH_ROWS
         if self._rows_per_s is not None:
             due = int((time.monotonic() - self._opened_s) * self._rows_per_s)
@@ -108,6 +110,11 @@ class ReplaySource:
     def position(self) -> bytes | None:
         """Behind the rows handed out."""
         return msgspec.msgpack.encode(Position(self._block_place, self._handed_out))
+
+    def measured_to_ns(self, polled_ns: int) -> int | None:
+        """None: how far a file is read is told by its rows."""
+        del polled_ns
+        return None
 
     def counters(self) -> Mapping[str, int]:
         """A file that cannot be read is an error, not a count."""
@@ -130,14 +137,21 @@ class ReplaySource:
             raise SourceError(f"{self._path}: the stored position cannot be read: {error}; remove the spool") from error
 
     def _next_block(self) -> None:
-        """Go behind the current block and read on until there are rows not handed out, or the end."""
+        """Go behind the current block and read on until there are rows not handed out, the end, or what is unreadable.
+
+        That is raised by the next `poll`: the rows handed out before must not be lost with it.
+        """
         while self._file is not None and (self._block is None or self._handed_out >= self._block.height):
             if self._block is not None:
                 rows_before = self._block_place.rows + self._block.height
                 self._block_place = Place(rows_before, self._file.offset(), *self._head)
                 self._handed_out -= self._block.height  # a stored block may have been longer than this one
             self._block = None
-            block = self._file.read()
+            try:
+                block = self._file.read()
+            except SourceError as error:
+                self._unreadable = error
+                return
             if block is None:
                 self.finished = True
                 return
@@ -159,8 +173,7 @@ class ReplaySource:
         if isinstance(dtype, pl.Datetime):
             times = column.dt.epoch("ns")
         elif self._time_unit == "iso8601":
-            text = self._cast(column, pl.String())
-            times = text.str.to_datetime(time_unit="ns", time_zone="UTC", strict=False, format=None).dt.epoch("ns")
+            times = _iso8601(self._cast(column, pl.String()))
         elif dtype.is_float():
             whole = column.floor()
             rest = ((column - whole) * unit_ns).round().cast(pl.Int64, strict=False)
@@ -201,6 +214,16 @@ class ReplaySource:
             f"{self._path}: column {column.name!r}, row {row}: {column[where]!r} is not {wanted}; "
             "correct the file or the stream's types in the configuration"
         )
+
+
+def _iso8601(text: pl.Series) -> pl.Series:
+    """Times of day and date in ns; NULL where the text is none, or one that ns since 1970 cannot hold."""
+    times, coarse = (
+        text.str.to_datetime(time_unit=unit, time_zone="UTC", strict=False, format=None).dt.epoch(unit)
+        for unit in ("ns", "us")
+    )
+    # Polars lets ns wrap around without a word: the year 9999 comes out as 1815. In us it has room.
+    return times.set((coarse.abs() > MAX_TIME_NS // 1_000).fill_null(value=False), None)
 
 
 def _scaled(counts: pl.Series, unit_ns: int) -> pl.Series:

@@ -48,10 +48,6 @@ class Source(Protocol):
         """Whether rows behind a position can be read again."""
 
     @property
-    def lag_ns(self) -> int:
-        """For a live source: at most how long a record is under way before `poll` returns it."""
-
-    @property
     def finished(self) -> bool:
         """Whether there is nothing more to come, ever."""
 
@@ -63,6 +59,12 @@ class Source(Protocol):
 
     def position(self) -> bytes | None:
         """The place behind all rows returned; None for a live source."""
+
+    def measured_to_ns(self, polled_ns: int) -> int | None:
+        """For a live source, after a poll begun at `polled_ns`: every record below was returned or reported as lost.
+
+        It stands still while nothing is measured. None when nothing was measured yet, and for a replayable source.
+        """
 
     def counters(self) -> Mapping[str, int]:
         """Cumulative counts of what went wrong, by reason, for the agent's own metrics."""

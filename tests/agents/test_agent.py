@@ -145,10 +145,12 @@ def test_after_a_kill_live_queries_are_marked_from_the_last_checkpoint_on(tmp_pa
     of_life = [[beat for beat in beats if beat.started_ns == start] for start in sorted({b.started_ns for b in beats})]
     assert len(of_life) == 3
     last_kept = of_life[0][-1]
+    vouched_ns = last_kept.queries[0].watermark_ns
+    assert vouched_ns < last_kept.sent_ns
     assert [beat.queries[0].interrupted_from_ns for beat in of_life[0]] == [None, None]
     for beat in of_life[1]:
         progress = beat.queries[0]
-        assert (progress.interrupted_from_ns, progress.interrupted_to_ns) == (last_kept.sent_ns, beat.started_ns)
+        assert (progress.interrupted_from_ns, progress.interrupted_to_ns) == (vouched_ns, beat.started_ns)
     assert [beat.queries[0].interrupted_from_ns for beat in of_life[2]] == [None, None]
     assert [beat.clean for beat in beats] == [False, False, False, True, False, True]
     live = last_kept.queries[0]
@@ -235,6 +237,54 @@ def received_of(folder: Path, query: str, chain: Chain) -> pl.DataFrame:
     return Partial.merge(parts).sorted().to_frame()
 
 
+@pytest.mark.parametrize("cap", [2**12, 2**16, 2**19])
+@pytest.mark.parametrize("execution", ["local", "drain"])
+def test_rows_of_a_file_are_never_dropped_whatever_the_cap(
+    tmp_path: Path, execution: str, cap: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replay, "BATCH_ROWS", 2_000)
+    path, records = probe_file(tmp_path, 40_000)
+    config = replay_config(tmp_path, path, execution=execution, spool_max_bytes=cap)
+    with publisher_to(tmp_path / "log.db") as publisher:
+        agent = Agent(config, [PLAN], TABLES, publisher, machine=MACHINE)
+        agent.uplink = Uplink(agent.spool, BrokenPublisher())
+        for _ in range(30):
+            agent.turn()
+            agent.checkpoint()
+        if execution == "drain":
+            assert agent.sources[0].rows < 40_000
+        agent.uplink = Uplink(agent.spool, publisher)
+        assert turned(agent, lambda: agent.sources[0].source.finished, 30.0)
+        agent.close()
+        agent = Agent(config, [PLAN], TABLES, publisher, machine=MACHINE)
+        agent.close()
+    got = received(tmp_path / "log.db")
+    assert_same_answer(got.merged(), truth(records))
+    assert got.manifest().conserved()
+    assert {reason for window in got.manifest().windows().values() for reason in window.n_dropped} == set()
+
+
+def test_a_file_is_read_no_faster_than_the_spool_takes_it(tmp_path: Path) -> None:
+    path, _ = probe_file(tmp_path, 200_000)
+    config = replay_config(tmp_path, path, execution="drain", spool_max_bytes=2**22)
+    with publisher_to(tmp_path / "log.db") as publisher:
+        agent = Agent(config, [PLAN], TABLES, publisher, machine=MACHINE)
+        used: list[int] = []
+        for _ in range(20):
+            agent._poll()  # and no checkpoint that would make room
+        assert agent.sources[0].rows < 200_000
+
+        def finished() -> bool:
+            agent._poll()
+            used.append(agent.executor.held_bytes)
+            return agent.sources[0].source.finished
+
+        assert turned(agent, finished)
+        assert max(used) < 2**22
+        assert agent._checkpointer.stored > 2
+        agent.close()
+
+
 def test_with_a_full_spool_files_wait_and_live_rows_are_counted(tmp_path: Path) -> None:
     path, _ = probe_file(tmp_path, 1_000)
     config = replay_config(
@@ -276,6 +326,76 @@ def test_a_source_that_breaks_is_left_alone_and_the_others_go_on(tmp_path: Path)
         assert up == {f"replay:probes:{path}": 0, f"datagrams:api_requests:{tmp_path / 'rows.sock'}": 1}
         assert agent.counters()["records_in_total"] == 5
         agent.close()
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone", "unreadable"])
+def test_a_file_that_broke_between_two_starts_leaves_the_live_sources_alone(
+    tmp_path: Path, damage: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(replay, "BATCH_ROWS", 100)
+    path, records = probe_file(tmp_path, 300)
+    whole = path.read_bytes()
+    sources = (
+        ReplayConfig(stream="probes", path=str(path)),
+        DatagramsConfig(stream="api_requests", path=str(tmp_path / "rows.sock")),
+    )
+    config = replay_config(tmp_path, path, sources=sources)
+    with publisher_to(tmp_path / "log.db") as publisher:
+        agent = Agent(config, [PLAN, REQUESTS], TABLES, publisher, machine=MACHINE)
+        agent.turn()
+        agent.close()
+        if damage == "gone":
+            path.unlink()
+        else:
+            path.write_bytes(whole[:100] if damage == "cut" else whole[:-1] + b",more,fields\n")
+        for _ in range(2):
+            agent = Agent(config, [PLAN, REQUESTS], TABLES, publisher, machine=MACHINE)
+            send_requests(str(tmp_path / "rows.sock"), 5)
+            agent.turn()
+            assert agent.sources[0].failure is not None
+            assert "source stopped" in caplog.text
+            assert agent.counters()["records_in_total"] == 5
+            agent.close()
+        path.write_bytes(whole)
+        agent = Agent(config, [PLAN, REQUESTS], TABLES, publisher, machine=MACHINE)
+        assert turned(agent, lambda: agent.sources[0].source.finished)
+        agent.close()
+    assert_same_answer(received_of(tmp_path, PLAN.query, Chain(PLAN, TABLES)), truth(records))
+
+
+def test_frames_for_a_partition_that_is_gone_are_named_and_hold_up_nobody(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Larger(BrokenPublisher):
+        def partitions(self) -> int:
+            return 1_000_000
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    away = requests_agent(tmp_path, Larger())
+    send_requests(str(tmp_path / "rows.sock"), 10)
+    away.turn()
+    away.close()
+    with publisher_to(tmp_path / "log.db") as publisher:
+        back = requests_agent(tmp_path, publisher, metrics_port=port)
+        send_requests(str(tmp_path / "rows.sock"), 5)
+        back.turn()
+        back.checkpoint()
+        back.turn()
+        stuck = back.spool.stuck.stranded
+        assert stuck == back.spool.frames > 0 == back.uplink.failures
+        back.checkpoint()
+        assert caplog.text.count("which the transport lacks") == 1
+        status, page = got(port, "/healthz")
+        assert status == 503
+        assert re.match(rf"{stuck} frames are numbered for partition \d+, which the transport lacks".encode(), page)
+        assert f'spool_stuck_frames{{reason="no_partition"}} {stuck}\n'.encode() in got(port, "/metrics")[1]
+        started_s = time.monotonic()
+        back.close()
+        assert time.monotonic() - started_s < 0.5
+    arrived = received(tmp_path / "log.db", Chain(REQUESTS, {}))
+    assert sum(window.n_local for window in arrived.manifest().windows().values()) == 5
 
 
 def test_what_cannot_be_opened_is_told_and_nothing_stays_open(tmp_path: Path) -> None:

@@ -13,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.errors import SourceError
+from agents.sources import datagrams
 from agents.sources.datagrams import DatagramsSource
+from agents.sources.source import Lost
 from agents.sources.streams import API_REQUESTS
 
 ROW = [1_795_000_000_000_000_000, "/api/v1/quantiles", "GET", 200, 812.5]
@@ -121,3 +123,28 @@ def test_a_path_that_cannot_be_a_socket_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="cannot listen"):
         DatagramsSource("api_requests", tmp_path / "no" / "folder", API_REQUESTS).open(None)
     assert os.listdir(tmp_path) == ["file"]  # noqa: PTH208
+
+
+def test_rows_that_find_the_queue_full_are_lost_in_their_time(
+    source: DatagramsSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = ROW[0] + 7 * 10**9  # type: ignore[operator]
+    rows = [datagram([ROW]), datagram([[later, *ROW[1:]]] * 3), datagram([[later + 1, *ROW[1:]]] * 2), b"\xc1"]
+    monkeypatch.setattr(datagrams, "WAITING_BYTES", len(rows[0]))
+    send(source, *rows)
+    (batch,) = source.poll()
+    assert batch.rows.height == 1
+    assert batch.lost == (Lost(later, 5, "queue_full"),)
+    counts = {name: count for name, count in source.counters().items() if count}
+    assert counts == {"datagrams": 4, "queue_full": 2, "malformed": 1}
+    assert source.poll() == []
+
+
+def test_odd_times_of_refused_rows_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datagrams, "REFUSED_SECONDS", 3)
+    source = DatagramsSource("api_requests", Path("unused"), API_REQUESTS)
+    for second in range(10):
+        source._refuse(datagram([[second * 10**9, *ROW[1:]]]))
+    (batch,) = source.poll()
+    assert len(batch.lost) <= 5
+    assert sum(lost.count for lost in batch.lost) == 10

@@ -78,19 +78,20 @@ def test_the_host_is_added_where_it_is_missing_and_kept_where_it_is_given() -> N
 
 
 def test_lost_samples_and_dropped_batches_are_in_the_manifest_by_reason() -> None:
-    executor = Executor([PLAN], TABLES, "h", "local")
+    again = probe_plan("SELECT count(*) AS n_total FROM probes GROUP BY TUMBLE(ts, INTERVAL '1' HOUR)", name="again")
+    executor = Executor([PLAN, again], TABLES, "h", "local")
     records = probe_records(10, 1, windows=1)
     lost = (Lost(START_NS + 3, 7, "pipe_full"), Lost(START_NS + WINDOW_NS, 2, "overrun"))
     executor.add(Batch("probes", records, lost))
-    executor.drop(Batch("probes", records), "spool_full")
+    executor.drop(Batch("probes", records, (Lost(START_NS, 4, "pipe_full"),)), "spool_full")
     executor.add(Batch("unasked", records, lost))
-    (delta,) = executor.take()
+    delta, _ = executor.take()
     windows = delta.manifest.windows()
     assert delta.manifest.conserved()
-    assert windows[START_NS].n_dropped == {"pipe_full": 7, "spool_full": 10}
-    assert windows[START_NS].n_in == 27
+    assert windows[START_NS].n_dropped == {"pipe_full": 11, "spool_full": 10}
+    assert windows[START_NS].n_in == 31
     assert windows[START_NS + WINDOW_NS].n_dropped == {"overrun": 2}
-    assert executor.dropped == {"pipe_full": 7, "overrun": 2, "spool_full": 10}
+    assert executor.dropped == {"pipe_full": 11, "overrun": 2, "spool_full": 10}
 
 
 def test_a_query_that_fails_on_a_batch_gives_it_up_counted_and_others_go_on() -> None:

@@ -172,6 +172,7 @@ def life_at_the_cap(folder: Path, spool_path: Path, cut: int, kill_at: int, imag
             query.run(probe_records(40, part))
             position = {"source": StoredPosition(str(part + 1).encode(), None, None)}
             spool.store(life, Checkpoint(number, frames_of(query.take(), 1), position, 1, False), room.make)
+            room.settle()
             if part == 0:
                 spool.hand_over(1, (), lambda: 4)
         with publisher_to(folder / "log.db") as real:

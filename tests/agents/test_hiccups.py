@@ -12,8 +12,10 @@ import polars as pl
 import pytest
 
 from agents.errors import SourceError
+from agents.progress import SourceProgress
 from agents.sources import hiccups
 from agents.sources.hiccups import SAMPLER, HiccupsSource
+from agents.sources.source import Batch
 
 HERE = Path(__file__).parents[2]
 
@@ -80,6 +82,58 @@ def test_a_dead_sampler_is_a_state_and_is_started_again(source: HiccupsSource, m
     assert source.missing() == {}
     assert source.counters()["sampler_restarts"] == 1
     assert until(lambda: bool(source.poll()))
+
+
+def test_while_no_sampler_runs_nothing_counts_as_complete_and_its_ticks_as_lost(
+    source: HiccupsSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gathered(source, 0.3)
+    opened_ns = time.time_ns()
+    progress = SourceProgress(source, None, opened_ns)  # opens a second time: the first process is given up
+    ended_s = time.monotonic() + 5.0
+    batches: list[Batch] = []
+    while not progress.rows and time.monotonic() < ended_s:
+        batches += progress.poll(time.time_ns())
+    monkeypatch.setattr(hiccups, "FIRST_RETRY_S", 0.1)
+    source._retry_s = 0.4
+    assert source.process_id is not None
+    os.kill(source.process_id, signal.SIGKILL)
+    assert until(lambda: (batches.extend(progress.poll(time.time_ns())), "sampler" in source.missing())[1])
+    died_at_ns = progress.watermark_ns
+    assert died_at_ns is not None
+    assert died_at_ns > opened_ns
+    while "sampler" in source.missing():
+        assert progress.watermark_ns == died_at_ns
+        batches += progress.poll(time.time_ns())
+        time.sleep(0.02)
+    rows_before = progress.rows
+    assert until(lambda: (batches.extend(progress.poll(time.time_ns())), progress.rows > rows_before)[1])
+    assert progress.watermark_ns == max(batch.rows["ts"].max() for batch in batches if batch.rows.height)
+    lost = [loss for batch in batches for loss in batch.lost]
+    assert {loss.reason for loss in lost} == {"sampler_down"}
+    back_ns = min(batch.rows["ts"].min() for batch in batches if batch.rows.height and batch.rows["ts"][0] > died_at_ns)
+    gap_ms = (back_ns - died_at_ns) // 1_000_000  # type: ignore[operator]
+    assert sum(loss.count for loss in lost) == source.counters()["sampler_down"]
+    assert abs(sum(loss.count for loss in lost) - gap_ms) <= 1
+    assert died_at_ns <= min(loss.ts_ns for loss in lost)
+    assert gap_ms >= 300
+
+
+def test_a_sampler_that_never_delivers_vouches_for_nothing() -> None:
+    source = HiccupsSource((sys.executable, "-c", "raise SystemExit(1)"))
+    started_ns = time.time_ns()
+    progress = SourceProgress(source, None, started_ns)
+    assert until(lambda: (progress.poll(time.time_ns()), source.counters()["sampler_down"] > 100)[1])
+    assert (progress.watermark_ns, progress.rows) == (started_ns, 0)
+    source.close()
+
+
+def test_a_clock_set_years_ahead_is_lost_in_few_pieces() -> None:
+    source = HiccupsSource()
+    source._unmeasured_from_ns = 0
+    lost = source._unmeasured(10 * 366 * 86_400 * 10**9)
+    assert len(lost) <= hiccups.MOST_LOSSES + 1
+    assert sum(loss.count for loss in lost) == 10 * 366 * 86_400 * 1_000
 
 
 def test_samples_that_a_full_pipe_refuses_are_counted_and_nobody_waits() -> None:

@@ -194,13 +194,41 @@ def test_a_bad_file_is_refused_with_its_name_and_place(tmp_path: Path, name: str
         all_rows_of(path)
 
 
+@pytest.mark.parametrize("text", ["9999-01-01T00:00:00", "2300-01-01T00:00:00", "0001-01-01", "1600-02-03 04:05:06"])
+def test_a_date_that_nanoseconds_cannot_hold_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "p.csv"
+    good = GOOD.replace("1795000000000000000", text.replace(text[:4], "2026"))
+    path.write_text(HEADER + good + good.replace("2026", text[:4]))
+    source = probes(path, time_unit="iso8601")
+    source.open(None)
+    with pytest.raises(SourceError, match=rf"column 'ts', row 2: '{text}' is not a time in iso8601"):
+        source.poll()
+
+
+def test_rows_before_one_that_cannot_be_read_are_handed_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replay_files, "CSV_BLOCK_BYTES", 2 * len(GOOD))
+    path = tmp_path / "p.csv"
+    path.write_text(HEADER + GOOD * 2 + GOOD.replace("true", "true,more") * 2)
+    source = probes(path)
+    source.open(None)
+    (batch,) = source.poll()
+    assert batch.rows.height == 2
+    for _ in range(2):
+        with pytest.raises(SourceError, match="cannot be read"):
+            source.poll()
+    again = probes(path)
+    again.open(source.position())
+    with pytest.raises(SourceError, match="cannot be read"):
+        again.poll()
+
+
 def test_an_open_quote_does_not_swallow_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replay_files, "LONGEST_LINE_BYTES", 1000)
     monkeypatch.setattr(replay_files, "CSV_BLOCK_BYTES", 300)
     path = tmp_path / "p.csv"
     path.write_text(HEADER + '1795000000000000000,"a,1,0.5,true\n' + GOOD * 100)
     with pytest.raises(SourceError, match="is a quote left open"):
-        probes(path).open(None)
+        all_rows_of(path)
 
 
 def test_rows_per_s_paces_the_replay(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from wire.errors import TransportError
 from wire.frame import Header, decode_frame
 
 CAP = 2**20
+VERSION = "0" * 16
 
 
 def opened(folder: Path, machine: str = MACHINE, cap: int = CAP) -> Spool:
@@ -21,7 +22,7 @@ def opened(folder: Path, machine: str = MACHINE, cap: int = CAP) -> Spool:
 
 
 def frame(name: str, kind: str = "drained") -> SpoolFrame:
-    return SpoolFrame(kind, name, "v", 0, 10, 20, 5, 1, name.encode())  # type: ignore[arg-type]
+    return SpoolFrame(kind, name, VERSION, 0, 10, 20, 5, 1, name.encode())  # type: ignore[arg-type]
 
 
 def checkpoint(number: int, *names: str, clean: bool = False, time_ns: int = 100) -> Checkpoint:
@@ -180,7 +181,7 @@ def test_a_newer_format_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
         db.execute("PRAGMA user_version = 99")
     db.close()
     before = path.read_bytes()
-    with pytest.raises(SpoolNewerError, match="has format 99, this program knows up to 1"):
+    with pytest.raises(SpoolNewerError, match="has format 99, this program knows up to 2"):
         opened(tmp_path)
     assert path.read_bytes() == before
 
@@ -192,7 +193,7 @@ def test_an_older_format_is_upgraded_in_place(tmp_path: Path, monkeypatch: pytes
     steps = (*spool_file.UPGRADES, ("ALTER TABLE frames ADD COLUMN note TEXT", "CREATE TABLE notes (id INTEGER)"))
     monkeypatch.setattr(spool_file, "UPGRADES", steps)
     upgraded = opened(tmp_path)
-    assert spool_rows(upgraded.path, "PRAGMA user_version") == [(2,)]
+    assert spool_rows(upgraded.path, "PRAGMA user_version") == [(3,)]
     assert spool_rows(upgraded.path, "SELECT query, note FROM frames") == [("a", None)]
     upgraded.close()
 
@@ -244,7 +245,7 @@ def test_a_full_disk_is_an_error_that_changes_nothing_and_passes(tmp_path: Path)
     spool._db.execute(f"PRAGMA max_page_count = {pages}")
     large = Checkpoint(
         2,
-        [SpoolFrame("drained", "q", "v", 0, 0, 0, 0, 1, bytes(100_000))],
+        [SpoolFrame("drained", "q", VERSION, 0, 0, 0, 0, 1, bytes(100_000))],
         {"s": StoredPosition(b"2", None, None)},
         200,
         False,
@@ -262,7 +263,7 @@ def test_a_full_disk_is_an_error_that_changes_nothing_and_passes(tmp_path: Path)
 def test_the_file_shrinks_again_after_a_backlog(tmp_path: Path) -> None:
     spool = opened(tmp_path, cap=2**30)
     life = spool.begin("agent-1", 1)
-    large = SpoolFrame("drained", "q", "v", 0, 0, 0, 0, 1, bytes(100_000))
+    large = SpoolFrame("drained", "q", VERSION, 0, 0, 0, 0, 1, bytes(100_000))
     spool.store(life, Checkpoint(1, [large] * 90, {}, 1, False))
     spool._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     assert spool.path.stat().st_size > 8 * 2**20
@@ -270,4 +271,35 @@ def test_the_file_shrinks_again_after_a_backlog(tmp_path: Path) -> None:
     spool.acknowledge(one.id for one in handed)
     spool._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     assert spool.path.stat().st_size < 2 * 2**20
+    spool.close()
+
+
+def test_doubt_begins_where_the_last_checkpoint_vouched_for_a_query(tmp_path: Path) -> None:
+    spool = opened(tmp_path)
+    first = spool.begin("agent-1", 1000)
+    spool.store(first, Checkpoint(1, [], {}, 1500, False, {"slow": 1200, "quick": 1490}))
+    spool.store(first, Checkpoint(2, [], {}, 1600, False, {"slow": 1300, "quick": 1590}))
+    second = spool.begin("agent-1", 2000)
+    third = spool.begin("agent-1", 3000)  # the second ended before its first checkpoint
+    for life in (second, third):
+        assert [life.in_doubt_from(query) for query in ("slow", "quick", "new")] == [1300, 1590, 1600]
+    spool.store(third, Checkpoint(1, [], {}, 3500, True, {"slow": 3400}))
+    assert spool.begin("agent-1", 4000).in_doubt_from("slow") is None
+    assert spool.begin("agent-1", 5000).in_doubt_from("slow") == 4000
+    spool.close()
+
+
+def test_a_spool_of_the_first_format_goes_on_with_the_time_of_its_last_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(spool_file, "UPGRADES", spool_file.UPGRADES[:1])
+        spool = opened(tmp_path)
+        spool._db.execute(
+            "INSERT INTO incarnations (id, agent, started_ns, checkpoints, heartbeat_ns) "
+            "VALUES ('a', 'a', 1000, 1, 1500)"
+        )
+        spool.close()
+    spool = opened(tmp_path)
+    assert spool.begin("agent-1", 2000).in_doubt_from("any") == 1500
     spool.close()

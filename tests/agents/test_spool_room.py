@@ -1,12 +1,15 @@
 """A full spool: sums are merged without loss, drained rows are dropped with a count, what was sent is never touched."""
 
+import sqlite3
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agents.errors import SpoolWriteError
 from agents.executor import QueryRun
 from agents.frames import frames_of, heartbeat_frame
 from agents.spool import Checkpoint, Incarnation, Spool, SpoolFrame
@@ -31,6 +34,7 @@ def stored(spool: Spool, life: Incarnation, room: SpoolRoom, batches: list[tuple
         run.run(rows)
         frames = [*frames_of(run.take(), number), beat(number)]
         spool.store(life, Checkpoint(number, frames, {}, number, False), room.make)
+        room.settle()
 
 
 def delivered(spool: Spool, log: Path) -> Received:
@@ -97,6 +101,7 @@ def test_frames_handed_over_and_frames_of_earlier_lives_are_left_alone(tmp_path:
         run = QueryRun(CHAIN, 0)
         run.run(probe_records(300, 100 + number))
         spool.store(life, Checkpoint(number, frames_of(run.take(), number), {}, number, False), room.make)
+        room.settle()
     assert room.dropped_rows > 0
     after = {one.id: one.payload for one in spool.hand_over(len(handed), (), lambda: 4)}
     assert after == before
@@ -123,6 +128,7 @@ def test_with_any_cap_everything_is_delivered_or_counted_as_dropped(
         run.run(probe_records(60, number))
         frames = [*frames_of(run.take(), number), beat(number)]
         spool.store(life, Checkpoint(number, frames, {}, number, False), room.make)
+        room.settle()
         spool.hand_over(sends[number - 1], (), lambda: 4)
     got = delivered(spool, folder / "log.db")
     manifest = got.manifest()
@@ -135,3 +141,62 @@ def test_with_any_cap_everything_is_delivered_or_counted_as_dropped(
     assert arrived <= finished  # what was drained early is filtered by the collector
     if not room.dropped_rows:
         assert_same_answer(got.merged(), truth(pl.concat([probe_records(60, n + 1) for n in range(len(cuts))])))
+
+
+def test_drained_rows_of_a_file_stay_even_above_the_cap(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool.db", MACHINE, 2**14)
+    room = SpoolRoom([CHAIN], {CHAIN.plan.source})
+    parts = [probe_records(300, seed) for seed in range(10)]
+    stored(spool, spool.begin("agent-1", 1), room, [(part, 0) for part in parts])
+    assert spool.bytes > 2**14
+    got = delivered(spool, tmp_path / "log.db")
+    assert_same_answer(got.merged(), truth(pl.concat(parts)))
+    assert of_query(got.manifest()) == (3000, 3000, 0)
+
+
+class Failing(sqlite3.Connection):
+    """Fails one statement, before or after it has run."""
+
+    statement = ""
+    after = False
+    measuring = False
+
+    def execute(self, *arguments: Any) -> sqlite3.Cursor:
+        found = bool(Failing.statement) and arguments[0].startswith(Failing.statement)
+        if (found and not Failing.after) or (Failing.measuring and arguments[0].startswith("SELECT count(*), ")):
+            raise sqlite3.OperationalError("disk I/O error")
+        cursor = super().execute(*arguments)
+        if found:
+            raise sqlite3.OperationalError("disk I/O error")
+        return cursor
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_commit_that_failed_at_first_counts_what_it_gave_up_once(
+    tmp_path: Path, after: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(tmp_path / "spool.db", MACHINE, 2**15, Failing)
+    room = SpoolRoom([CHAIN])
+    life = spool.begin("agent-1", 1)
+    dropped = 0
+    for number in range(1, 12):
+        run = QueryRun(CHAIN, 0)
+        run.run(probe_records(300, number))
+        checkpoint = Checkpoint(number, [*frames_of(run.take(), number), beat(number)], {}, number, False)
+        with monkeypatch.context() as patch:
+            patch.setattr(Failing, "after", after)
+            patch.setattr(Failing, "statement", "COMMIT")
+            patch.setattr(Failing, "measuring", True)  # so that nobody can tell which it was
+            with pytest.raises(SpoolWriteError):
+                spool.store(life, checkpoint, room.make)
+        assert room.dropped_rows == dropped
+        spool.store(life, checkpoint, room.make)
+        room.settle()
+        dropped = room.dropped_rows
+        measured = spool._db.execute("SELECT count(*), sum(bytes) FROM frames").fetchone()
+        assert (spool.frames, spool.bytes) == measured
+    assert room.merged_frames > 0
+    got = delivered(spool, tmp_path / "log.db")
+    assert got.manifest().conserved()
+    assert of_query(got.manifest()) == (11 * 300, 11 * 300 - dropped, dropped)
+    assert dropped > 0

@@ -61,7 +61,7 @@ def spool(tmp_path: Path) -> Iterator[Spool]:
 
 
 def fill(spool: Spool, n: int) -> None:
-    frames = [SpoolFrame("drained", f"q{i}", "v", 0, 0, 0, 1, 1, b"rows") for i in range(n)]
+    frames = [SpoolFrame("drained", f"q{i}", "0" * 16, 0, 0, 0, 1, 1, b"rows") for i in range(n)]
     spool.store(spool.begin("agent-1", 1), Checkpoint(1, frames, {}, 1, False))
 
 
@@ -172,3 +172,19 @@ def test_the_embedded_log_at_its_limit_is_a_full_transport(spool: Spool, tmp_pat
     assert not uplink.up
     assert 0 < spool.frames < 50
     assert spool.frames + len(records_in(tmp_path / "log.db")) == 50
+
+
+def test_a_frame_that_the_wire_refuses_stays_and_the_others_go_on(
+    spool: Spool, caplog: pytest.LogCaptureFixture
+) -> None:
+    frames = [SpoolFrame("drained", name, "0" * 16, 0, 0, 0, 1, 1, b"rows") for name in ("a", "b" * 5_000, "c")]
+    spool.store(spool.begin("agent-1", 1), Checkpoint(1, frames, {}, 1, False))
+    transport = SlowTransport()
+    uplink = Uplink(spool, transport)
+    for _ in range(3):
+        uplink.step()
+        transport.durable = [token for _, token, _ in transport.taken]
+    assert transport.sequences() == [1, 3]
+    assert (spool.frames, spool.stuck.unsendable, uplink.up) == (1, 1, True)
+    assert str(spool.stuck) == "1 frames are larger than the wire takes"
+    assert caplog.text.count("a frame cannot be sent, it stays") == 1

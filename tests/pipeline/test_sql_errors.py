@@ -141,6 +141,10 @@ def test_a_query_too_deep_or_too_long_is_refused_not_crashed_on(sql):
 
 
 def test_names_of_queries_and_scales_are_checked():
+    with pytest.raises(QueryError, match=r"query 'q{40}\.\.\.'.*name has 5000 characters; want at most 128") as told:
+        compile_query("q" * 5_000, T2T, SCHEMAS, TABLES)
+    assert len(str(told.value)) < 1_000
+    assert compile_query("q" * 128, T2T, SCHEMAS, TABLES).query == "q" * 128
     with pytest.raises(QueryError, match="query name 'Probe RTT'"):
         compiled(T2T, name="Probe RTT")
     with pytest.raises(QueryError, match=r"scale 9; want 0..8"):
