@@ -2,7 +2,7 @@
 
 Over agents: each agent that serves the query is expected from its first window on, until 24 hours after it was last
 seen or until it is retired; time it was away beyond those 24 hours is not expected either. Of the event time it is
-expected for, it has covered what lies below its watermark and in no window in doubt (store/interruptions.py). An
+expected for, it has covered what lies below its watermark and in no stretch in doubt (store/interruptions.py). An
 agent that computes a version nobody registered is expected and has covered nothing. Over records: what arrived,
 against what the agents' manifests say there was, agent by agent. The ratio is the smaller of the two. Data of a
 version that was not valid at its window counts as missing.
@@ -126,10 +126,7 @@ def _agent_share(agent: _Expected, start_ns: int, end_ns: int, window_ns: int, n
     fresh = agent.watermark_ns >= min(end, now_ns - FRESHNESS_NS)
     reach = end if fresh else max(begin, min(end, agent.watermark_ns))
     absent = [(max(begin, low), min(end, high)) for low, high in agent.absences]
-    doubts = [
-        (max(begin, low // window_ns * window_ns), min(reach, -(-high // window_ns) * window_ns))
-        for low, high in agent.doubts
-    ]
+    doubts = [(max(begin, low), min(reach, high)) for low, high in agent.doubts]
     unexpected = _union_length(absent)
     uncovered = _union_length([*doubts, *absent, (reach, end)])
     in_doubt = _union_length([*doubts, *absent]) > unexpected

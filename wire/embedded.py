@@ -18,6 +18,8 @@ SCHEMA_VERSION = 1
 DEFAULT_MAX_BYTES = 256 * 2**20
 _POLL_INTERVAL_S = 0.02
 _BUSY_S = 5.0
+# How long a commit waits at least for the log's other users; a collector's own commits take a few milliseconds.
+_COMMIT_WAIT_S = 0.1
 _SCHEMA = """
 CREATE TABLE partitions (
     partition INTEGER PRIMARY KEY,
@@ -65,16 +67,23 @@ class EmbeddedPublisher:
             raise TransportFullError(
                 f"{self._path} holds {held} bytes of at most {self._max_bytes}; is a collector reading it?"
             )
+        if (partition, token, payload) in self._waiting:  # sent again while the log was locked
+            return
         self._waiting.append((partition, token, payload))
         self._waiting_bytes += len(payload)
 
     def acknowledged(self, timeout_s: float) -> list[int]:
-        """Commit what was handed over and return its tokens; the wait is the commit itself."""
-        del timeout_s
+        """Commit what was handed over and return its tokens.
+
+        None of them while another process has the log locked for longer than `timeout_s`: they wait for the next call.
+        """
         if not self._waiting:
             return []
+        with _guard(self._path):
+            if not _locked(self._db, max(timeout_s, _COMMIT_WAIT_S)):
+                return []
         waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
-        with _guard(self._path), _transaction(self._db):
+        with _guard(self._path), _committed(self._db):
             next_offset = dict(self._db.execute("SELECT partition, next_offset FROM partitions"))
             sizes: dict[int, int] = {}
             for partition, _, payload in waiting:
@@ -261,6 +270,26 @@ def _guard(path: Path) -> Iterator[None]:
 @contextmanager
 def _transaction(db: sqlite3.Connection) -> Iterator[None]:
     db.execute("BEGIN IMMEDIATE")
+    with _committed(db):
+        yield
+
+
+def _locked(db: sqlite3.Connection, timeout_s: float) -> bool:
+    """Begin a transaction; False when another process would not let go of the log in time."""
+    db.execute(f"PRAGMA busy_timeout = {int(timeout_s * 1000)}")
+    try:
+        db.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorname.startswith("SQLITE_BUSY"):
+            return False
+        raise
+    finally:
+        db.execute(f"PRAGMA busy_timeout = {int(_BUSY_S * 1000)}")
+    return True
+
+
+@contextmanager
+def _committed(db: sqlite3.Connection) -> Iterator[None]:
     try:
         yield
         db.execute("COMMIT")

@@ -25,10 +25,10 @@ SMALLEST_FRAME_BYTES = _ENVELOPE.size + _CHECKSUM.size
 
 Kind = Literal["partial", "drained", "manifest", "heartbeat", "status"]
 # No control characters: names end in logs, labels and text columns, and PostgreSQL refuses NUL.
-PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
+PRINTABLE = r"^[^\x00-\x1f\x7f]*\Z"
 Name = Annotated[str, msgspec.Meta(max_length=256, pattern=PRINTABLE)]
 Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
-Incarnation = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
+Incarnation = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]
 Natural = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 
 
@@ -47,7 +47,7 @@ class Header(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     sequence: Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
     kind: Kind
     query: Name
-    version: Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{16})?$")]
+    version: Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{16})?\Z")]
     cut: Natural
     window_first_ns: Int64
     window_last_ns: Int64

@@ -104,9 +104,9 @@ def test_a_retired_agent_is_not_expected(stored: Stored, engine: sa.Engine) -> N
     assert stored.coverage().agents_expected == 0
 
 
-def test_interrupted_windows_are_not_covered_even_where_interruptions_overlap(stored: Stored) -> None:
+def test_stretches_in_doubt_are_not_covered_even_where_they_overlap(stored: Stored) -> None:
     stored.agent("a")
-    for low, high in ((WINDOW_NS + 1, WINDOW_NS + 2), (WINDOW_NS + 1, WINDOW_NS + 5)):
+    for low, high in ((WINDOW_NS, 3 * WINDOW_NS // 2), (5 * WINDOW_NS // 4, 2 * WINDOW_NS)):
         stored.write(interruptions=[Interruption("a", stored.version.version_id, low, high, UNCLEAN_END)])
     assert stored.coverage() == Coverage(0.75, 0, 1, 0, 0, interrupted=True)
     assert stored.coverage(start=2 * WINDOW_NS) == Coverage(1.0, 1, 1, 0, 0, interrupted=False)
@@ -181,7 +181,7 @@ def test_a_clock_that_runs_ahead_vouches_for_no_more_than_a_minute(stored: Store
 
 def test_missing_frames_put_their_time_in_doubt_until_they_come(stored: Stored) -> None:
     stored.agent("a")
-    frames = MissingFrames("a", WINDOW_NS, WINDOW_NS + 1)
+    frames = MissingFrames("a", WINDOW_NS, 2 * WINDOW_NS)
     stored.write(missing=[frames])
     assert stored.coverage() == Coverage(0.75, 0, 1, 0, 0, interrupted=True)
     stored.write(arrived_late=[frames])

@@ -166,7 +166,8 @@ def test_ctrl_c_ends_all_within_two_seconds_and_a_later_run_goes_on_also_when_a_
     assert second.process.returncode == 0, output
     assert "collector ended by SIGKILL" in output
     assert "collector started again" in output
-    assert "coverage           100 %" in output
+    # The second run's first window began before it did: nobody measured between the two runs, and coverage says so.
+    assert 50 < _number(output, "coverage") < 100
 
 
 def test_a_second_ctrl_c_ends_it_at_once(data: Path, started: list[Demo]) -> None:

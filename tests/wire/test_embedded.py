@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -144,3 +145,19 @@ def test_a_long_backlog_on_one_partition_does_not_starve_the_others(tmp_path: Pa
     subscriber = reader(tmp_path / "log.db")
     first = [record.partition for _ in range(4) for record in subscriber.poll(0, 5)]
     assert 3 in first
+
+
+def test_a_locked_log_is_waited_for_no_longer_than_asked_and_loses_nothing(tmp_path: Path) -> None:
+    publisher = EmbeddedPublisher(tmp_path / "log.db")
+    other = sqlite3.connect(tmp_path / "log.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    publisher.publish(0, 7, b"a")
+    started_s = time.monotonic()
+    assert publisher.acknowledged(0.0) == []
+    assert time.monotonic() - started_s < 1.0
+    publisher.publish(0, 7, b"a")  # sent again by one who waited in vain
+    other.execute("ROLLBACK")
+    other.close()
+    assert publisher.acknowledged(0.0) == [7]
+    publisher.close()
+    assert [record.payload for record in reader(tmp_path / "log.db").poll(0, 10)] == [b"a"]
