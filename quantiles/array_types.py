@@ -53,3 +53,20 @@ def as_groups(groups: npt.ArrayLike, n: int, n_groups: int) -> IntArray:
         if low < 0 or high >= n_groups:
             raise SampleError(f"group codes run from {low} to {high}, wanted 0..{n_groups - 1}: make them dense first")
     return codes.astype(np.int64, copy=False)
+
+
+def as_weights(weights: npt.ArrayLike, n: int) -> IntArray:
+    """Weights as int64[n], each at least 1; one number stands for n of them.
+
+    Raises:
+        SampleError: fractions, zero, negative numbers, another type or another length.
+    """
+    array = np.asarray(weights)
+    if array.dtype.kind not in "iu" and array.size:
+        raise SampleError(f"weights are of type {array.dtype}, wanted positive integers: counts are whole numbers")
+    if array.shape not in ((), (n,)):
+        raise SampleError(f"weights have shape {list(array.shape)}, wanted [{n}]: one per value, or a single one")
+    if array.size and (int(array.min()) < 1 or int(array.max()) > np.iinfo(np.int64).max):
+        seen = int(array.min()) if int(array.min()) < 1 else int(array.max())
+        raise SampleError(f"weight is {seen}, wanted 1..2**63-1: leave out what counts nothing, subtract what goes")
+    return np.ascontiguousarray(np.broadcast_to(array.astype(np.int64), (n,)))

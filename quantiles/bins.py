@@ -28,6 +28,8 @@ EXPONENT_BIAS = 1023
 LOWEST_OCTAVE = 1075  # the smallest subnormal is 2**-1074: the upper end of octave -1075
 OVERFLOW_OCTAVE = 1024  # +Inf sits in the first bin of it
 MAX_FINITE_BITS = (2047 << MANTISSA_BITS) - 1
+CORE_FIRST_OCTAVE, CORE_OCTAVES = -20, 64  # where telemetry lies: counted in a dense table, see dense_counts.py
+CORE_LOW, CORE_HIGH = 2.0**CORE_FIRST_OCTAVE, 2.0 ** (CORE_FIRST_OCTAVE + CORE_OCTAVES)  # open below, closed above
 REPRESENTATIVE_BITS = 64  # working precision of the representatives, 11 bits more than a float64 keeps
 
 
@@ -57,6 +59,11 @@ class Bins:
     def first_cell(self) -> int:
         """Cell of bin 0: what to add to a bin number k to get its cell."""
         return (LOWEST_OCTAVE << self.scale) + 1
+
+    @property
+    def core_cell(self) -> int:
+        """The lowest cell of the core."""
+        return (CORE_FIRST_OCTAVE << self.scale) + self.first_cell
 
     @property
     def infinity_cell(self) -> int:

@@ -6,7 +6,8 @@
     ├── LevelError                a quantile level outside [0, 1]
     ├── EmptySketchError          a question that needs at least one value
     ├── IncompatibleSketchError   two states that cannot be merged
-    ├── StateOverflowError        more than 2**62 values in a sketch, or an integer sum outside +-2**94
+    ├── SubtractionError          values to take away that were never added
+    ├── StateOverflowError        a count above 2**62 or an integer sum outside +-2**94
     ├── CorruptSketchError        bytes or parts from outside that are not a valid sketch
     └── KernelError               kernels asked for that this installation does not have
 
@@ -36,6 +37,10 @@ class EmptySketchError(QuantilesError, ValueError):
 
 class IncompatibleSketchError(QuantilesError, ValueError):
     """States of different scale or kind of sum, which have no exact merge."""
+
+
+class SubtractionError(QuantilesError, ValueError):
+    """Values to take away that were never added."""
 
 
 class StateOverflowError(QuantilesError, ValueError):

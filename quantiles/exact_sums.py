@@ -40,15 +40,20 @@ class SumColumn:
         return SumColumn(False, np.zeros(n), np.zeros(n))
 
     @staticmethod
-    def from_values(values: npt.ArrayLike, groups: npt.ArrayLike, n_groups: int) -> "SumColumn":
+    def from_values(
+        values: npt.ArrayLike, groups: npt.ArrayLike, n_groups: int, weights: IntArray | None = None
+    ) -> "SumColumn":
         """One sum per group.
 
         Args:
             values: int64[n] or float64[n]; the type decides the kind of the sums. A NaN makes its group's sum NaN.
             groups: int64[n], codes 0..n_groups-1 in any order; a group without values sums to 0.
+            weights: int64[n], each at least 1: how many times each value counts.
         """
         samples = as_samples(values)
         codes = as_groups(groups, len(samples), n_groups)
+        if weights is not None:
+            return _weighted_sums(samples, weights, codes, n_groups)
         if samples.dtype == np.int64:
             return _integer_sums(cast("IntArray", samples), codes, n_groups)
         return _float_sums(cast("FloatArray", samples), codes, n_groups)
@@ -86,6 +91,26 @@ class SumColumn:
             return _merged_integers(cast("IntArray", self.hi), cast("IntArray", self.lo), codes, n_groups)
         return _merged_floats(cast("FloatArray", self.hi), cast("FloatArray", self.lo), codes, n_groups)
 
+    def negated(self) -> "SumColumn":
+        """The sums times -1, exactly."""
+        if not self.integer:
+            return SumColumn(False, 0.0 - cast("FloatArray", self.hi), 0.0 - cast("FloatArray", self.lo))
+        hi, lo = cast("IntArray", self.hi), cast("IntArray", self.lo)
+        return SumColumn(True, -hi - (lo > 0), -lo & LOW_MASK)
+
+    def times(self, factor: int) -> "SumColumn":
+        """The sums times a positive integer: exactly, or for floats within 2**-52 of it.
+
+        Raises:
+            StateOverflowError: an integer sum leaves +-2**94.
+        """
+        if self.integer:
+            total: npt.NDArray[np.object_] = self.hi.astype(object) * (LOW_MASK + 1) + self.lo
+            return _from_ints(cast("npt.NDArray[np.object_]", total * factor))
+        with np.errstate(over="ignore", invalid="ignore"):
+            hi, lo = cast("FloatArray", self.hi), cast("FloatArray", self.lo)
+            return _settled(hi * float(factor), lo * float(factor))
+
     def as_float(self) -> "SumColumn":
         """The same sums as float sums: within 2**-53 of themselves, and exact below 2**53."""
         if not self.integer:
@@ -100,6 +125,20 @@ class SumColumn:
             pairs = zip(self.hi.tolist(), self.lo.tolist(), strict=True)
             return [(int(hi) << LOW_BITS) + int(lo) for hi, lo in pairs]
         return cast("FloatArray", self.hi.copy())
+
+
+def _weighted_sums(values: SampleArray, weights: IntArray, groups: IntArray, n_groups: int) -> SumColumn:
+    if values.dtype != np.int64:
+        with np.errstate(over="ignore"):
+            return _float_sums(cast("FloatArray", values * weights), groups, n_groups)
+    if not len(values):
+        return SumColumn.zeros(n_groups, True)
+    largest = max(-int(values.min()), int(values.max())) * int(weights.max())
+    if largest < HI_LIMIT:
+        return _integer_sums(cast("IntArray", values * weights), groups, n_groups)
+    total = np.zeros(n_groups, object)
+    np.add.at(total, groups, values.astype(object) * weights)
+    return _from_ints(total)
 
 
 def _integer_sums(values: IntArray, groups: IntArray, n_groups: int) -> SumColumn:
@@ -129,6 +168,11 @@ def _merged_huge_integers(hi: IntArray, lo: IntArray, groups: IntArray, n_groups
     """The same in Python ints, for the rare input where int64 might wrap on the way."""
     total = np.zeros(n_groups, object)
     np.add.at(total, groups, hi.astype(object) * (LOW_MASK + 1) + lo)
+    return _from_ints(total)
+
+
+def _from_ints(total: npt.NDArray[np.object_]) -> SumColumn:
+    """Sums that are Python ints."""
     high = total >> LOW_BITS
     for value in high:
         if abs(value) >= HI_LIMIT:

@@ -15,16 +15,26 @@ import numpy.typing as npt
 
 from quantiles import codec
 from quantiles._kernels.choice import kernels
-from quantiles.array_types import BoolArray, FloatArray, IntArray, SampleArray, as_groups, as_samples
+from quantiles.array_types import BoolArray, FloatArray, IntArray, SampleArray, as_groups, as_samples, as_weights
 from quantiles.bins import DEFAULT_SCALE, bins_of
 from quantiles.cell_tokens import COUNT_LIMIT
-from quantiles.errors import CorruptSketchError, IncompatibleSketchError, StateOverflowError
+from quantiles.errors import (
+    CorruptSketchError,
+    IncompatibleSketchError,
+    LevelError,
+    SampleError,
+    StateOverflowError,
+)
+from quantiles.estimates import nearest_rank_quantiles, prometheus_quantiles, ranks_of
 from quantiles.exact_sums import SumColumn
-from quantiles.levels import as_levels, nearest_ranks
+from quantiles.levels import as_levels
 from quantiles.sketch_parts import SketchParts, checked, checked_rows, joined, offsets_of, sketch_totals
+from quantiles.state_changes import downscaled, reweighted, subtracted
 
 if TYPE_CHECKING:
     from quantiles.sketch import Sketch
+
+RULES = {"nearest": nearest_rank_quantiles, "prometheus": prometheus_quantiles}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,7 +53,11 @@ class SketchColumn(SketchParts):  # noqa: PLW1641  # compared by value, never a 
 
     @staticmethod
     def from_values(
-        values: npt.ArrayLike, groups: npt.ArrayLike, n_groups: int, scale: int = DEFAULT_SCALE
+        values: npt.ArrayLike,
+        groups: npt.ArrayLike,
+        n_groups: int,
+        scale: int = DEFAULT_SCALE,
+        weights: npt.ArrayLike | None = None,
     ) -> "SketchColumn":
         """One sketch per group.
 
@@ -51,21 +65,30 @@ class SketchColumn(SketchParts):  # noqa: PLW1641  # compared by value, never a 
             values: int64[n] or float64[n]; the type decides the kind of the sums. int64 beyond 2**53 are binned as the
                 nearest float64.
             groups: int64[n], codes 0..n_groups-1 in any order; a group without values becomes an empty sketch.
+            weights: how many times each value counts: integers of at least 1, one per value or one for all.
+        Raises:
+            SampleError: values, groups or weights of another type, shape or range.
+            StateOverflowError: weights that add up to more than 2**62.
         Cost: O(n) where n_groups times the span of cells is a small multiple of n, else one sort of n integers.
         """
         samples, bins, run = as_samples(values), bins_of(scale), kernels()
         codes = as_groups(groups, len(samples), n_groups)
+        times = None if weights is None else _checked_weights(weights, len(samples))
         nan_counts = np.zeros(n_groups, np.int64)
         if samples.dtype == np.float64 and len(samples) and np.isnan(samples.min()):
             nan = np.isnan(samples)
-            nan_counts += np.bincount(codes[nan], minlength=n_groups)
+            np.add.at(nan_counts, codes[nan], 1 if times is None else times[nan])
             samples, codes = cast("FloatArray", samples[~nan]), codes[~nan]
+            times = None if times is None else times[~nan]
         samples, codes = _contiguous(samples), np.ascontiguousarray(codes)
-        offsets, cells, counts = run.count_pairs(codes, run.cells_of(samples, bins), n_groups)
+        cells = run.cells_of(samples, bins)
+        pairs = (
+            run.count_pairs(codes, cells, n_groups) if times is None else run.sum_pairs(codes, cells, times, n_groups)
+        )
         low, high = run.group_extremes(samples, codes, n_groups)
-        minima, maxima = _extremes(low, high, np.diff(offsets) == 0)
-        sums = SumColumn.from_values(samples, codes, n_groups)
-        return SketchColumn(scale, offsets, cells, counts, nan_counts, minima, maxima, sums)
+        minima, maxima = _extremes(low, high, np.diff(pairs[0]) == 0)
+        sums = SumColumn.from_values(samples, codes, n_groups, times)
+        return SketchColumn(scale, *pairs, nan_counts, minima, maxima, sums)
 
     @staticmethod
     def from_parts(parts: SketchParts) -> "SketchColumn":
@@ -182,34 +205,63 @@ class SketchColumn(SketchParts):  # noqa: PLW1641  # compared by value, never a 
         """Largest relative error of a quantile: |estimate - x| <= error_bound * |x|, x at the nearest rank."""
         return bins_of(self.scale).error_bound
 
-    def quantiles(self, levels: npt.ArrayLike) -> FloatArray:
+    def quantiles(self, levels: npt.ArrayLike, interpolation: str = "nearest") -> FloatArray:
         """Estimated quantiles of every sketch.
 
         Args:
             levels: m numbers in [0, 1]; p99 is 0.99.
+            interpolation: "nearest", or "prometheus" for what Prometheus's histogram_quantile answers.
         Returns:
             float64[n, m]; NaN where a sketch is empty. The first and the last rank are exact.
         Raises:
-            LevelError: a level is NaN or outside [0, 1].
-        Guarantee: within error_bound of the value at the nearest rank; never decreasing in the level.
+            LevelError: a level is NaN or outside [0, 1]; an unknown interpolation.
+        Guarantee ("nearest"): within error_bound of the value at the nearest rank; never decreasing in the level.
         Cost: O(cells + n * m * log(cells)).
         """
         wanted = as_levels(levels)
-        running = np.zeros(len(self.counts) + 1, np.int64)
-        np.cumsum(self.counts, out=running[1:])
-        before = running[self.offsets[:-1]]
-        totals = running[self.offsets[1:]] - before
-        ranks = nearest_ranks(wanted, totals)
-        filled = totals > 0
-        result = np.full(ranks.shape, np.nan)
-        entries = np.searchsorted(running, before[filled, None] + ranks[filled], side="left") - 1
-        low, high = self.minima[filled, None], self.maxima[filled, None]
-        estimates = np.clip(bins_of(self.scale).representatives(self.cells[entries]), low, high)
-        estimates = np.where(ranks[filled] == totals[filled, None], high, estimates)
-        result[filled] = np.where(ranks[filled] == 1, low, estimates)
-        result[:, wanted == 0] = self.minima[:, None]
-        result[:, wanted == 1] = self.maxima[:, None]
-        return result
+        if interpolation not in RULES:
+            raise LevelError(f"interpolation is {interpolation!r}, wanted one of {', '.join(RULES)}")
+        return RULES[interpolation](self, wanted)
+
+    def ranks(self, values: npt.ArrayLike, strict: bool = False) -> IntArray:
+        """How many values of every sketch are <= each given one, or < it when `strict`: int64[n, m].
+
+        Raises:
+            SampleError: values that are no flat array of numbers, or NaN among them.
+        Guarantee: the exact count for some y within error_bound (relative) of x; exact at and beyond the extremes.
+        """
+        wanted = as_samples(values).astype(np.float64)
+        if np.isnan(wanted).any():
+            raise SampleError("asked for the rank of NaN, which has none; wanted numbers")
+        return ranks_of(self, wanted, strict)
+
+    def downscale(self, scale: int) -> "SketchColumn":
+        """The same sketches at a coarser scale, bit for bit as if the values had been added there.
+
+        Raises:
+            ScaleError: the scale is finer than the present one, or outside 0..8.
+        """
+        return _column(downscaled(self, scale))
+
+    def subtract(self, other: "SketchColumn") -> "SketchColumn":
+        """Sketch i without what sketch i of `other` holds; exact in counts, NaN counts and integer sums.
+
+        Minimum and maximum stay exact unless the extreme value itself may have gone: then they are within error_bound.
+
+        Raises:
+            IncompatibleSketchError: another scale or number of sketches, or float sums from integer sums.
+            SubtractionError: `other` holds what was never added.
+        """
+        return _column(subtracted(self, other))
+
+    def reweight(self, factor: int) -> "SketchColumn":
+        """Every value counted `factor` times (an integer of at least 1): for data sampled one in `factor`.
+
+        Raises:
+            SampleError: another factor.
+            StateOverflowError: more than 2**62 values, or an integer sum beyond 2**94.
+        """
+        return _column(reweighted(self, factor))
 
     def sketch(self, index: int) -> "Sketch":
         """One sketch of the column as an object of its own."""
@@ -227,6 +279,13 @@ class SketchColumn(SketchParts):  # noqa: PLW1641  # compared by value, never a 
 
 def _contiguous(samples: SampleArray) -> SampleArray:
     return cast("SampleArray", np.ascontiguousarray(samples))
+
+
+def _checked_weights(weights: npt.ArrayLike, n: int) -> IntArray:
+    times = as_weights(weights, n)
+    if float(times.sum(dtype=np.float64)) >= COUNT_LIMIT:
+        raise StateOverflowError("the weights add up to more than 2**62 values; no sketch can count them")
+    return times
 
 
 def _column(parts: SketchParts) -> SketchColumn:

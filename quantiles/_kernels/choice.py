@@ -21,6 +21,16 @@ class Kernels(Protocol):
     def cells_of(self, values: SampleArray, bins: Bins) -> CellArray:
         """The cell of each value, int32[n]. No NaN may be among them."""
 
+    def add_core(
+        self, values: SampleArray, bins: Bins, counts: IntArray, sums: SampleArray, extremes: FloatArray
+    ) -> int:
+        """Adds the values of the core, 2**-20 < x <= 2**44, to the state; returns how many others it left out.
+
+        counts: one per cell of the core and one slot more, which is 0 before and after.
+        sums: high and low part as in exact_sums.py, of the type of the values.
+        extremes: smallest and largest value.
+        """
+
     def count_pairs(self, groups: IntArray, cells: CellArray, n_groups: int) -> tuple[IntArray, CellArray, IntArray]:
         """Counts equal (group, cell) pairs: offsets int64[n_groups+1], cells ascending in each group, counts."""
 

@@ -19,7 +19,7 @@ from quantiles.array_types import (
     TokenArray,
     UnsignedArray,
 )
-from quantiles.bins import EXPONENT_BIAS, Bins, bins_of
+from quantiles.bins import CORE_HIGH, CORE_LOW, EXPONENT_BIAS, Bins, bins_of
 from quantiles.cell_tokens import (
     CELL_TOO_LARGE,
     COUNT_LIMIT,
@@ -40,6 +40,7 @@ from quantiles.cell_tokens import (
     TOKEN_GAP,
     WIDEST_GAP,
 )
+from quantiles.exact_sums import LOW_BITS, LOW_MASK
 
 CHUNK = 32_768
 SMALLEST_NORMAL = float(np.finfo(np.float64).smallest_normal)
@@ -62,6 +63,52 @@ def cells_of(values: SampleArray, bins: Bins) -> CellArray:
         plain = chunk.min() >= SMALLEST_NORMAL and chunk.max() <= LARGEST
         cells[start : start + CHUNK] = _normal_cells(chunk, bins) if plain else _any_cells(chunk, bins)
     return cells
+
+
+def add_core(values: SampleArray, bins: Bins, counts: IntArray, sums: SampleArray, extremes: FloatArray) -> int:
+    """See Kernels.add_core. A chunk with values outside the core is copied without them."""
+    outside = 0
+    for start in range(0, len(values), CHUNK):
+        chunk = values[start : start + CHUNK]
+        low, high = chunk.min(), chunk.max()
+        if not (low > CORE_LOW and high <= CORE_HIGH):  # also where they are NaN
+            size = len(chunk)
+            chunk = chunk[(chunk > CORE_LOW) & (chunk <= CORE_HIGH)]
+            outside += size - len(chunk)
+            if not len(chunk):
+                continue
+            low, high = chunk.min(), chunk.max()
+        extremes[0], extremes[1] = min(extremes[0], low), max(extremes[1], high)
+        _add_sum(chunk, sums)
+        bits = chunk.astype(np.float64, copy=False).view(np.int64) - 1
+        slots = bits >> bins.slice_shift
+        slots = core_moves(bins.scale)[slots]
+        slots += bits
+        slots >>= bins.slice_shift
+        found = np.bincount(slots)
+        counts[: len(found)] += found
+    return outside
+
+
+def _add_sum(values: SampleArray, sums: SampleArray) -> None:
+    """Adds values of the core; 32,768 of them cannot wrap an int64, and NumPy adds floats as a tree."""
+    if sums.dtype == np.int64:
+        total = int(values.sum()) + int(sums[1])
+        sums[0] += total >> LOW_BITS
+        sums[1] = total & LOW_MASK
+        return
+    high, more = float(sums[0]), float(values.sum())
+    total_float = high + more
+    part = total_float - high
+    sums[0] = total_float
+    sums[1] += (high - (total_float - part)) + (more - part)
+
+
+@cache
+def core_moves(scale: int) -> IntArray:
+    """As _moves, but to slots of the core: 0 for its lowest cell."""
+    bins = bins_of(scale)
+    return _moves(scale) - (bins.core_cell << bins.slice_shift)
 
 
 def _normal_cells(values: FloatArray, bins: Bins) -> IntArray:
