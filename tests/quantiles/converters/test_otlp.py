@@ -229,7 +229,8 @@ def test_zeros_within_a_threshold_are_stated() -> None:
 
 def test_nothing_needs_protobuf_before_a_point_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     script = (
-        "import sys, quantiles.converters, quantiles.converters.otlp\n"
+        "import sys, quantiles.converters, quantiles.converters.otlp, quantiles.converters.ddsketch\n"
+        "import quantiles.converters.prometheus_json\n"
         "print([m for m in sys.modules if m.split('.')[0] in ('google', 'opentelemetry', 'ddsketch', 'numba')])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
