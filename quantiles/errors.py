@@ -8,6 +8,7 @@
     ├── IncompatibleSketchError   two states that cannot be merged
     ├── SubtractionError          values to take away that were never added
     ├── StateOverflowError        a count above 2**62 or an integer sum outside +-2**94
+    ├── WindowError               a window, period or times that do not fit together
     ├── CorruptSketchError        bytes or parts from outside that are not a valid sketch
     └── KernelError               kernels asked for that this installation does not have
 
@@ -45,6 +46,10 @@ class SubtractionError(QuantilesError, ValueError):
 
 class StateOverflowError(QuantilesError, ValueError):
     """A count above 2**62 or an integer sum outside +-2**94; carrying on would wrap it silently."""
+
+
+class WindowError(QuantilesError, ValueError):
+    """A window, period or times that do not fit together."""
 
 
 class CorruptSketchError(QuantilesError, ValueError):
