@@ -67,19 +67,24 @@ def _aligned(source: SignedBins, zero_threshold: float, rank_error: float) -> Re
     bins = bins_of(source.scale)
     cells = source.cells()
     estimated: set[str] = set()
-    ends = [math.nan, math.nan]
+    low = high = math.nan
     if len(cells.bins):
-        for at, name, value in ((0, "min", source.minimum), (-1, "max", source.maximum)):
-            ends[at] = _extreme(value, int(cells.bins[at]), bins, zero_threshold, name)
-            if value is None or ends[at] != value:
-                estimated.add(name)
-        if int(cells.counts.sum()) == 1 and ends[0] != ends[1]:
-            raise CorruptSketchError(f"one value with minimum {ends[0]!r} and maximum {ends[1]!r}; wanted them equal")
+        low = _extreme(source.minimum, int(cells.bins[0]), bins, zero_threshold, "min")
+        high = _extreme(source.maximum, int(cells.bins[-1]), bins, zero_threshold, "max")
+        single = int(cells.counts.sum()) == 1
+        if source.maximum is None:  # an estimate gives way to what is known
+            high = low if single and source.minimum is not None else max(low, high)
+        if source.minimum is None:
+            low = high if single else min(low, high)
+        if single and low != high:
+            raise CorruptSketchError(f"one value with minimum {low!r} and maximum {high!r}; wanted them equal")
+        estimated |= {"min"} if low != source.minimum else set()
+        estimated |= {"max"} if high != source.maximum else set()
     total = source.total
     if total is None and len(cells.bins):
         estimated.add("sum")
         total = _bin_sum(bins.representatives(cells.bins), cells.counts)
-    sketch = _sketch(bins, cells, source.nan_count, (ends[0], ends[1]), total or 0.0)
+    sketch = _sketch(bins, cells, source.nan_count, (low, high), total or 0.0)
     return ReadSketch(sketch, 0.0, rank_error, zero_threshold, frozenset(estimated))
 
 

@@ -122,6 +122,15 @@ def test_one_value_has_one_extreme() -> None:
         sketch_of_bins(SignedBins(0, positive=bins({0: 1}), minimum=1.25, maximum=1.5), None)
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_an_estimated_extreme_gives_way_to_a_known_one(count: int) -> None:
+    """The representative of (1, 2] is 4/3: below the minimum 2.0, above the maximum 1.25."""
+    for known, ends in (({"minimum": 2.0}, (2.0, 2.0)), ({"maximum": 1.25}, (1.25, 1.25)), ({"minimum": 1.25}, None)):
+        read = sketch_of_bins(SignedBins(0, positive=bins({0: count}), **known), None).sketch
+        wanted = ends or ((1.25, 1.25) if count == 1 else (1.25, 4 / 3))
+        assert (read.min, read.max) == pytest.approx(wanted)
+
+
 def test_subnormals_kept_in_the_smallest_normal_bin_are_read() -> None:
     smallest = SignedBins(6, positive=bins({(-1022 << 6) - 1: 1}), minimum=5e-324, maximum=5e-324)
     read = sketch_of_bins(smallest, None)
