@@ -54,8 +54,8 @@ def to_otlp(
         scale=bins.scale,
         zero_count=bins.zero_count,
         sum=None if infinite else bins.total,
-        min=None if bins.minus_infinite or not bins.finite_count else _finite(bins.minimum),
-        max=None if bins.plus_infinite or not bins.finite_count else _finite(bins.maximum),
+        min=None if bins.minus_infinite or not bins.finite_count else bins.minimum,
+        max=None if bins.plus_infinite or not bins.finite_count else bins.maximum,
     )
     for side, buckets in ((bins.positive, point.positive), (bins.negative, point.negative)):
         buckets.offset, counts = side.dense()
@@ -104,7 +104,3 @@ def from_otlp(point: "ExponentialHistogramDataPoint", scale: int | None = None) 
 def _side(buckets: "ExponentialHistogramDataPoint.Buckets") -> BinCounts:
     counts = np.array(buckets.bucket_counts, np.int64)
     return BinCounts.of(buckets.offset + np.arange(len(counts)), counts)
-
-
-def _finite(extreme: float | None) -> float | None:
-    return extreme if extreme is not None and math.isfinite(extreme) else None

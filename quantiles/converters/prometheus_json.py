@@ -27,7 +27,6 @@ FIXED_FROM, FIXED_TO = 1e-6, 1e21  # magnitudes that Prometheus writes without a
 
 # Ends are powers of two rounded to a float64, here downwards and there to the nearest: they agree to an ulp or two.
 END_TOLERANCE = 4 * 2.0**-52
-SMALLEST = math.ulp(0.0)
 
 
 def to_prometheus_json(histogram: NativeHistogram) -> dict[str, Any]:
@@ -136,7 +135,7 @@ def _index(row: _Row, bins: Bins, zero_threshold: float) -> int:
 
 
 def _same(a: float, b: float) -> bool:
-    return a == b or abs(a - b) <= END_TOLERANCE * a + SMALLEST
+    return a == b or abs(a - b) <= END_TOLERANCE * a
 
 
 def _ends(spans: tuple[Span, ...], bins: Bins) -> list[tuple[float, float]]:

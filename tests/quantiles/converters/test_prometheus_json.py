@@ -50,6 +50,19 @@ def test_a_golden_answer() -> None:
     assert to_prometheus_json(to_prometheus(sketch_of([]))) == {"count": "0", "sum": "0"}
 
 
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(1e21, "1e+21"), (1e20, "100000000000000000000"), (1e-6, "0.000001"), (9.9e-7, "9.9e-07"), (-0.25, "-0.25")],
+)
+def test_numbers_are_written_as_prometheus_does(number: float, text: str) -> None:
+    assert to_prometheus_json(NativeHistogram(6, 1, number))["sum"] == text
+
+
+def test_the_bucket_that_begins_at_zero_is_read_when_the_schema_is_known() -> None:
+    answer = {"count": "1", "sum": "5e-324", "buckets": [[0, "0", "5e-324", "1"]]}
+    assert from_prometheus_json(answer, schema=6).positive_spans == (Span(-1074 << 6, 1),)
+
+
 def test_ends_cut_by_the_zero_bucket_are_read() -> None:
     histogram = NativeHistogram(
         1, 6.0, 3.0, zero_threshold=0.6, zero_count=1.0,

@@ -157,6 +157,13 @@ def test_more_values_than_a_sketch_counts_are_refused_before_they_wrap(counts: d
         sketch_of_bins(SignedBins(20, positive=bins(counts)), 0)
 
 
+@pytest.mark.parametrize("name", ["zero_count", "minus_infinite", "plus_infinite", "nan_count"])
+def test_values_in_no_bin_count_towards_that_limit(name: str) -> None:
+    assert sketch_of_bins(SignedBins(6, **{name: 2**61}), None).sketch.scale == 6
+    with pytest.raises(CorruptSketchError, match=r"less than 2\*\*62"):
+        sketch_of_bins(SignedBins(6, positive=bins({0: 2**61}), **{name: 2**61}), None)
+
+
 def test_whole_counts_pass_and_fractions_need_a_factor() -> None:
     whole, rank_error = whole_counts(np.array([0.0, 3.0, 2.0**60]), None)
     assert (whole.tolist(), rank_error) == ([0, 3, 2**60], 0.0)
