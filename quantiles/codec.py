@@ -6,6 +6,7 @@ decoder refuses every other, so equal states <=> equal bytes. No step loops over
 """
 
 import itertools
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -43,21 +44,36 @@ def decode(buffer: bytes | memoryview, lengths: IntArray) -> SketchParts | None:
     Raises:
         CorruptSketchError: naming the first body found wrong and what is wrong with it.
     """
-    data = np.frombuffer(buffer, np.uint8)
-    if lengths.ndim != 1 or np.any(lengths < 0) or np.any(lengths > len(data)) or int(lengths.sum()) != len(data):
-        raise CorruptSketchError(f"body lengths do not add up to the {len(data)} bytes given; wanted one per body")
-    ends = np.cumsum(lengths)
-    done: list[SketchParts] = []
+    done = [block for _, block in decode_blocks(buffer, lengths)]
+    return joined(done) if done else None
+
+
+def decode_blocks(buffer: bytes | memoryview, lengths: IntArray) -> Iterator[tuple[slice, SketchParts]]:
+    """As `decode`, a block of bodies at a time: which bodies they are, and their sketches."""
+    data, ends = laid_out(buffer, lengths)
+    head: SketchParts | None = None
     for first, last in _blocks(lengths):
         try:
             block = _decode_block(data[ends[first] - lengths[first] : ends[last - 1]], lengths[first:last])
-            _must_match(block, done[0] if done else block)
+            head = head or block
+            _must_match(block, head)
         except _BodyFault as fault:
             raise CorruptSketchError(
                 f"body {first + fault.body} {fault.what}; drop it and rebuild it from its source"
             ) from None
-        done.append(block)
-    return joined(done) if done else None
+        yield slice(first, last), block
+
+
+def laid_out(buffer: bytes | memoryview, lengths: IntArray) -> tuple[ByteArray, IntArray]:
+    """The bytes as an array and where each body ends in it.
+
+    Raises:
+        CorruptSketchError: the lengths do not add up to the bytes.
+    """
+    data = np.frombuffer(buffer, np.uint8)
+    if lengths.ndim != 1 or np.any(lengths < 0) or np.any(lengths > len(data)) or int(lengths.sum()) != len(data):
+        raise CorruptSketchError(f"body lengths do not add up to the {len(data)} bytes given; wanted one per body")
+    return data, np.cumsum(lengths)
 
 
 class _BodyFault(Exception):  # noqa: N818  # never leaves this module: decode turns it into a CorruptSketchError

@@ -86,7 +86,7 @@ class SketchColumn(SketchParts):  # noqa: PLW1641  # compared by value, never a 
             run.count_pairs(codes, cells, n_groups) if times is None else run.sum_pairs(codes, cells, times, n_groups)
         )
         low, high = run.group_extremes(samples, codes, n_groups)
-        minima, maxima = _extremes(low, high, np.diff(pairs[0]) == 0)
+        minima, maxima = settled_extremes(low, high, np.diff(pairs[0]) == 0)
         sums = SumColumn.from_values(samples, codes, n_groups, times)
         return SketchColumn(scale, *pairs, nan_counts, minima, maxima, sums)
 
@@ -98,7 +98,7 @@ class SketchColumn(SketchParts):  # noqa: PLW1641  # compared by value, never a 
             CorruptSketchError: they are not n valid sketches.
         """
         checked(parts)  # after which the cells fit int32
-        return _column(replace(parts, cells=parts.cells.astype(np.int32, copy=False)))
+        return column_of(replace(parts, cells=parts.cells.astype(np.int32, copy=False)))
 
     @staticmethod
     def from_bodies(
@@ -121,7 +121,7 @@ class SketchColumn(SketchParts):  # noqa: PLW1641  # compared by value, never a 
         for name, wanted, seen in (("scale", scale, parts.scale), ("integer", integer, parts.sums.integer)):
             if wanted is not None and wanted != seen:
                 raise CorruptSketchError(f"bodies have {name} {seen}, wanted {wanted}: they belong to another metric")
-        return _column(checked_rows(parts))  # the decoder vouches for cells and counts
+        return column_of(checked_rows(parts))  # the decoder vouches for cells and counts
 
     @staticmethod
     def concat(columns: Sequence["SketchColumn"]) -> "SketchColumn":
@@ -134,7 +134,7 @@ class SketchColumn(SketchParts):  # noqa: PLW1641  # compared by value, never a 
         if len(scales) != 1:
             seen = f"sketches of scales {scales}" if scales else "no columns"
             raise IncompatibleSketchError(f"cannot concatenate {seen}; wanted one or more columns of one scale")
-        return _column(joined(columns))
+        return column_of(joined(columns))
 
     def __len__(self) -> int:
         return len(self.nan_counts)
@@ -191,7 +191,7 @@ class SketchColumn(SketchParts):  # noqa: PLW1641  # compared by value, never a 
         filled = np.diff(self.offsets) > 0
         np.minimum.at(low, codes[filled], self.minima[filled])
         np.maximum.at(high, codes[filled], self.maxima[filled])
-        minima, maxima = _extremes(low, high, np.diff(offsets) == 0)
+        minima, maxima = settled_extremes(low, high, np.diff(offsets) == 0)
         return SketchColumn(
             self.scale, offsets, cells, counts, nan_counts, minima, maxima, self.sums.reduce(codes, n_groups)
         )
@@ -241,7 +241,7 @@ class SketchColumn(SketchParts):  # noqa: PLW1641  # compared by value, never a 
         Raises:
             ScaleError: the scale is finer than the present one, or outside 0..8.
         """
-        return _column(downscaled(self, scale))
+        return column_of(downscaled(self, scale))
 
     def subtract(self, other: "SketchColumn") -> "SketchColumn":
         """Sketch i without what sketch i of `other` holds; exact in counts, NaN counts and integer sums.
@@ -252,7 +252,7 @@ class SketchColumn(SketchParts):  # noqa: PLW1641  # compared by value, never a 
             IncompatibleSketchError: another scale or number of sketches, or float sums from integer sums.
             SubtractionError: `other` holds what was never added.
         """
-        return _column(subtracted(self, other))
+        return column_of(subtracted(self, other))
 
     def reweight(self, factor: int) -> "SketchColumn":
         """Every value counted `factor` times (an integer of at least 1): for data sampled one in `factor`.
@@ -261,7 +261,7 @@ class SketchColumn(SketchParts):  # noqa: PLW1641  # compared by value, never a 
             SampleError: another factor.
             StateOverflowError: more than 2**62 values, or an integer sum beyond 2**94.
         """
-        return _column(reweighted(self, factor))
+        return column_of(reweighted(self, factor))
 
     def sketch(self, index: int) -> "Sketch":
         """One sketch of the column as an object of its own."""
@@ -288,11 +288,12 @@ def _checked_weights(weights: npt.ArrayLike, n: int) -> IntArray:
     return times
 
 
-def _column(parts: SketchParts) -> SketchColumn:
+def column_of(parts: SketchParts) -> SketchColumn:
+    """The parts as a column; the caller knows that they are valid sketches."""
     return SketchColumn(**{field.name: getattr(parts, field.name) for field in fields(SketchParts)})
 
 
-def _extremes(low: FloatArray, high: FloatArray, absent: BoolArray) -> tuple[FloatArray, FloatArray]:
+def settled_extremes(low: FloatArray, high: FloatArray, absent: BoolArray) -> tuple[FloatArray, FloatArray]:
     """NaN where there is no value, and never -0.0: which zero a minimum picks would depend on the order."""
     minima = np.where(absent, np.nan, low + 0.0)
     return minima, np.where(absent, np.nan, high + 0.0)

@@ -7,7 +7,7 @@ import importlib
 import os
 from typing import Protocol, cast
 
-from quantiles.array_types import ByteArray, CellArray, FloatArray, IntArray, SampleArray, TokenArray
+from quantiles.array_types import ByteArray, CellArray, FloatArray, IntArray, SampleArray, TokenArray, UnsignedArray
 from quantiles.bins import Bins
 from quantiles.errors import KernelError
 
@@ -29,6 +29,15 @@ class Kernels(Protocol):
         counts: one per cell of the core and one slot more, which is 0 before and after.
         sums: high and low part as in exact_sums.py, of the type of the values.
         extremes: smallest and largest value.
+        """
+
+    def add_rows(
+        self, values: SampleArray, rows: IntArray, bins: Bins, counts: UnsignedArray, first: int, stats: SampleArray
+    ) -> int:
+        """Adds each value to its row of counts, whose first column is slot `first` of the core.
+
+        Returns how many values it left out because they have no column. stats: minimum, maximum, high and low part of
+        the sum of each row, [n, 4], of the type of the values.
         """
 
     def count_pairs(self, groups: IntArray, cells: CellArray, n_groups: int) -> tuple[IntArray, CellArray, IntArray]:
@@ -60,6 +69,15 @@ class Kernels(Protocol):
 
         Body i has the tokens starts[i]:stops[i], at least one, and lowest[i] as its first cell; highest is the largest
         cell of the scale. Nothing but the last two results means anything when a rule is broken.
+        """
+
+    def merge_bodies(
+        self, data: ByteArray, ends: IntArray, groups: IntArray, n_groups: int, bins: Bins, integer: bool
+    ) -> tuple[IntArray, CellArray, IntArray, IntArray, FloatArray, FloatArray, SampleArray, SampleArray] | None:
+        """All bodies, body i ending at ends[i], merged into the sketch of groups[i].
+
+        Returns offsets, cells, counts, NaN counts, minima and maxima (+Inf and -Inf where empty) and both parts of the
+        sums; None where any body is not plainly right, or its cells lie too far apart: then the decoder has the word.
         """
 
 

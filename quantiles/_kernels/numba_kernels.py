@@ -10,8 +10,9 @@ from typing import cast
 import numpy as np
 from numba import njit
 
+from quantiles._kernels import numba_bodies
 from quantiles._kernels.numpy_kernels import MAX_VARINT_BYTES, core_moves
-from quantiles.array_types import ByteArray, CellArray, FloatArray, IntArray, SampleArray, TokenArray
+from quantiles.array_types import ByteArray, CellArray, FloatArray, IntArray, SampleArray, TokenArray, UnsignedArray
 from quantiles.bins import (
     CORE_FIRST_OCTAVE,
     CORE_HIGH,
@@ -43,6 +44,8 @@ from quantiles.cell_tokens import (
     TOKEN_GAP,
 )
 from quantiles.exact_sums import LOW_BITS, LOW_MASK, PLAIN_RUN
+
+merge_bodies = numba_bodies.merge_bodies
 
 CORE_HIGH_INT = int(CORE_HIGH)
 SIGN_FREE = (1 << 63) - 1
@@ -176,6 +179,57 @@ def _add_core_integers(values, counts, moves, shift, first, sums, extremes):  # 
             extremes[0], extremes[1] = min(extremes[0], np.float64(low)), max(extremes[1], np.float64(high))
     left_out = counts[outside]
     counts[outside] = 0
+    return left_out
+
+
+def add_rows(
+    values: SampleArray, rows: IntArray, bins: Bins, counts: UnsignedArray, first: int, stats: SampleArray
+) -> int:
+    """See Kernels.add_rows."""
+    moves, shift, first_entry = _core_table(bins.scale)
+    add = _add_integer_rows if values.dtype == np.int64 else _add_float_rows
+    return int(add(values, rows, counts, first, moves, shift, first_entry, stats))
+
+
+@njit(cache=True)
+def _add_float_rows(values, rows, counts, first, moves, shift, first_entry, stats):  # type: ignore[no-untyped-def]
+    beyond, nowhere = np.uint64(moves.size - 1), np.uint64(1 << 62)
+    width, start = np.uint64(counts.shape[1]), np.uint64(first)
+    left_out = np.int64(0)
+    for i in range(values.size):
+        value, row = values[i], rows[i]
+        slot = _core_slot(value, moves, shift, first_entry, beyond, nowhere) - start
+        if slot < width:
+            counts[row, slot] += 1
+            stats[row, 0] = value if value < stats[row, 0] else stats[row, 0]
+            stats[row, 1] = value if value > stats[row, 1] else stats[row, 1]
+            before = stats[row, 2]
+            total = before + value
+            part = total - before
+            stats[row, 2] = total
+            stats[row, 3] += (before - (total - part)) + (value - part)
+        else:
+            left_out += 1
+    return left_out
+
+
+@njit(cache=True)
+def _add_integer_rows(values, rows, counts, first, moves, shift, first_entry, stats):  # type: ignore[no-untyped-def]
+    beyond, nowhere = np.uint64(moves.size - 1), np.uint64(1 << 62)
+    width, start = np.uint64(counts.shape[1]), np.uint64(first)
+    left_out = np.int64(0)
+    for i in range(values.size):
+        value, row = values[i], rows[i]
+        slot = _core_slot(np.float64(value), moves, shift, first_entry, beyond, nowhere) - start
+        if slot < width:
+            counts[row, slot] += 1
+            stats[row, 0] = min(stats[row, 0], value)
+            stats[row, 1] = max(stats[row, 1], value)
+            low = stats[row, 3] + value
+            stats[row, 2] += low >> LOW_BITS
+            stats[row, 3] = low & LOW_MASK
+        else:
+            left_out += 1
     return left_out
 
 

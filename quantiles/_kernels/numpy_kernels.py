@@ -40,7 +40,7 @@ from quantiles.cell_tokens import (
     TOKEN_GAP,
     WIDEST_GAP,
 )
-from quantiles.exact_sums import LOW_BITS, LOW_MASK
+from quantiles.exact_sums import LOW_BITS, LOW_MASK, SumColumn
 
 CHUNK = 32_768
 SMALLEST_NORMAL = float(np.finfo(np.float64).smallest_normal)
@@ -102,6 +102,45 @@ def _add_sum(values: SampleArray, sums: SampleArray) -> None:
     part = total_float - high
     sums[0] = total_float
     sums[1] += (high - (total_float - part)) + (more - part)
+
+
+def add_rows(
+    values: SampleArray, rows: IntArray, bins: Bins, counts: UnsignedArray, first: int, stats: SampleArray
+) -> int:
+    """See Kernels.add_rows."""
+    width, flat = counts.shape[1], counts.reshape(-1)
+    outside, step = 0, max(CHUNK, len(stats))  # each step touches every row
+    for start in range(0, len(values), step):
+        chunk, owners = values[start : start + step], rows[start : start + step]
+        size = len(chunk)
+        if not (chunk.min() > CORE_LOW and chunk.max() <= CORE_HIGH):
+            core = (chunk > CORE_LOW) & (chunk <= CORE_HIGH)
+            chunk, owners = chunk[core], owners[core]
+        slots = _normal_cells(chunk.astype(np.float64, copy=False), bins)
+        slots -= bins.core_cell + first
+        if len(slots) and not (slots.min() >= 0 and slots.max() < width):
+            mine = (slots >= 0) & (slots < width)
+            chunk, owners, slots = chunk[mine], owners[mine], slots[mine]
+        outside += size - len(chunk)
+        np.add.at(flat, owners * width + slots, np.uint32(1))
+        np.minimum.at(stats[:, 0], owners, chunk)
+        np.maximum.at(stats[:, 1], owners, chunk)
+        _add_row_sums(SumColumn.from_values(chunk, owners, len(stats)), stats)
+    return outside
+
+
+def _add_row_sums(added: SumColumn, stats: SampleArray) -> None:
+    """Both parts of the sums of all rows, as stats holds them."""
+    if added.integer:
+        low = cast("IntArray", stats[:, 3] + added.lo)
+        stats[:, 2] += added.hi + (low >> LOW_BITS)
+        stats[:, 3] = low & LOW_MASK
+        return
+    before = stats[:, 2].copy()
+    total = before + added.hi
+    part = total - before
+    stats[:, 2] = total
+    stats[:, 3] += (before - (total - part)) + (added.hi - part) + added.lo
 
 
 @cache
@@ -353,3 +392,15 @@ def cells_of_tokens(
     kept = is_cell[:-1]
     sizes = sizes - np.bincount(gap_owner, minlength=len(sizes))
     return sizes, travelled[kept].astype(np.int32), counts[kept], OBEYED, 0
+
+
+def merge_bodies(
+    data: ByteArray,  # noqa: ARG001  # the signature of its twin
+    ends: IntArray,  # noqa: ARG001
+    groups: IntArray,  # noqa: ARG001
+    n_groups: int,  # noqa: ARG001
+    bins: Bins,  # noqa: ARG001
+    integer: bool,  # noqa: ARG001
+) -> None:
+    """See Kernels.merge_bodies. NumPy cannot read varints in one pass: the decoder's blocks are its fastest way."""
+    return
