@@ -110,7 +110,7 @@ def _checked_row(row: object) -> tuple[int, float, float, float]:
 
 
 def _schema(rows: list[_Row], zero_threshold: float) -> int:
-    """The schema whose buckets are as wide as the largest one whose ends are both its own."""
+    """The schema of the largest bucket whose ends are both its own; among the subnormals rounding bends the width."""
     whole = [row for row in rows if row.outer < math.inf and row.inner > zero_threshold]
     if whole:
         largest = max(whole, key=lambda row: row.outer)

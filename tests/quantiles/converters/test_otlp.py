@@ -190,6 +190,7 @@ def test_a_gap_in_a_series_is_no_sketch() -> None:
         ({"count": 2, "positive": (0, [2]), "max": 7.0}, "max is 7.0"),
         ({"count": 1, "zero_count": 1, "min": 1e-6}, "min is 1e-06"),
         ({"zero_threshold": -1.0}, "zero_threshold is -1.0"),
+        ({"zero_threshold": math.inf}, "zero_threshold is inf"),
         ({"zero_threshold": math.nan}, "zero_threshold is nan"),
         ({"sum": 3.0}, "sum is 3.0 without values"),
     ],
@@ -225,6 +226,12 @@ def test_any_point_is_read_or_refused(made: ExponentialHistogramDataPoint) -> No
 def test_zeros_within_a_threshold_are_stated() -> None:
     read = from_otlp(point(count=3, zero_count=2, positive=(0, [1]), zero_threshold=0.5, min=-0.25, max=1.005, sum=1.0))
     assert (read.zero_threshold, read.sketch.min, read.estimated) == (0.5, 0.0, {"min"})
+
+
+@pytest.mark.parametrize("fields", [{}, {"sum": math.nan}])
+def test_an_absent_sum_is_estimated(fields: dict) -> None:
+    read = from_otlp(point(0, count=3, positive=(0, [3]), min=1.25, max=1.5, **fields))
+    assert (read.sketch.sum, read.estimated) == (pytest.approx(4.0), {"sum"})
 
 
 def test_nothing_needs_protobuf_before_a_point_is_written(monkeypatch: pytest.MonkeyPatch) -> None:

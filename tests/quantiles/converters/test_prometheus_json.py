@@ -63,6 +63,11 @@ def test_the_bucket_that_begins_at_zero_is_read_when_the_schema_is_known() -> No
     assert from_prometheus_json(answer, schema=6).positive_spans == (Span(-1074 << 6, 1),)
 
 
+def test_the_schema_is_found_where_ends_are_least_rounded() -> None:
+    histogram = to_prometheus(sketch_of([17 * 5e-324, 1.5]), as_float=True)
+    assert from_prometheus_json(to_prometheus_json(histogram)) == histogram
+
+
 def test_ends_cut_by_the_zero_bucket_are_read() -> None:
     histogram = NativeHistogram(
         1, 6.0, 3.0, zero_threshold=0.6, zero_count=1.0,
