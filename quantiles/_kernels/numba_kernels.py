@@ -12,6 +12,7 @@ from numba import njit
 
 from quantiles._kernels import numba_bodies
 from quantiles._kernels.numpy_kernels import MAX_VARINT_BYTES, core_moves
+from quantiles._kernels.prefetching import prefetch
 from quantiles.array_types import ByteArray, CellArray, FloatArray, IntArray, SampleArray, TokenArray, UnsignedArray
 from quantiles.bins import (
     CORE_FIRST_OCTAVE,
@@ -47,6 +48,8 @@ from quantiles.exact_sums import LOW_BITS, LOW_MASK, PLAIN_RUN
 
 merge_bodies = numba_bodies.merge_bodies
 
+LINE, AHEAD = 8, 128  # values in a cache line, and how many values ahead of the loop they are asked for
+BLOCK = 256  # values whose places are on their way from memory at once
 CORE_HIGH_INT = int(CORE_HIGH)
 SIGN_FREE = (1 << 63) - 1
 MANTISSA = HIDDEN_BIT - 1
@@ -121,16 +124,18 @@ def _add_core_floats(values, counts, moves, shift, first, sums, extremes):  # ty
         sum_a, low_a, high_a = 0.0, np.inf, -np.inf
         sum_b, low_b, high_b = 0.0, np.inf, -np.inf
         before = counts[outside]
-        paired = start + ((end - start) & ~1)
-        for i in range(start, paired, 2):
-            a, b = values[i], values[i + 1]
-            sum_a, sum_b = sum_a + a, sum_b + b
-            low_a, low_b = a if a < low_a else low_a, b if b < low_b else low_b
-            high_a, high_b = a if a > high_a else high_a, b if b > high_b else high_b
-            counts[_core_slot(a, moves, shift, first, beyond, outside)] += 1
-            counts[_core_slot(b, moves, shift, first, beyond, outside)] += 1
-        if paired < end:
-            a = values[paired]
+        even = start + ((end - start) & ~(LINE - 1))
+        for line in range(start, even, LINE):
+            prefetch(values, line + AHEAD)
+            for i in range(line, line + LINE, 2):
+                a, b = values[i], values[i + 1]
+                sum_a, sum_b = sum_a + a, sum_b + b
+                low_a, low_b = a if a < low_a else low_a, b if b < low_b else low_b
+                high_a, high_b = a if a > high_a else high_a, b if b > high_b else high_b
+                counts[_core_slot(a, moves, shift, first, beyond, outside)] += 1
+                counts[_core_slot(b, moves, shift, first, beyond, outside)] += 1
+        for i in range(even, end):
+            a = values[i]
             sum_a, low_a, high_a = sum_a + a, a if a < low_a else low_a, a if a > high_a else high_a
             counts[_core_slot(a, moves, shift, first, beyond, outside)] += 1
         total = sum_a + sum_b
@@ -160,11 +165,13 @@ def _add_core_integers(values, counts, moves, shift, first, sums, extremes):  # 
         end = min(values.size, start + PLAIN_RUN)
         before = counts[outside]
         total, low, high = np.int64(0), values[start], values[start]
-        for i in range(start, end):
-            value = values[i]
-            total += value
-            low, high = min(low, value), max(high, value)
-            counts[_core_slot(np.float64(value), moves, shift, first, beyond, outside)] += 1
+        for line in range(start, end, LINE):
+            prefetch(values, line + AHEAD)
+            for i in range(line, min(line + LINE, end)):
+                value = values[i]
+                total += value
+                low, high = min(low, value), max(high, value)
+                counts[_core_slot(np.float64(value), moves, shift, first, beyond, outside)] += 1
         if counts[outside] != before:
             total, low, high = np.int64(0), np.int64(SIGN_FREE), np.int64(0)
             for i in range(start, end):
@@ -193,14 +200,20 @@ def add_rows(
 
 @njit(cache=True)
 def _add_float_rows(values, rows, counts, first, moves, shift, first_entry, stats):  # type: ignore[no-untyped-def]
-    beyond, nowhere = np.uint64(moves.size - 1), np.uint64(1 << 62)
-    width, start = np.uint64(counts.shape[1]), np.uint64(first)
+    """Slots of a block first, each with a hint to fetch its place: the table is larger than the caches."""
     left_out = np.int64(0)
-    for i in range(values.size):
-        value, row = values[i], rows[i]
-        slot = _core_slot(value, moves, shift, first_entry, beyond, nowhere) - start
-        if slot < width:
-            counts[row, slot] += 1
+    places = np.empty(BLOCK, np.int64)
+    flat = counts.reshape(-1)
+    for start in range(0, values.size, BLOCK):
+        end = min(start + BLOCK, values.size)
+        _find_places(values, rows, counts, first, moves, shift, first_entry, stats, start, end, places)
+        for i in range(start, end):
+            place = places[i - start]
+            if place < 0:
+                left_out += 1
+                continue
+            value, row = values[i], rows[i]
+            flat[place] += 1
             stats[row, 0] = value if value < stats[row, 0] else stats[row, 0]
             stats[row, 1] = value if value > stats[row, 1] else stats[row, 1]
             before = stats[row, 2]
@@ -208,29 +221,48 @@ def _add_float_rows(values, rows, counts, first, moves, shift, first_entry, stat
             part = total - before
             stats[row, 2] = total
             stats[row, 3] += (before - (total - part)) + (value - part)
-        else:
-            left_out += 1
     return left_out
 
 
 @njit(cache=True)
 def _add_integer_rows(values, rows, counts, first, moves, shift, first_entry, stats):  # type: ignore[no-untyped-def]
-    beyond, nowhere = np.uint64(moves.size - 1), np.uint64(1 << 62)
-    width, start = np.uint64(counts.shape[1]), np.uint64(first)
     left_out = np.int64(0)
-    for i in range(values.size):
-        value, row = values[i], rows[i]
-        slot = _core_slot(np.float64(value), moves, shift, first_entry, beyond, nowhere) - start
-        if slot < width:
-            counts[row, slot] += 1
+    places = np.empty(BLOCK, np.int64)
+    flat = counts.reshape(-1)
+    for start in range(0, values.size, BLOCK):
+        end = min(start + BLOCK, values.size)
+        _find_places(values, rows, counts, first, moves, shift, first_entry, stats, start, end, places)
+        for i in range(start, end):
+            place = places[i - start]
+            if place < 0:
+                left_out += 1
+                continue
+            value, row = values[i], rows[i]
+            flat[place] += 1
             stats[row, 0] = min(stats[row, 0], value)
             stats[row, 1] = max(stats[row, 1], value)
             low = stats[row, 3] + value
             stats[row, 2] += low >> LOW_BITS
             stats[row, 3] = low & LOW_MASK
-        else:
-            left_out += 1
     return left_out
+
+
+@njit(cache=True)
+def _find_places(  # type: ignore[no-untyped-def]  # noqa: PLR0917
+    values, rows, counts, first, moves, shift, first_entry, stats, start, end, places
+):
+    """Where in the flat table each value of the block goes, or -1."""
+    beyond, nowhere = np.uint64(moves.size - 1), np.uint64(1 << 62)
+    width, begin = np.uint64(counts.shape[1]), np.uint64(first)
+    for i in range(start, end):
+        if i & (LINE - 1) == 0:
+            prefetch(values, i + AHEAD)
+            prefetch(rows, i + AHEAD)
+        slot = _core_slot(np.float64(values[i]), moves, shift, first_entry, beyond, nowhere) - begin
+        place = rows[i] * np.int64(width) + np.int64(slot) if slot < width else np.int64(-1)
+        places[i - start] = place
+        prefetch(counts, place)
+        prefetch(stats, rows[i] * 4)
 
 
 @njit(cache=True, inline="always")
