@@ -65,15 +65,9 @@ class SketchTable:
             samples, codes = _contiguous(samples), np.ascontiguousarray(codes)
             if self._added + len(samples) > COUNT_MAX:
                 self.column()
-            self._widen(samples)
-            outside = kernels().add_rows(samples, codes, self._bins, self._counts, self._first, self._stats)
             self._added += len(samples)
-            if outside:
-                left_out = ~self._inside(samples)
-                self._waiting.append((samples[left_out], codes[left_out]))
-                self._n_waiting += outside
-                if self._n_waiting >= max(WAITING, len(self._settled.cells)):
-                    self.column()
+            if self._left_out(samples, codes):
+                self.column()
 
     def column(self) -> SketchColumn:
         """All sketches as they are now; what is added later does not change it."""
@@ -90,6 +84,20 @@ class SketchTable:
             self._join(recent)
         return self._settled
 
+    def _left_out(self, samples: SampleArray, codes: IntArray) -> bool:
+        """Adds to the table, widening it if need be; whether enough of what has no column waits to be counted."""
+        for _ in range(2):
+            outside = kernels().add_rows(samples, codes, self._bins, self._counts, self._first, self._stats)
+            if not outside:
+                return False
+            left_out = ~self._inside(samples)
+            samples, codes = samples[left_out], codes[left_out]
+            if not self._widen(samples):
+                break
+        self._waiting.append((samples, codes))
+        self._n_waiting += len(samples)
+        return self._n_waiting >= max(WAITING, len(self._settled.cells))
+
     def _own_kind(self, samples: SampleArray) -> SampleArray:
         if self._integer and samples.dtype != np.int64 and len(samples):
             raise SampleError("floats given to a table of integers: make it with integer=False, or round them first")
@@ -102,28 +110,27 @@ class SketchTable:
             return np.tile(np.array([ends.max, ends.min, 0, 0]), (self._n, 1))
         return np.tile(np.array([np.inf, -np.inf, 0.0, 0.0]), (self._n, 1))
 
-    def _widen(self, samples: SampleArray) -> None:
-        """Lets the window cover the values, if they are in the core and the table stays small enough."""
+    def _widen(self, samples: SampleArray) -> bool:
+        """Lets the window cover the values that are in the core, if the table stays small enough; whether it did."""
         low, high = samples.min(), samples.max()
         if not (low > CORE_LOW and high <= CORE_HIGH):
             inner = samples[(samples > CORE_LOW) & (samples <= CORE_HIGH)]
             if not len(inner):
-                return
+                return False
             low, high = inner.min(), inner.max()
         ends = kernels().cells_of(np.array([low, high], np.float64), self._bins).astype(np.int64) - self._bins.core_cell
         width = self._counts.shape[1]
         first, last = int(ends[0]), int(ends[1]) + 1
-        if width and first >= self._first and last <= self._first + width:
-            return
         if width:
             first, last = min(first, self._first), max(last, self._first + width)
         first -= first % WIDTH_STEP
         last = min(last + -last % WIDTH_STEP, CORE_OCTAVES << self._bins.scale)
         if self._n * (last - first) * self._counts.itemsize > TABLE_BYTES:
-            return
+            return False
         wider = np.zeros((self._n, last - first), np.uint32)
         wider[:, self._first - first : self._first - first + width] = self._counts if width else 0
         self._first, self._counts = first, wider
+        return True
 
     def _inside(self, samples: SampleArray) -> BoolArray:
         """Which values fall into the window."""
