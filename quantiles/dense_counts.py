@@ -1,16 +1,18 @@
-"""Values added lately to one sketch, as plain counts over the core: the 64 octaves 2**-20 < x <= 2**44.
+"""Values added lately to one sketch, as plain counts over the core: the 64 octaves 2**-20 < |x| <= 2**44, and zero.
 
-One call adds a batch for the price of one kernel; nothing is sorted, merged or allocated. The few values outside the
-core (zero, negative, NaN, infinite, very small or large) wait in a list and are counted together. `take` turns
-everything into the canonical state and starts again from nothing.
+One call adds a batch for the price of one kernel; nothing is sorted, merged or allocated. Negative values are mirrored
+into a table of their own. The few values outside the core (NaN, infinite, very small or large) wait in a list and are
+counted together. `take` turns everything into the canonical state and starts again from nothing.
 Invariant: the total of what is held here is below 2**62. Elsewhere: the loops are in _kernels/.
 """
+
+from dataclasses import replace
 
 import numpy as np
 
 from quantiles._kernels.choice import kernels
 from quantiles.array_types import SampleArray
-from quantiles.bins import CORE_HIGH, CORE_LOW, CORE_OCTAVES, bins_of
+from quantiles.bins import CORE_HIGH, CORE_LOW, CORE_OCTAVES, Bins, bins_of
 from quantiles.exact_sums import SumColumn
 from quantiles.sketch_column import SketchColumn
 
@@ -18,83 +20,123 @@ OUTSIDERS = 1 << 16  # values outside the core that may wait: 512 KiB
 
 
 class DenseCounts:
-    """Counts, sum and extremes of values of both kinds; at scale 6 it takes 32 KiB."""
+    """What was added to one sketch; at scale 6 it takes 32 KiB, and as much again once there are negative values."""
 
-    __slots__ = (
-        "_counts",
-        "_extremes",
-        "_float_sum",
-        "_floats",
-        "_integer_sum",
-        "_integers",
-        "_outsiders",
-        "_scale",
-        "_waiting",
-    )
+    __slots__ = ("_bins", "_negative", "_outsiders", "_positive", "_waiting", "_zeros")
 
     def __init__(self, scale: int) -> None:
-        self._scale = scale
-        self._counts = np.zeros((CORE_OCTAVES << scale) + 1, np.int64)  # the last slot is the kernels' own
-        self._restart()
-
-    def _restart(self) -> None:
-        self._extremes = np.array([np.inf, -np.inf])
-        self._integer_sum, self._float_sum = np.zeros(2, np.int64), np.zeros(2)
-        self._integers = self._floats = 0
+        self._bins = bins_of(scale)
+        self._positive = _Side(self._bins)
+        self._negative: _Side | None = None  # of the mirrored values
+        self._zeros = {True: 0, False: 0}  # integers and floats
         self._outsiders: list[SampleArray] = []
         self._waiting = 0
 
     def add(self, samples: SampleArray) -> bool:
         """Adds samples; whether enough outsiders wait that it is time to `take`. The array is not kept."""
-        integer = samples.dtype == np.int64
-        sums = self._integer_sum if integer else self._float_sum
-        outside = kernels().add_core(samples, bins_of(self._scale), self._counts, sums, self._extremes)
-        inside = len(samples) - outside
-        if integer:
-            self._integers += inside
-        else:
-            self._floats += inside
-        if not outside:
+        if not self._positive.add(samples):
             return False
-        self._outsiders.append(samples[~((samples > CORE_LOW) & (samples <= CORE_HIGH))] if inside else samples.copy())
-        self._waiting += outside
+        rest = samples[~((samples > CORE_LOW) & (samples <= CORE_HIGH))]
+        zero = rest == 0
+        below = (rest < -CORE_LOW) & (rest >= -CORE_HIGH)
+        self._zeros[samples.dtype == np.int64] += int(np.count_nonzero(zero))
+        mirrored = -rest[below]
+        if len(mirrored):
+            self._negative = self._negative or _Side(self._bins)
+            self._negative.add(mirrored)
+        others = rest[~(zero | below)]
+        if len(others):
+            self._outsiders.append(others)
+            self._waiting += len(others)
         return self._waiting >= OUTSIDERS
 
     def take(self) -> list[SketchColumn]:
-        """What was added since the last call, as at most three sketches; leaves nothing behind."""
-        columns: list[SketchColumn] = []
-        for kind in (np.int64, np.float64):
-            arrays = [array for array in self._outsiders if array.dtype == kind]
+        """What was added since the last call, as a few sketches; leaves nothing behind."""
+        columns = self._positive.take()
+        if self._negative is not None:
+            columns += [_mirrored(column) for column in self._negative.take()]
+        for integer in (True, False):
+            arrays = [array for array in self._outsiders if (array.dtype == np.int64) == integer]
             if arrays:
                 values = np.concatenate(arrays)
-                columns.append(SketchColumn.from_values(values, np.zeros(len(values), np.int64), 1, self._scale))
-        columns += self._core()
-        self._restart()
+                columns.append(SketchColumn.from_values(values, np.zeros(len(values), np.int64), 1, self._bins.scale))
+            if self._zeros[integer]:
+                columns.append(_zeros(self._zeros[integer], integer, self._bins.scale))
+                self._zeros[integer] = 0
+        self._outsiders, self._waiting = [], 0
         return columns
 
-    def _core(self) -> list[SketchColumn]:
-        """The counts as one sketch, of floats where there was one."""
-        if not self._integers + self._floats:
+
+class _Side:
+    """Counts, sums and extremes of positive values of the core."""
+
+    __slots__ = ("_bins", "_counts", "_extremes", "_held", "_sums")
+
+    def __init__(self, bins: Bins) -> None:
+        self._bins = bins
+        self._counts = np.zeros((CORE_OCTAVES << bins.scale) + 1, np.int64)  # the last slot is the kernels' own
+        self._restart()
+
+    def _restart(self) -> None:
+        self._extremes = np.array([np.inf, -np.inf])
+        self._sums: dict[bool, SampleArray] = {
+            True: np.zeros(2, np.int64),
+            False: np.zeros(2),
+        }  # of integers, of floats
+        self._held = {True: 0, False: 0}
+
+    def add(self, samples: SampleArray) -> int:
+        """Adds the values of the core; how many others there are."""
+        integer = samples.dtype == np.int64
+        outside = kernels().add_core(samples, self._bins, self._counts, self._sums[integer], self._extremes)
+        self._held[integer] += len(samples) - outside
+        return outside
+
+    def take(self) -> list[SketchColumn]:
+        """One sketch, of floats where there was one, or none; leaves nothing behind."""
+        if not any(self._held.values()):
             return []
-        counts = self._counts[:-1]
-        found = np.flatnonzero(counts)
-        integer_sum = SumColumn(True, self._integer_sum[:1], self._integer_sum[1:])
-        float_sum = SumColumn(False, self._float_sum[:1], self._float_sum[1:]).reduce([0], 1)
-        if not self._floats:
-            sums = integer_sum
-        elif not self._integers:
-            sums = float_sum
-        else:
-            sums = SumColumn.concat([integer_sum.as_float(), float_sum]).reduce([0, 0], 1)
+        found = np.flatnonzero(self._counts)
+        parts = [
+            SumColumn(integer, self._sums[integer][:1], self._sums[integer][1:])
+            for integer in (True, False)
+            if self._held[integer]
+        ]
+        sums = parts[0] if len(parts) == 1 else SumColumn.concat([parts[0].as_float(), parts[1]])
         column = SketchColumn(
-            self._scale,
+            self._bins.scale,
             np.array([0, len(found)]),
-            (found + bins_of(self._scale).core_cell).astype(np.int32),
-            counts[found],
+            (found + self._bins.core_cell).astype(np.int32),
+            self._counts[found],
             np.zeros(1, np.int64),
             self._extremes[:1],
             self._extremes[1:],
-            sums,
+            sums.reduce(np.zeros(len(sums), np.int64), 1),  # which settles the parts of a float sum
         )
-        counts[found] = 0
+        self._counts[found] = 0
+        self._restart()
         return [column]
+
+
+def _mirrored(column: SketchColumn) -> SketchColumn:
+    return replace(
+        column,
+        cells=-column.cells[::-1],
+        counts=column.counts[::-1],
+        minima=-column.maxima,
+        maxima=-column.minima,
+        sums=column.sums.negated(),
+    )
+
+
+def _zeros(count: int, integer: bool, scale: int) -> SketchColumn:
+    nothing = SketchColumn.empty(scale, integer, 1)
+    zero = np.zeros(1)
+    return replace(
+        nothing,
+        offsets=np.array([0, 1]),
+        cells=np.zeros(1, np.int32),
+        counts=np.array([count]),
+        minima=zero,
+        maxima=zero,
+    )

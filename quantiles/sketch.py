@@ -11,7 +11,7 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
-from quantiles.array_types import FloatArray, IntArray, as_samples
+from quantiles.array_types import FloatArray, IntArray, SampleArray, as_samples
 from quantiles.bins import DEFAULT_SCALE, MIN_SCALE, bins_of
 from quantiles.cell_tokens import COUNT_LIMIT
 from quantiles.dense_counts import DenseCounts
@@ -105,7 +105,7 @@ class Sketch:
             self._hold(len(samples))
             if self._dense is None:
                 self._dense = DenseCounts(self._settled.scale)
-            if self._dense.add(samples):
+            if self._dense.add(cast("SampleArray", np.ascontiguousarray(samples))):
                 self.column()
 
     def merge(self, other: "Sketch") -> None:
