@@ -281,6 +281,9 @@ class Sketch:
     def _settle(self) -> None:
         """Joins what waits with the settled state."""
         columns = [self._settled, *self._merged]
+        if len(columns) == 2 and self._held == _held_by(columns[1]) and self._max_bins is None:
+            self._settled, self._merged, self._merged_cells = columns[1], [], 0  # nothing was settled before
+            return
         scale = min(column.scale for column in columns)
         columns = [column if column.scale == scale else column.downscale(scale) for column in columns]
         state = SketchColumn.concat(_of_one_kind(columns)).reduce(np.zeros(len(columns), np.int64), 1)

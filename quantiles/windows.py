@@ -8,16 +8,19 @@ Minimum, maximum and sum cannot be subtracted; they are combined from the panes.
 Invariant: the closed sum equals the sketch of all values in closed live panes, bit for bit (float sums: 1e-12).
 """
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from quantiles.array_types import BoolArray, FloatArray, IntArray, SampleArray, as_samples
-from quantiles.bins import DEFAULT_SCALE
+from quantiles.bins import DEFAULT_SCALE, bins_of
 from quantiles.errors import EmptySketchError, IncompatibleSketchError, WindowError
+from quantiles.exact_sums import SumColumn
 from quantiles.levels import as_levels, nearest_ranks
+from quantiles.running_counts import RunningCounts
 from quantiles.sketch import Sketch
 from quantiles.sketch_column import SketchColumn
 from quantiles.tail_values import NO_VALUES, largest, merged
@@ -59,7 +62,7 @@ class SlidingWindow:
         self._period, self._n_panes, self._scale, self._tail, self._by = period, window // period, scale, tail, by
         self._panes: dict[int, _Pane] = {}  # live ones, the open one included
         self._newest: int | None = None  # the open pane
-        self._closed = SketchColumn.empty(scale, n=1)
+        self._closed = RunningCounts()
         self._answer: Sketch | None = None  # closed and open together, until something changes
         self._seen = 0  # values, by "count"
         self.refused = 0  # values that came too late for any live pane
@@ -166,9 +169,7 @@ class SlidingWindow:
     def sketch(self) -> Sketch:
         """The live panes as one sketch, to merge or to ask; it goes its own way."""
         if self._answer is None:
-            self._answer = Sketch.from_column(self._closed)
-            if self._newest is not None:
-                self._answer.merge(self._panes[self._newest].sketch)
+            self._answer = Sketch.from_column(self._together())
         return self._answer.copy()
 
     def panes(self) -> list[tuple[int, Sketch]]:
@@ -194,7 +195,7 @@ class SlidingWindow:
     @property
     def error_bound(self) -> float:
         """Largest relative error where an answer is not exact."""
-        return self._closed.error_bound
+        return bins_of(self._scale).error_bound
 
     def _add_counted(self, samples: SampleArray) -> int:
         """Cuts the values at pane ends; those that this very call pushes out are never looked at."""
@@ -244,7 +245,8 @@ class SlidingWindow:
         pane = self._panes.setdefault(index, _Pane(Sketch(self._scale), NO_VALUES))
         pane.sketch.merge(piece)
         if index != self._newest:
-            self._close(piece)
+            column = piece.column()
+            self._closed.add(column.cells, column.counts)
         self._answer = None
 
     def _open(self, newest: int) -> None:
@@ -252,43 +254,40 @@ class SlidingWindow:
         if newest == self._newest:
             return
         if self._newest is not None:
-            settled = Sketch.from_column(self._panes[self._newest].sketch.column())  # without its dense table
-            self._panes[self._newest].sketch = settled
-            self._close(settled)
+            column = self._panes[self._newest].sketch.column()
+            self._panes[self._newest].sketch = Sketch.from_column(column)  # without its dense table
+            self._closed.add(column.cells, column.counts)
         expired = [index for index in self._panes if index <= newest - self._n_panes]
         if len(expired) == len(self._panes):
-            self._panes, self._closed = {}, SketchColumn.empty(self._scale, n=1)
-        elif expired:
-            gone = Sketch(self._scale)
-            for index in expired:
-                gone.merge(self._panes.pop(index).sketch)
-            closed = Sketch.from_column(self._closed)
-            closed.subtract(gone)
-            self._closed = closed.column()
-            self._restore_what_cannot_be_subtracted()
+            self._panes, self._closed = {}, RunningCounts()
+        for index in expired:
+            if index in self._panes:
+                column = self._panes.pop(index).sketch.column()
+                self._closed.subtract(column.cells, column.counts)
         self._newest = newest
         self._panes.setdefault(newest, _Pane(Sketch(self._scale), NO_VALUES))
         self._answer = None
 
-    def _close(self, piece: Sketch) -> None:
-        together = Sketch.from_column(self._closed)
-        together.merge(piece)
-        self._closed = together.column()
-
-    def _restore_what_cannot_be_subtracted(self) -> None:
-        """Sets minimum, maximum and sum of the closed sum to those of its panes."""
+    def _together(self) -> SketchColumn:
+        """All live panes as one sketch: counts from the closed sum and the open pane, the rest from every pane."""
+        if self._newest is None:
+            return SketchColumn.empty(self._scale, n=1)
+        opened = self._panes[self._newest].sketch.column()
+        self._closed.add(opened.cells, opened.counts)
+        cells, counts = self._closed.filled()
+        self._closed.subtract(opened.cells, opened.counts)
         columns = [pane.sketch.column() for pane in self._panes.values()]
-        columns = [column for column in columns if len(column.cells)]
-        if not columns:
-            self._closed = replace(self._closed, sums=SketchColumn.empty(self._scale, n=1).sums)
-            return
-        integer = all(column.sums.integer for column in columns)
-        sums = [column.sums if integer else column.sums.as_float() for column in columns]
-        self._closed = replace(
-            self._closed,
-            minima=np.min([column.minima for column in columns], axis=0),
-            maxima=np.max([column.maxima for column in columns], axis=0),
-            sums=type(sums[0]).concat(sums).reduce(np.zeros(len(sums), np.int64), 1),
+        nan_count = sum(int(column.nan_counts[0]) for column in columns)
+        columns = [column for column in columns if len(column.cells)] or columns[:1]
+        return SketchColumn(
+            self._scale,
+            np.array([0, len(cells)]),
+            cells,
+            counts,
+            np.array([nan_count]),
+            np.min([column.minima for column in columns], axis=0),
+            np.max([column.maxima for column in columns], axis=0),
+            _sum_of([column.sums for column in columns]),
         )
 
     def _exact_tail(self) -> FloatArray:
@@ -308,3 +307,17 @@ def _rows_by_pane(panes: IntArray) -> Iterator[tuple[int, IntArray | slice]]:
     starts = np.flatnonzero(np.diff(ordered, prepend=ordered[0] - 1))
     for start, stop in zip(starts.tolist(), [*starts[1:].tolist(), len(order)], strict=True):
         yield int(ordered[start]), order[start:stop]
+
+
+def _sum_of(sums: list[SumColumn]) -> SumColumn:
+    """The sum of several: of floats where one is. Exactly rounded, so nothing is left of what has expired."""
+    if all(part.integer for part in sums):
+        return SumColumn.concat(sums).reduce(np.zeros(len(sums), np.int64), 1)
+    sums = [part.as_float() for part in sums]
+    parts = [float(part.hi[0]) for part in sums] + [float(part.lo[0]) for part in sums]
+    try:
+        total = math.fsum(parts)
+        lost = math.fsum([*parts, -total])
+    except (OverflowError, ValueError):  # beyond the largest float, or infinities of both signs
+        return SumColumn.concat(sums).reduce(np.zeros(len(sums), np.int64), 1)
+    return SumColumn(False, np.array([total]), np.array([lost])).reduce([0], 1)
