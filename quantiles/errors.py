@@ -12,7 +12,8 @@
     ├── CorruptSketchError        bytes or parts from outside that are not a valid sketch
     └── KernelError               kernels asked for that this installation does not have
 
-All are ValueErrors too, except KernelError, which is a RuntimeError.
+All are ValueErrors too, except KernelError, which is a RuntimeError. What can go wrong between formats is in
+converters/errors.py.
 """
 
 
