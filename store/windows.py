@@ -59,8 +59,8 @@ class Group:
 class Answer:
     """All groups that have data, by labels, then time; the stretch is aligned outwards to whole windows.
 
-    `newest_version` grows with every change of a page that was read: equal selections with an equal version have
-    equal groups.
+    `newest_version` is the sum of the versions of all pages that were read: it grows with every change of one of them,
+    as long as none is deleted.
     """
 
     metric: MetricRow

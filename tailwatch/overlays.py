@@ -50,10 +50,7 @@ def environment_tree(environment: Mapping[str, str], top_level: Iterable[str]) -
         if not all(keys):
             problems.append(f"{place}: part of the name is empty; write TAILWATCH_SECTION__KEY")
             continue
-        try:
-            tree = _with(tree, keys, _value(text, place), place)
-        except ConfigError as error:
-            problems.extend(error.problems)
+        tree = _grown(tree, keys, text, place, problems)
     if problems:
         raise ConfigError(problems)
     return tree
@@ -74,10 +71,7 @@ def assignments_tree(assignments: Sequence[str], flag: str = "--set") -> Branch:
         if not equals or not all(keys):
             problems.append(f"{place}: write it as {flag} section.key=value")
             continue
-        try:
-            tree = _with(tree, keys, _value(text, place), place)
-        except ConfigError as error:
-            problems.extend(error.problems)
+        tree = _grown(tree, keys, text, place, problems)
     if problems:
         raise ConfigError(problems)
     return tree
@@ -98,6 +92,15 @@ def _value(text: str, place: Place) -> Node:
     if text.lstrip()[:1] in tuple("[{\"'"):
         return parse(text, place, untyped=True)
     return Leaf(scalar(text.strip()), text, place, untyped=True)
+
+
+def _grown(tree: Branch, keys: tuple[str, ...], text: str, place: Place, problems: list[str]) -> Branch:
+    """The tree with one more setting; where that cannot be, the tree as it was and one more problem."""
+    try:
+        return _with(tree, keys, _value(text, place), place)
+    except ConfigError as error:
+        problems.extend(error.problems)
+        return tree
 
 
 def _with(tree: Branch, keys: tuple[str, ...], node: Node, place: Place) -> Branch:
