@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from quantiles._kernels.choice import kernels
+from quantiles._kernels.choice import CORE_TABLES, kernels
 from quantiles.array_types import SampleArray
 from quantiles.bins import CORE_HIGH, CORE_LOW, CORE_OCTAVES, Bins, bins_of
 from quantiles.exact_sums import SumColumn
@@ -20,7 +20,7 @@ OUTSIDERS = 1 << 16  # values outside the core that may wait: 512 KiB
 
 
 class DenseCounts:
-    """What was added to one sketch; at scale 6 it takes 32 KiB, and as much again once there are negative values."""
+    """What was added to one sketch; at scale 6 it takes 128 KiB, and as much again once there are negative values."""
 
     __slots__ = ("_bins", "_negative", "_outsiders", "_positive", "_waiting", "_zeros")
 
@@ -74,7 +74,7 @@ class _Side:
 
     def __init__(self, bins: Bins) -> None:
         self._bins = bins
-        self._counts = np.zeros((CORE_OCTAVES << bins.scale) + 1, np.int64)  # the last slot is the kernels' own
+        self._counts = np.zeros((CORE_TABLES, CORE_OCTAVES << bins.scale), np.int64)
         self._restart()
 
     def _restart(self) -> None:
@@ -96,7 +96,8 @@ class _Side:
         """One sketch, of floats where there was one, or none; leaves nothing behind."""
         if not any(self._held.values()):
             return []
-        found = np.flatnonzero(self._counts)
+        counts = self._counts.sum(axis=0)
+        found = np.flatnonzero(counts)
         parts = [
             SumColumn(integer, self._sums[integer][:1], self._sums[integer][1:])
             for integer in (True, False)
@@ -107,13 +108,13 @@ class _Side:
             self._bins.scale,
             np.array([0, len(found)]),
             (found + self._bins.core_cell).astype(np.int32),
-            self._counts[found],
+            counts[found],
             np.zeros(1, np.int64),
             self._extremes[:1],
             self._extremes[1:],
             sums.reduce(np.zeros(len(sums), np.int64), 1),  # which settles the parts of a float sum
         )
-        self._counts[found] = 0
+        self._counts[:, found] = 0
         self._restart()
         return [column]
 

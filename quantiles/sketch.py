@@ -95,7 +95,7 @@ class Sketch:
         Raises:
             SampleError: values or weights of another type, shape or range.
             StateOverflowError: more than 2**62 values.
-        Cost: about 1.5 ns a value with numba, 4 ns with NumPy, where values lie in 2**-20..2**44; weighted ones 20 ns.
+        Cost: about 1.1 ns a value with numba, 4 ns with NumPy, where values lie in 2**-20..2**44; weighted ones 20 ns.
         """
         samples = as_samples(values)
         if weights is not None:

@@ -9,7 +9,16 @@ import numpy as np
 import numpy.typing as npt
 
 from quantiles._kernels.choice import kernels
-from quantiles.array_types import BoolArray, FloatArray, IntArray, SampleArray, UnsignedArray, as_groups, as_samples
+from quantiles.array_types import (
+    BoolArray,
+    ByteArray,
+    FloatArray,
+    IntArray,
+    SampleArray,
+    UnsignedArray,
+    as_groups,
+    as_samples,
+)
 from quantiles.bins import CORE_HIGH, CORE_LOW, CORE_OCTAVES, DEFAULT_SCALE, bins_of
 from quantiles.errors import SampleError
 from quantiles.exact_sums import SumColumn
@@ -18,7 +27,8 @@ from quantiles.sketch_column import SketchColumn
 TABLE_BYTES = 1 << 28
 WIDTH_STEP = 64  # the window grows by whole octaves of scale 6, so that it seldom has to
 WAITING = 1 << 16
-COUNT_MAX = (1 << 32) - 1  # of a slot; before so many values were added the table is emptied into the settled state
+SLOT_BYTES = 5  # of a narrow and a carried count
+COUNT_MAX = (1 << 32) - 1  # carried; before so many values were added the table is emptied into the settled state
 
 
 class SketchTable:
@@ -38,7 +48,8 @@ class SketchTable:
         self._bins, self._n, self._integer = bins_of(scale), n_series, integer
         self._settled = SketchColumn.empty(scale, integer, n_series)
         self._first = 0  # core slot of the window's first column
-        self._counts: UnsignedArray = np.zeros((n_series, 0), np.uint32)
+        self._narrow: ByteArray = np.zeros((n_series, 0), np.uint8)
+        self._carried: UnsignedArray = np.zeros((n_series, 0), np.uint32)  # few pages of it are ever touched
         self._added = 0
         self._stats = self._no_stats()
         self._waiting: list[tuple[SampleArray, IntArray]] = []
@@ -78,7 +89,6 @@ class SketchTable:
             self._waiting, self._n_waiting = [], 0
         if self._added:
             recent.append(self._table())
-            self._counts[:] = 0
             self._stats, self._added = self._no_stats(), 0
         if recent:
             self._join(recent)
@@ -87,7 +97,9 @@ class SketchTable:
     def _left_out(self, samples: SampleArray, codes: IntArray) -> bool:
         """Adds to the table, widening it if need be; whether enough of what has no column waits to be counted."""
         for _ in range(2):
-            outside = kernels().add_rows(samples, codes, self._bins, self._counts, self._first, self._stats)
+            outside = kernels().add_rows(
+                samples, codes, self._bins, self._narrow, self._carried, self._first, self._stats
+            )
             if not outside:
                 return False
             left_out = ~self._inside(samples)
@@ -119,33 +131,37 @@ class SketchTable:
                 return False
             low, high = inner.min(), inner.max()
         ends = kernels().cells_of(np.array([low, high], np.float64), self._bins).astype(np.int64) - self._bins.core_cell
-        width = self._counts.shape[1]
+        width = self._narrow.shape[1]
         first, last = int(ends[0]), int(ends[1]) + 1
         if width:
             first, last = min(first, self._first), max(last, self._first + width)
         first -= first % WIDTH_STEP
         last = min(last + -last % WIDTH_STEP, CORE_OCTAVES << self._bins.scale)
-        if self._n * (last - first) * self._counts.itemsize > TABLE_BYTES:
+        if self._n * (last - first) * SLOT_BYTES > TABLE_BYTES:
             return False
-        wider = np.zeros((self._n, last - first), np.uint32)
-        wider[:, self._first - first : self._first - first + width] = self._counts if width else 0
-        self._first, self._counts = first, wider
+        narrow, carried = np.zeros((self._n, last - first), np.uint8), np.zeros((self._n, last - first), np.uint32)
+        if width:
+            old = slice(self._first - first, self._first - first + width)
+            narrow[:, old], carried[:, old] = self._narrow, self._carried
+        self._first, self._narrow, self._carried = first, narrow, carried
         return True
 
     def _inside(self, samples: SampleArray) -> BoolArray:
         """Which values fall into the window."""
-        if not self._counts.shape[1]:
+        if not self._narrow.shape[1]:
             return np.zeros(len(samples), np.bool_)
         first = self._bins.core_cell + self._first
-        low, high = self._bins.bounds(np.array([first, first + self._counts.shape[1] - 1]))
+        low, high = self._bins.bounds(np.array([first, first + self._narrow.shape[1] - 1]))
         inside: BoolArray = (samples > low[0]) & (samples <= high[1])
         return inside
 
     def _table(self) -> SketchColumn:
-        """The rows as sketches."""
-        width = self._counts.shape[1]
-        flat = self._counts.reshape(-1)
-        found = np.flatnonzero(flat)
+        """The rows as sketches; leaves no counts behind."""
+        width = self._narrow.shape[1]
+        narrow, carried = self._narrow.reshape(-1), self._carried.reshape(-1)
+        found = np.flatnonzero(narrow)
+        counts = narrow[found].astype(np.int64) + carried[found]
+        narrow[found], carried[found] = 0, 0
         offsets = np.searchsorted(found, np.arange(self._n + 1) * width)
         rows = np.repeat(np.arange(self._n), np.diff(offsets))
         cells = (found - rows * width + (self._first + self._bins.core_cell)).astype(np.int32)
@@ -156,7 +172,7 @@ class SketchTable:
             self._bins.scale,
             offsets.astype(np.int64, copy=False),
             cells,
-            flat[found].astype(np.int64),
+            counts,
             np.zeros(self._n, np.int64),
             extremes[:, 0].copy(),
             extremes[:, 1].copy(),

@@ -13,6 +13,7 @@ from quantiles.errors import KernelError
 
 VARIABLE = "TAILWATCH_KERNELS"
 NAMES = ("numpy", "numba")
+CORE_TABLES = 4  # so that equal neighbours are counted apart, see numba_adding.py; NumPy uses the first alone
 
 
 class Kernels(Protocol):
@@ -26,18 +27,26 @@ class Kernels(Protocol):
     ) -> int:
         """Adds the values of the core, 2**-20 < x <= 2**44, to the state; returns how many others it left out.
 
-        counts: one per cell of the core and one slot more, which is 0 before and after.
+        counts: [CORE_TABLES, cells of the core]; the count of a cell is the sum of its column.
         sums: high and low part as in exact_sums.py, of the type of the values.
         extremes: smallest and largest value.
         """
 
     def add_rows(
-        self, values: SampleArray, rows: IntArray, bins: Bins, counts: UnsignedArray, first: int, stats: SampleArray
+        self,
+        values: SampleArray,
+        rows: IntArray,
+        bins: Bins,
+        narrow: ByteArray,
+        carried: UnsignedArray,
+        first: int,
+        stats: SampleArray,
     ) -> int:
         """Adds each value to its row of counts, whose first column is slot `first` of the core.
 
-        Returns how many values it left out because they have no column. stats: minimum, maximum, high and low part of
-        the sum of each row, [n, 4], of the type of the values.
+        narrow, carried: [n, columns]; a count is narrow + carried, and narrow is 0 only where the count is.
+        stats: minimum, maximum, high and low part of the sum of each row, [n, 4], of the type of the values.
+        Returns how many values it left out because they have no column.
         """
 
     def count_pairs(self, groups: IntArray, cells: CellArray, n_groups: int) -> tuple[IntArray, CellArray, IntArray]:

@@ -9,7 +9,7 @@ from typing import cast
 import numpy as np
 from numba import njit
 
-from quantiles._kernels import numba_adding, numba_bodies
+from quantiles._kernels import numba_adding, numba_bodies, numba_rows
 from quantiles._kernels.numpy_kernels import MAX_VARINT_BYTES
 from quantiles.array_types import ByteArray, CellArray, FloatArray, IntArray, SampleArray, TokenArray
 from quantiles.bins import (
@@ -39,7 +39,7 @@ from quantiles.cell_tokens import (
 )
 
 merge_bodies = numba_bodies.merge_bodies
-add_core, add_rows = numba_adding.add_core, numba_adding.add_rows
+add_core, add_rows = numba_adding.add_core, numba_rows.add_rows
 
 
 SIGN_FREE = (1 << 63) - 1

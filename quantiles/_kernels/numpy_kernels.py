@@ -52,6 +52,8 @@ SUBNORMAL_LIFT = 54  # a subnormal times 2**54 is normal, and the product is exa
 DENSE_SLOTS = 1 << 15
 PAIRS_PER_DENSE_SLOT = 2
 
+NARROW_MAX = 255  # of a count that is a byte, see Kernels.add_rows
+
 MAX_VARINT_BYTES = 10  # ceil(64 / 7)
 
 
@@ -86,7 +88,7 @@ def add_core(values: SampleArray, bins: Bins, counts: IntArray, sums: SampleArra
         slots += bits
         slots >>= bins.slice_shift
         found = np.bincount(slots)
-        counts[: len(found)] += found
+        counts[0, : len(found)] += found
     return outside
 
 
@@ -105,10 +107,16 @@ def _add_sum(values: SampleArray, sums: SampleArray) -> None:
 
 
 def add_rows(
-    values: SampleArray, rows: IntArray, bins: Bins, counts: UnsignedArray, first: int, stats: SampleArray
+    values: SampleArray,
+    rows: IntArray,
+    bins: Bins,
+    narrow: ByteArray,
+    carried: UnsignedArray,
+    first: int,
+    stats: SampleArray,
 ) -> int:
     """See Kernels.add_rows."""
-    width, flat = counts.shape[1], counts.reshape(-1)
+    width = narrow.shape[1]
     outside, step = 0, max(CHUNK, len(stats))  # each step touches every row
     for start in range(0, len(values), step):
         chunk, owners = values[start : start + step], rows[start : start + step]
@@ -122,11 +130,19 @@ def add_rows(
             mine = (slots >= 0) & (slots < width)
             chunk, owners, slots = chunk[mine], owners[mine], slots[mine]
         outside += size - len(chunk)
-        np.add.at(flat, owners * width + slots, np.uint32(1))
+        _count_places(owners * width + slots, narrow.reshape(-1), carried.reshape(-1))
         np.minimum.at(stats[:, 0], owners, chunk)
         np.maximum.at(stats[:, 1], owners, chunk)
         _add_row_sums(SumColumn.from_values(chunk, owners, len(stats)), stats)
     return outside
+
+
+def _count_places(places: IntArray, narrow: ByteArray, carried: UnsignedArray) -> None:
+    """One of each count stays narrow, the others are carried: NumPy has no quick way to see a byte run full."""
+    np.add.at(carried, places, np.uint32(1))
+    new = np.unique(places[narrow[places] == 0])
+    narrow[new] = 1
+    carried[new] -= np.uint32(1)
 
 
 def _add_row_sums(added: SumColumn, stats: SampleArray) -> None:
