@@ -42,7 +42,8 @@ class SketchParts:
 
 def joined(columns: Sequence[SketchParts]) -> SketchParts:
     """One column behind the other; the caller saw to it that there is one, of one scale and one kind of sum."""
-    sizes = np.concatenate([np.diff(column.offsets) for column in columns])
+    sizes = np.concatenate([column.offsets[1:] for column in columns])
+    sizes -= np.concatenate([column.offsets[:-1] for column in columns])
     return SketchParts(
         columns[0].scale,
         offsets_of(sizes),

@@ -35,21 +35,15 @@ def merge_bodies(
 ) -> tuple[IntArray, CellArray, IntArray, IntArray, FloatArray, FloatArray, SampleArray, SampleArray] | None:
     """See Kernels.merge_bodies."""
     n = len(ends)
-    firsts, extremes = np.empty(n, np.int64), np.full((n, 2), np.nan)
+    firsts, extremes = np.empty(n, np.int64), np.zeros((n, 2))
     nan_counts = np.zeros(n_groups, np.int64)
     whole, sums = np.zeros((n_groups, 2), np.int64), np.zeros((n_groups, 2))
     if not _read_heads(data, ends, groups, bins.scale, integer, firsts, extremes, nan_counts, whole, sums):
         return None
-    filled = firsts < ends
-    edges = np.zeros((n, 2), np.int64)
-    edges[filled] = cells_of(extremes[filled].reshape(-1), bins).reshape(-1, 2)
-    rows = groups[filled]
+    edges = cells_of(extremes.reshape(-1), bins).reshape(-1, 2)
     low, high = np.full(n_groups, np.inf), np.full(n_groups, -np.inf)
-    np.minimum.at(low, rows, extremes[filled, 0])
-    np.maximum.at(high, rows, extremes[filled, 1])
     first_cell, last_cell = np.full(n_groups, bins.infinity_cell + 1), np.full(n_groups, -bins.infinity_cell - 1)
-    np.minimum.at(first_cell, rows, edges[filled, 0])
-    np.maximum.at(last_cell, rows, edges[filled, 1])
+    _widen(ends, firsts, groups, extremes, edges, low, high, first_cell, last_cell)
     spans = np.maximum(last_cell - first_cell + 1, 0)
     starts = np.concatenate([[0], np.cumsum(spans)])
     if starts[-1] > FREE_SLOTS + SLOTS_PER_BYTE * len(data):
@@ -120,8 +114,23 @@ def _read_heads(  # type: ignore[no-untyped-def]  # noqa: PLR0911, PLR0912, PLR0
 
 
 @njit(cache=True)
+def _widen(ends, firsts, groups, extremes, edges, low, high, first_cell, last_cell):  # type: ignore[no-untyped-def]  # noqa: PLR0917
+    """Extremes and outer cells of every group, from those of its bodies that hold values."""
+    for body in range(ends.size):
+        if firsts[body] < ends[body]:
+            group = np.uint64(groups[body])
+            low[group] = min(low[group], extremes[body, 0])
+            high[group] = max(high[group], extremes[body, 1])
+            first_cell[group] = min(first_cell[group], edges[body, 0])
+            last_cell[group] = max(last_cell[group], edges[body, 1])
+
+
+@njit(cache=True)
 def _add_cells(data, ends, firsts, edges, groups, bases, slots):  # type: ignore[no-untyped-def]  # noqa: PLR0911, PLR0912
-    """slots[bases[group] + cell] += count for every cell of every body; whether all bodies obey the format."""
+    """slots[bases[group] + cell] += count for every cell of every body; whether all bodies obey the format.
+
+    Indices are unsigned: else numba adds two operations to each look-up, for indices below 0.
+    """
     held = 0.0
     for body in range(ends.size):
         at, end = firsts[body], ends[body]
@@ -133,13 +142,13 @@ def _add_cells(data, ends, firsts, edges, groups, bases, slots):  # type: ignore
         gap = np.int64(0)  # of the gap token just read
         begun = False
         while at < end:
-            byte = data[at]
+            byte = data[np.uint64(at)]
             if byte < 0x80:
                 step, count = TOKEN_GAP[byte] + 1, TOKEN_COUNT[byte]
                 at += 1
             else:
-                if at + 1 < end and 0 < data[at + 1] < 0x80:  # two bytes, as most are: 1.5x faster overall
-                    number = (np.int64(byte & 0x7F) | np.int64(data[at + 1]) << 7) - ONE_BYTE
+                if at + 1 < end and 0 < data[np.uint64(at + 1)] < 0x80:  # two bytes, as most are: 1.5x faster overall
+                    number = (np.int64(byte & 0x7F) | np.int64(data[np.uint64(at + 1)]) << 7) - ONE_BYTE
                     at += 2
                     is_gap, number = number & 1, number >> 1
                 else:
@@ -165,7 +174,7 @@ def _add_cells(data, ends, firsts, edges, groups, bases, slots):  # type: ignore
             begun = True
             gap = np.int64(0)
             held += count
-            slots[base + cell] += count
+            slots[np.uint64(base + cell)] += count
         if cell != last or gap > 0:
             return False
     return held < COUNT_LIMIT
@@ -178,7 +187,7 @@ def _varint(data, at, end):  # type: ignore[no-untyped-def]
     for size in range(MAX_VARINT_BYTES):
         if at + size >= end:
             break
-        byte = data[at + size]
+        byte = data[np.uint64(at + size)]
         token |= np.uint64(byte & 0x7F) << np.uint64(7 * size)
         if byte < 0x80:
             if (size > 0 and byte == 0) or (size == MAX_VARINT_BYTES - 1 and byte > 1):
