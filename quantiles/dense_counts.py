@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from quantiles._kernels.choice import CORE_TABLES, kernels
+from quantiles._kernels.choice import CORE_GAP, CORE_TABLES, kernels
 from quantiles.array_types import SampleArray
 from quantiles.bins import CORE_HIGH, CORE_LOW, CORE_OCTAVES, Bins, bins_of
 from quantiles.exact_sums import SumColumn
@@ -74,7 +74,7 @@ class _Side:
 
     def __init__(self, bins: Bins) -> None:
         self._bins = bins
-        self._counts = np.zeros((CORE_TABLES, CORE_OCTAVES << bins.scale), np.int64)
+        self._counts = np.zeros((CORE_TABLES, (CORE_OCTAVES << bins.scale) + CORE_GAP), np.int64)
         self._restart()
 
     def _restart(self) -> None:

@@ -1,34 +1,25 @@
 """Many sketches that keep growing: values with series codes are added in place, one kernel call a batch.
 
-A series is a row of counts over one window of cells that all rows share; the window widens to what the values need, as
-long as the table stays within TABLE_BYTES. What lies outside it waits and is counted the way of SketchColumn, so the
-result is the same, only slower. `column` gives the canonical state. Elsewhere: one sketch is in sketch.py.
+The counts of one octave of all series lie together, and memory is only taken where values fall: with numba, whose counts
+are bytes, one line of the cache per series and octave. What is not of the core (negative, zero, very small or large)
+waits and is counted the way of SketchColumn, as is everything where there are more series than TABLE_BYTES has room for:
+the result is the same, only slower. `column` gives the canonical state. Elsewhere: one sketch is in sketch.py.
 """
 
 import numpy as np
 import numpy.typing as npt
 
-from quantiles._kernels.choice import kernels
-from quantiles.array_types import (
-    BoolArray,
-    ByteArray,
-    FloatArray,
-    IntArray,
-    SampleArray,
-    UnsignedArray,
-    as_groups,
-    as_samples,
-)
+from quantiles._kernels.choice import CARRY, kernels
+from quantiles.array_types import FloatArray, IntArray, SampleArray, UnsignedArray, as_groups, as_samples
 from quantiles.bins import CORE_HIGH, CORE_LOW, CORE_OCTAVES, DEFAULT_SCALE, bins_of
 from quantiles.errors import SampleError
 from quantiles.exact_sums import SumColumn
 from quantiles.sketch_column import SketchColumn
 
-TABLE_BYTES = 1 << 28
-WIDTH_STEP = 64  # the window grows by whole octaves of scale 6, so that it seldom has to
+TABLE_BYTES = 1 << 30  # of address space; 262,144 series at scale 6 with numba, 65,536 with NumPy
 WAITING = 1 << 16
-SLOT_BYTES = 5  # of a narrow and a carried count
-COUNT_MAX = (1 << 32) - 1  # carried; before so many values were added the table is emptied into the settled state
+CARRIED = 1 << 20  # places of full counts that may wait
+COUNT_MAX = (1 << 32) - 1  # of a slot; before so many values were added the table is emptied into the settled state
 
 
 class SketchTable:
@@ -47,10 +38,13 @@ class SketchTable:
             raise SampleError(f"n_series is {n_series}, wanted 0 or more")
         self._bins, self._n, self._integer = bins_of(scale), n_series, integer
         self._settled = SketchColumn.empty(scale, integer, n_series)
-        self._first = 0  # core slot of the window's first column
-        self._narrow: ByteArray = np.zeros((n_series, 0), np.uint8)
-        self._carried: UnsignedArray = np.zeros((n_series, 0), np.uint32)  # few pages of it are ever touched
-        self._added = 0
+        self._kernels = kernels()  # for life, because they choose the type of the counts
+        octave, kind = n_series << scale, np.dtype(self._kernels.ROW_COUNTS)
+        self._in_place = CORE_OCTAVES * octave * kind.itemsize <= TABLE_BYTES
+        octaves = CORE_OCTAVES if self._in_place else 0
+        self._counts: UnsignedArray = np.zeros((octaves, n_series, 1 << scale), kind)
+        self._carried: list[IntArray] = []  # places of counts that were full
+        self._added = self._held = 0  # values given and those of them that are in the table
         self._stats = self._no_stats()
         self._waiting: list[tuple[SampleArray, IntArray]] = []
         self._n_waiting = 0
@@ -77,7 +71,7 @@ class SketchTable:
             if self._added + len(samples) > COUNT_MAX:
                 self.column()
             self._added += len(samples)
-            if self._left_out(samples, codes):
+            if self._is_full_after(samples, codes):
                 self.column()
 
     def column(self) -> SketchColumn:
@@ -87,25 +81,26 @@ class SketchTable:
             values, codes = (np.concatenate(arrays) for arrays in zip(*self._waiting, strict=True))
             recent.append(SketchColumn.from_values(values, codes, self._n, self._bins.scale))
             self._waiting, self._n_waiting = [], 0
-        if self._added:
+        if self._held:
             recent.append(self._table())
-            self._stats, self._added = self._no_stats(), 0
+            self._stats = self._no_stats()
+        self._added = self._held = 0
         if recent:
             self._join(recent)
         return self._settled
 
-    def _left_out(self, samples: SampleArray, codes: IntArray) -> bool:
-        """Adds to the table, widening it if need be; whether enough of what has no column waits to be counted."""
-        for _ in range(2):
-            outside = kernels().add_rows(
-                samples, codes, self._bins, self._narrow, self._carried, self._first, self._stats
-            )
+    def _is_full_after(self, samples: SampleArray, codes: IntArray) -> bool:
+        """Adds to the table; whether enough waits that it is time to settle."""
+        if self._in_place:
+            carried = np.empty(len(samples), np.int64)
+            outside, n_carried = self._kernels.add_rows(samples, codes, self._bins, self._counts, self._stats, carried)
+            self._held += len(samples) - outside
+            if n_carried:
+                self._carried.append(carried[:n_carried].copy())
             if not outside:
-                return False
-            left_out = ~self._inside(samples)
+                return sum(map(len, self._carried)) >= CARRIED
+            left_out = ~((samples > CORE_LOW) & (samples <= CORE_HIGH))
             samples, codes = samples[left_out], codes[left_out]
-            if not self._widen(samples):
-                break
         self._waiting.append((samples, codes))
         self._n_waiting += len(samples)
         return self._n_waiting >= max(WAITING, len(self._settled.cells))
@@ -122,49 +117,26 @@ class SketchTable:
             return np.tile(np.array([ends.max, ends.min, 0, 0]), (self._n, 1))
         return np.tile(np.array([np.inf, -np.inf, 0.0, 0.0]), (self._n, 1))
 
-    def _widen(self, samples: SampleArray) -> bool:
-        """Lets the window cover the values that are in the core, if the table stays small enough; whether it did."""
-        low, high = samples.min(), samples.max()
-        if not (low > CORE_LOW and high <= CORE_HIGH):
-            inner = samples[(samples > CORE_LOW) & (samples <= CORE_HIGH)]
-            if not len(inner):
-                return False
-            low, high = inner.min(), inner.max()
-        ends = kernels().cells_of(np.array([low, high], np.float64), self._bins).astype(np.int64) - self._bins.core_cell
-        width = self._narrow.shape[1]
-        first, last = int(ends[0]), int(ends[1]) + 1
-        if width:
-            first, last = min(first, self._first), max(last, self._first + width)
-        first -= first % WIDTH_STEP
-        last = min(last + -last % WIDTH_STEP, CORE_OCTAVES << self._bins.scale)
-        if self._n * (last - first) * SLOT_BYTES > TABLE_BYTES:
-            return False
-        narrow, carried = np.zeros((self._n, last - first), np.uint8), np.zeros((self._n, last - first), np.uint32)
-        if width:
-            old = slice(self._first - first, self._first - first + width)
-            narrow[:, old], carried[:, old] = self._narrow, self._carried
-        self._first, self._narrow, self._carried = first, narrow, carried
-        return True
-
-    def _inside(self, samples: SampleArray) -> BoolArray:
-        """Which values fall into the window."""
-        if not self._narrow.shape[1]:
-            return np.zeros(len(samples), np.bool_)
-        first = self._bins.core_cell + self._first
-        low, high = self._bins.bounds(np.array([first, first + self._narrow.shape[1] - 1]))
-        inside: BoolArray = (samples > low[0]) & (samples <= high[1])
-        return inside
-
     def _table(self) -> SketchColumn:
         """The rows as sketches; leaves no counts behind."""
-        width = self._narrow.shape[1]
-        narrow, carried = self._narrow.reshape(-1), self._carried.reshape(-1)
-        found = np.flatnonzero(narrow)
-        counts = narrow[found].astype(np.int64) + carried[found]
-        narrow[found], carried[found] = 0, 0
+        ends = np.array([self._stats[:, 0].min(), self._stats[:, 1].max()], np.float64)
+        first, last = (self._kernels.cells_of(ends, self._bins) - self._bins.core_cell) >> self._bins.scale
+        used = self._counts[first : last + 1]
+        width = len(used) << self._bins.scale
+        flat = used.transpose(1, 0, 2).copy().reshape(-1)  # row by row
+        used[:] = 0
+        found = np.flatnonzero(flat)
+        counts = flat[found].astype(np.int64)
+        if self._carried:
+            places, times = np.unique(np.concatenate(self._carried), return_counts=True)
+            octave, row, sub_bin = np.unravel_index(places, self._counts.shape)
+            counts[np.searchsorted(found, row * width + ((octave - first) << self._bins.scale) + sub_bin)] += (
+                CARRY * times
+            )
+            self._carried = []
         offsets = np.searchsorted(found, np.arange(self._n + 1) * width)
         rows = np.repeat(np.arange(self._n), np.diff(offsets))
-        cells = (found - rows * width + (self._first + self._bins.core_cell)).astype(np.int32)
+        cells = (found - rows * width + ((first << self._bins.scale) + self._bins.core_cell)).astype(np.int32)
         empty = np.diff(offsets) == 0
         extremes: FloatArray = np.where(empty[:, None], np.nan, self._stats[:, :2].astype(np.float64))
         sums = SumColumn(self._integer, self._stats[:, 2].copy(), self._stats[:, 3].copy())

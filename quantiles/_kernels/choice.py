@@ -7,6 +7,8 @@ import importlib
 import os
 from typing import Protocol, cast
 
+import numpy as np
+
 from quantiles.array_types import ByteArray, CellArray, FloatArray, IntArray, SampleArray, TokenArray, UnsignedArray
 from quantiles.bins import Bins
 from quantiles.errors import KernelError
@@ -14,10 +16,14 @@ from quantiles.errors import KernelError
 VARIABLE = "TAILWATCH_KERNELS"
 NAMES = ("numpy", "numba")
 CORE_TABLES = 4  # so that equal neighbours are counted apart, see numba_adding.py; NumPy uses the first alone
+CORE_GAP = 136  # unused columns of each: a processor takes addresses 4 KiB apart for the same one and waits
+CARRY = 255  # what a full count of add_rows stands for
 
 
 class Kernels(Protocol):
     """What each kernel module holds. All arrays are contiguous, and arguments were checked by the caller."""
+
+    ROW_COUNTS: type[np.unsignedinteger]
 
     def cells_of(self, values: SampleArray, bins: Bins) -> CellArray:
         """The cell of each value, int32[n]. No NaN may be among them."""
@@ -27,7 +33,7 @@ class Kernels(Protocol):
     ) -> int:
         """Adds the values of the core, 2**-20 < x <= 2**44, to the state; returns how many others it left out.
 
-        counts: [CORE_TABLES, cells of the core]; the count of a cell is the sum of its column.
+        counts: [CORE_TABLES, cells of the core + CORE_GAP]; the count of a cell is the sum of its column.
         sums: high and low part as in exact_sums.py, of the type of the values.
         extremes: smallest and largest value.
         """
@@ -37,16 +43,16 @@ class Kernels(Protocol):
         values: SampleArray,
         rows: IntArray,
         bins: Bins,
-        narrow: ByteArray,
-        carried: UnsignedArray,
-        first: int,
+        counts: UnsignedArray,
         stats: SampleArray,
-    ) -> int:
-        """Adds each value to its row of counts, whose first column is slot `first` of the core.
+        carried: IntArray,
+    ) -> tuple[int, int]:
+        """Adds the values of the core, each to the counts of its row.
 
-        narrow, carried: [n, columns]; a count is narrow + carried, and narrow is 0 only where the count is.
+        counts: [CORE_OCTAVES, rows, cells of an octave] of ROW_COUNTS. A count that stands at CARRY goes on with 1,
+        which is never 0, and its place in the flat array is written to carried, which has room for one per value.
         stats: minimum, maximum, high and low part of the sum of each row, [n, 4], of the type of the values.
-        Returns how many values it left out because they have no column.
+        Returns how many values it left out because they are not of the core, and how many places it carried.
         """
 
     def count_pairs(self, groups: IntArray, cells: CellArray, n_groups: int) -> tuple[IntArray, CellArray, IntArray]:

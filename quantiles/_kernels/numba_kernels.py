@@ -39,7 +39,7 @@ from quantiles.cell_tokens import (
 )
 
 merge_bodies = numba_bodies.merge_bodies
-add_core, add_rows = numba_adding.add_core, numba_rows.add_rows
+add_core, add_rows, ROW_COUNTS = numba_adding.add_core, numba_rows.add_rows, numba_rows.ROW_COUNTS
 
 
 SIGN_FREE = (1 << 63) - 1

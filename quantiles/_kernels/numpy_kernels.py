@@ -52,7 +52,7 @@ SUBNORMAL_LIFT = 54  # a subnormal times 2**54 is normal, and the product is exa
 DENSE_SLOTS = 1 << 15
 PAIRS_PER_DENSE_SLOT = 2
 
-NARROW_MAX = 255  # of a count that is a byte, see Kernels.add_rows
+ROW_COUNTS = np.uint32
 
 MAX_VARINT_BYTES = 10  # ceil(64 / 7)
 
@@ -110,39 +110,27 @@ def add_rows(
     values: SampleArray,
     rows: IntArray,
     bins: Bins,
-    narrow: ByteArray,
-    carried: UnsignedArray,
-    first: int,
+    counts: UnsignedArray,
     stats: SampleArray,
-) -> int:
+    carried: IntArray,  # noqa: ARG001  # nothing is: NumPy has no quick way to see that a count is full
+) -> tuple[int, int]:
     """See Kernels.add_rows."""
-    width = narrow.shape[1]
-    outside, step = 0, max(CHUNK, len(stats))  # each step touches every row
+    n, flat, sub_bin = len(stats), counts.reshape(-1), (1 << bins.scale) - 1
+    outside, step = 0, max(CHUNK, n)  # each step touches every row
     for start in range(0, len(values), step):
         chunk, owners = values[start : start + step], rows[start : start + step]
-        size = len(chunk)
         if not (chunk.min() > CORE_LOW and chunk.max() <= CORE_HIGH):
             core = (chunk > CORE_LOW) & (chunk <= CORE_HIGH)
+            outside += len(chunk)
             chunk, owners = chunk[core], owners[core]
-        slots = _normal_cells(chunk.astype(np.float64, copy=False), bins)
-        slots -= bins.core_cell + first
-        if len(slots) and not (slots.min() >= 0 and slots.max() < width):
-            mine = (slots >= 0) & (slots < width)
-            chunk, owners, slots = chunk[mine], owners[mine], slots[mine]
-        outside += size - len(chunk)
-        _count_places(owners * width + slots, narrow.reshape(-1), carried.reshape(-1))
+            outside -= len(chunk)
+        slots = _normal_cells(chunk.astype(np.float64, copy=False), bins) - bins.core_cell
+        places = (((slots >> bins.scale) * n + owners) << bins.scale) + (slots & sub_bin)
+        np.add.at(flat, places, flat.dtype.type(1))
         np.minimum.at(stats[:, 0], owners, chunk)
         np.maximum.at(stats[:, 1], owners, chunk)
-        _add_row_sums(SumColumn.from_values(chunk, owners, len(stats)), stats)
-    return outside
-
-
-def _count_places(places: IntArray, narrow: ByteArray, carried: UnsignedArray) -> None:
-    """One of each count stays narrow, the others are carried: NumPy has no quick way to see a byte run full."""
-    np.add.at(carried, places, np.uint32(1))
-    new = np.unique(places[narrow[places] == 0])
-    narrow[new] = 1
-    carried[new] -= np.uint32(1)
+        _add_row_sums(SumColumn.from_values(chunk, owners, n), stats)
+    return outside, 0
 
 
 def _add_row_sums(added: SumColumn, stats: SampleArray) -> None:

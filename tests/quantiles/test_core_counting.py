@@ -5,8 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from quantiles._kernels.choice import CORE_TABLES, kernels
-from quantiles._kernels.numpy_kernels import NARROW_MAX
+from quantiles._kernels.choice import CARRY, CORE_GAP, CORE_TABLES, kernels
 from quantiles.array_types import FloatArray, IntArray, SampleArray
 from quantiles.bins import CORE_HIGH, CORE_LOW, CORE_OCTAVES, Bins, bins_of
 from quantiles.exact_sums import SumColumn
@@ -29,10 +28,11 @@ INSIDE = [math.nextafter(CORE_LOW, 1), 1.0, math.nextafter(1.0, 2), 2.0, CORE_HI
 
 def counted(values: SampleArray, scale: int) -> tuple[IntArray, SampleArray, FloatArray, int]:
     """Counts per core slot, both parts of the sum, extremes, and how many values were left out."""
-    counts = np.zeros((CORE_TABLES, CORE_OCTAVES << scale), np.int64)
+    counts = np.zeros((CORE_TABLES, (CORE_OCTAVES << scale) + CORE_GAP), np.int64)
     sums, extremes = np.zeros(2, values.dtype), np.array([np.inf, -np.inf])
     left_out = kernels().add_core(values, bins_of(scale), counts, sums, extremes)
-    return counts.sum(axis=0), sums, extremes, left_out
+    assert not counts[:, -CORE_GAP:].any()
+    return counts.sum(axis=0)[:-CORE_GAP], sums, extremes, left_out
 
 
 def core_bounds(bins: Bins) -> FloatArray:
@@ -101,23 +101,24 @@ class TestBothKernels:
         assert SumColumn(kind is np.int64, sums[:1], sums[1:]).values() == [5000 * 1024]
 
     @pytest.mark.parametrize("kind", [np.float64, np.int64])
-    @pytest.mark.parametrize("times", [1, NARROW_MAX, NARROW_MAX + 1, 2 * NARROW_MAX + 1, 70_000])
+    @pytest.mark.parametrize("times", [1, CARRY, CARRY + 1, 2 * CARRY + 1, 70_000])
     def test_a_count_of_a_row_grows_beyond_its_byte(self, kind: type, times: int) -> None:
-        narrow, carried = np.zeros((3, 128), np.uint8), np.zeros((3, 128), np.uint32)
+        bins = bins_of(6)
+        counts, carried = np.zeros((CORE_OCTAVES, 3, 64), kernels().ROW_COUNTS), np.zeros(4 * times, np.int64)
         extreme = [np.inf, -np.inf] if kind is np.float64 else [2**63 - 1, -(2**63)]
         stats = np.tile(np.array([*extreme, 0, 0], kind), (3, 1))
-        bins = bins_of(6)
-        first = int(slots_of(np.array([3.0]), bins)[0])
-        values, rows = np.array([3, 100, 4, 0], kind), np.array([0, 0, 2, 1])  # 100 and 0 have no column
+        full = np.zeros(counts.size, np.int64)
+        values, rows = np.array([3, -3, 4, 0], kind), np.array([0, 0, 2, 1])  # -3 and 0 are not of the core
         for _ in range(2):
-            left_out = kernels().add_rows(
-                np.repeat(values, times), np.repeat(rows, times), bins, narrow, carried, first, stats
+            left_out, n_carried = kernels().add_rows(
+                np.repeat(values, times), np.repeat(rows, times), bins, counts, stats, carried
             )
             assert left_out == 2 * times
-        total = narrow.astype(np.int64) + carried
-        assert np.argwhere(narrow).tolist() == np.argwhere(total).tolist()
-        at_four = int(slots_of(np.array([4.0]), bins)[0]) - first
-        assert [total[0, 0], total[2, at_four], total.sum()] == [2 * times, 2 * times, 4 * times]
+            np.add.at(full, carried[:n_carried], CARRY)
+        total = counts.astype(np.int64) + full.reshape(counts.shape)
+        assert np.argwhere(counts).tolist() == np.argwhere(total).tolist()
+        (octave_of_3, octave_of_4), (in_3, in_4) = np.divmod(slots_of(np.array([3.0, 4.0]), bins), 64)
+        assert total[octave_of_3, 0, in_3] == total[octave_of_4, 2, in_4] == total.sum() // 2 == 2 * times
         assert stats[:, :2].tolist() == [[3, 3], extreme, [4, 4]]
         sums = list(SumColumn(kind is np.int64, stats[:, 2].copy(), stats[:, 3].copy()).values())
         assert sums == [6 * times, 0, 8 * times]

@@ -66,7 +66,7 @@ class TestBothKernels:
         rng = np.random.default_rng(8)
         values, groups = np.rint(rng.lognormal(5, 3, 3000)).astype(np.int64), rng.integers(0, 9, 3000)
         wanted = SketchColumn.from_values(values, groups, 9)
-        for name, limit in (("TABLE_BYTES", 9 * 4 * 64 * 3), ("TABLE_BYTES", 0), ("COUNT_MAX", 150), ("WAITING", 10)):
+        for name, limit in (("TABLE_BYTES", 0), ("CARRIED", 1), ("COUNT_MAX", 150), ("WAITING", 10)):
             monkeypatch.setattr(sketch_table, name, limit)
             table = SketchTable(9, integer=True)
             for start in range(0, 3000, 100):
