@@ -1,9 +1,9 @@
 """Many sketches that keep growing: values with series codes are added in place, one kernel call a batch.
 
-The counts of one octave of all series lie together, and memory is only taken where values fall: with numba, whose counts
-are bytes, one line of the cache per series and octave. What is not of the core (negative, zero, very small or large)
-waits and is counted the way of SketchColumn, as is everything where there are more series than TABLE_BYTES has room for:
-the result is the same, only slower. `column` gives the canonical state. Elsewhere: one sketch is in sketch.py.
+The counts of one octave of all series lie together, and memory is only taken where values fall: with numba, whose
+counts are bytes, one line of the cache per series and octave. What is not of the core (negative, zero, very small or
+large) waits and is counted the way of SketchColumn, as is everything where there are more series than TABLE_BYTES has
+room for: the result is the same, only slower. `column` gives the canonical state. One sketch alone is in sketch.py.
 """
 
 import numpy as np

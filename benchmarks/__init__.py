@@ -1,0 +1,1 @@
+"""Measurements of Tailwatch beside its peers: one package per area, run by `python -m benchmarks.<area>`."""

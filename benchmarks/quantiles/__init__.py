@@ -1,0 +1,1 @@
+"""The sketches beside other libraries' sketches, exact answers and the memory bound."""
