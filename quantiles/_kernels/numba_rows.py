@@ -10,7 +10,8 @@ import numpy as np
 from numba import njit
 
 from quantiles._kernels.choice import CARRY
-from quantiles._kernels.numba_adding import BITS_HIGH, BITS_LOW, LINE, core_slot, core_steps
+from quantiles._kernels.numba_adding import BITS_HIGH, BITS_LOW, LINE, core_slot
+from quantiles._kernels.numpy_kernels import core_steps
 from quantiles._kernels.prefetching import prefetch
 from quantiles.array_types import IntArray, SampleArray, UnsignedArray
 from quantiles.bins import Bins
