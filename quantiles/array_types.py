@@ -45,14 +45,14 @@ def as_groups(groups: npt.ArrayLike, n: int, n_groups: int) -> IntArray:
     Raises:
         SampleError: another type, another length, or a code outside the range.
     """
-    codes = np.asarray(groups)
-    if codes.shape != (n,) or (codes.dtype.kind not in "iu" and n):
-        raise SampleError(f"groups are {codes.dtype}{list(codes.shape)}, wanted integers[{n}], one per row")
-    if n:
-        low, high = int(codes.min()), int(codes.max())
-        if low < 0 or high >= n_groups:
-            raise SampleError(f"group codes run from {low} to {high}, wanted 0..{n_groups - 1}: make them dense first")
-    return codes.astype(np.int64, copy=False)
+    given = np.asarray(groups)
+    if given.shape != (n,) or (given.dtype.kind not in "iu" and n):
+        raise SampleError(f"groups are {given.dtype}{list(given.shape)}, wanted integers[{n}], one per row")
+    codes = given.astype(np.int64, copy=False)
+    if n and int(codes.view(np.uint64).max()) >= n_groups:  # one pass for both ends: negative codes are the largest
+        seen = f"{int(given.min())} to {int(given.max())}"
+        raise SampleError(f"group codes run from {seen}, wanted 0..{n_groups - 1}: make them dense first")
+    return codes
 
 
 def as_weights(weights: npt.ArrayLike, n: int) -> IntArray:

@@ -1,4 +1,9 @@
-"""Table 4: what makes adding slow. Plain rate / rate with hostile input, so 1 is flat and 6 is six times slower."""
+"""Table 4: what makes adding slow. Plain rate / rate with hostile input, so 1 is flat and 6 is six times slower.
+
+10,000 series are added to twice: to new tables, whose memory the system has to give first (2 to 10 ms for the 16 MB
+that Pareto needs, on the machine this was written on), and then to those tables. The target is about adding: it takes
+the second; the table and the line above the target show both.
+"""
 
 import numpy as np
 
@@ -17,7 +22,8 @@ SERIES = 10_000
 SMALL_BATCH = 1_000
 LEAST_VALUES, MOST_VALUES = 1_000_000, 4_000_000  # of Method.most_values: slower ones are left out
 PLAIN = "plain"
-CLIFFS = ("constant", "sorted", f"batches of {SMALL_BATCH:,}", f"{SERIES:,} series", f"{SERIES:,} series, again")
+NEW_TABLES = f"{SERIES:,} new series"
+CLIFFS = ("constant", "sorted", f"batches of {SMALL_BATCH:,}", NEW_TABLES, f"{SERIES:,} series")
 
 COLUMNS = [
     Column("method", "method"), Column("n", "values"), Column("rate", "plain M/s", 2),
@@ -26,7 +32,7 @@ COLUMNS = [
 
 
 def run(field: Field, size: Sizing, board: Scoreboard) -> list[Table]:
-    """Ours with both kernels, and every fast sketch beside; the target is numba's worst cliff on any data set."""
+    """Ours with both kernels, and every fast sketch beside; the target is numba's worst cliff, new tables apart."""
     tables: list[Table] = []
     worst: dict[str, tuple[float, str]] = {}
     listed: dict[str, str] = {}
@@ -34,7 +40,7 @@ def run(field: Field, size: Sizing, board: Scoreboard) -> list[Table]:
         table = Table(f"cliffs {data}", f"4. Cliffs: {data}", COLUMNS)
         table.notes = [
             f"Plain = shuffled, one sketch, batches of {BATCH:,}. Other columns = plain rate / rate with that changed.",
-            f"Median of the ratios of {size.rounds} rounds. Series are random; again = into tables filled before.",
+            f"Median of the ratios of {size.rounds} rounds. Series are random; new ones need memory first.",
             SYNTHETIC,
         ]
         for method in field.methods:
@@ -61,7 +67,7 @@ def run(field: Field, size: Sizing, board: Scoreboard) -> list[Table]:
             row: Row = {"method": method.name, "n": n, "rate": rounds.rate(PLAIN).median / 1e6}
             table.rows.append(row | slower | {"worst": max(slower.values(), default=None)})
             if method.name == NUMBA and not rounds.failed:
-                cliff = max(slower, key=slower.__getitem__)
+                cliff = max(slower.keys() - {NEW_TABLES}, key=slower.__getitem__)
                 worst[data] = slower[cliff], cliff
                 listed[data] = ", ".join(f"{name} {times:.3g}" for name, times in slower.items())
         tables.append(table)

@@ -17,9 +17,10 @@ from quantiles.array_types import IntArray, SampleArray, UnsignedArray
 from quantiles.bins import Bins
 from quantiles.exact_sums import LOW_BITS, LOW_MASK
 
-BLOCK = 64  # values whose places are on their way from memory at once
+BLOCK = 128  # values whose places are on their way from memory at once
 ROW_COUNTS = np.uint8
 AHEAD = 128  # how many values ahead of the loop they are asked for
+CORE_BEGIN, CORE_SPAN = BITS_LOW + np.uint64(1), BITS_HIGH - BITS_LOW  # one compare for both ends
 NO_PLACE = np.uint64(1 << 63)
 STATS = np.uint64(4)  # numbers in a row of stats
 
@@ -110,7 +111,7 @@ def _find_places(values, rows, start, end, counts, scale, steps, shift, stats, p
             prefetch(values, i + AHEAD)
             prefetch(rows, i + AHEAD)
         bits, row = np.float64(values[np.uint64(i)]).view(np.uint64), np.uint64(rows[np.uint64(i)])
-        inside = (bits > BITS_LOW) & (bits <= BITS_HIGH)  # else the entry of 0.0 is looked up, to no effect
+        inside = bits - CORE_BEGIN < CORE_SPAN  # else the entry of 0.0 is looked up, to no effect
         slot = core_slot(bits if inside else np.uint64(0), steps, shift)
         place = ((((slot >> scale) * n + row) << scale) | (slot & sub_bin)) if inside else NO_PLACE
         places[np.uint64(i - start)] = place
