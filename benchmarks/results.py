@@ -56,11 +56,11 @@ def save(
 def circumstances(packages: Sequence[str]) -> dict[str, Any]:
     """Commit, date, hardware, Python and the version of each package; a package that is not installed has None.
 
-    Call it before anything is written, so that the dirty flag speaks of the code that ran.
+    The dirty flag speaks of the code that ran: results and documents of earlier runs are no part of it.
     """
     return {
         "commit": _git("rev-parse", "HEAD"),
-        "dirty": bool(_git("status", "--porcelain")),
+        "dirty": bool(_git("status", "--porcelain", "--", ".", ":!benchmarks/results", ":!docs")),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "hardware": {
             "cpu": _cpu_model(),
