@@ -20,6 +20,7 @@ TEST_SERVERS :=
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 	@echo
+	@echo "  make bench-quantiles                 one area of benchmarks; with QUICK=1 a smoke run"
 	@echo "  make demo PORT=18080 DATA=./some-folder RUN_SECONDS=20   passes all three on to tailwatch demo"
 
 dev: $(STAMP)  ## build .venv, with hooks for git where this is a checkout

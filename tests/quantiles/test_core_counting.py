@@ -123,6 +123,20 @@ class TestBothKernels:
         sums = list(SumColumn(kind is np.int64, stats[:, 2].copy(), stats[:, 3].copy()).values())
         assert sums == [6 * times, 0, 8 * times]
 
+    def test_rows_take_the_ends_of_the_core_and_leave_out_what_lies_beyond(self) -> None:
+        bins, n = bins_of(6), 4
+        for value in [*INSIDE, *AWKWARD]:
+            counts = np.zeros((CORE_OCTAVES, n, 64), kernels().ROW_COUNTS)
+            stats = np.tile(np.array([np.inf, -np.inf, 0.0, 0.0]), (n, 1))
+            found = kernels().add_rows(
+                np.array([value, 5.0]), np.array([2, 1]), bins, counts, stats, np.zeros(2, np.int64)
+            )
+            slots = slots_of(np.array([5.0, *([value] if value in INSIDE else [])]), bins)
+            assert found == (0 if value in INSIDE else 1, 0)
+            wanted = [[slot // 64, row, slot % 64] for slot, row in zip(slots.tolist(), (1, 2), strict=False)]
+            assert sorted(np.argwhere(counts).tolist()) == sorted(wanted)
+            assert stats[2].tolist() == ([value, value, value, 0.0] if value in INSIDE else [np.inf, -np.inf, 0, 0])
+
 
 def test_no_bound_but_a_power_of_two_lies_at_the_start_of_a_slice() -> None:
     """What the compiled look-up by the bits themselves rests on."""
