@@ -80,9 +80,10 @@ class Sketch:
 
     def column(self) -> SketchColumn:
         """This sketch as a column of length one; it shares memory, which nobody changes in place."""
-        recent = self._dense.take() if self._dense else []
-        if recent or self._merged:
-            self._merged += recent
+        if self._dense is not None:
+            self._merged += self._dense.take()
+            self._dense = None  # 132 KiB, which many sketches that are only kept would not use
+        if self._merged:
             self._settle()
         return self._settled
 
@@ -147,7 +148,6 @@ class Sketch:
             ScaleError: the scale is finer than the present one, or outside 0..8.
         """
         self._settled = self.column().downscale(scale)
-        self._dense = None
 
     def reweight(self, factor: int) -> None:
         """Makes every value count `factor` times (an integer of at least 1): for data sampled one in `factor`.
@@ -290,8 +290,6 @@ class Sketch:
         if self._max_bins is not None:
             while len(state.cells) > self._max_bins and state.scale > MIN_SCALE:
                 state = state.downscale(state.scale - 1)
-        if state.scale != self._settled.scale:
-            self._dense = None  # it is empty, and of the finer scale
         self._settled, self._merged, self._merged_cells = state, [], 0
 
     def _need_values(self, what: str) -> None:
