@@ -38,6 +38,7 @@ class Uplink:
         self._random = random.Random()  # jitter: agents of one fleet must not come back all at once
         self._under_way: set[int] = set()
         self._durable: set[int] = set()
+        self._told: set[str] = set()
         self._last_heard_s = clock()
         self._retry_s = FIRST_RETRY_S
         self._retry_at_s = clock()
@@ -105,6 +106,7 @@ class Uplink:
         if not self.up and self._clock() >= self._retry_at_s:
             log.info("uplink up spooled=%d", self._spool.frames)
             self.up = True
+            self._told.clear()
 
     def _back_off(self, error: TransportError) -> None:
         """What was under way may or may not have arrived: it will be published again."""
@@ -113,6 +115,7 @@ class Uplink:
         wait_s = self._retry_s * self._random.uniform(0.5, 1.0)
         self._retry_at_s = self._clock() + wait_s
         self._retry_s = min(self._retry_s * 2, LONGEST_RETRY_S)
-        if self.up:
+        if str(error) not in self._told:  # each reason once: the first to be known is often not the best
+            self._told.add(str(error))
             log.warning("uplink down retry_s=%.1f spooled=%d error=%s", wait_s, self._spool.frames, error)
         self.up = False

@@ -20,6 +20,15 @@ offset_resets = Counter(
     "Times a partition's position was out of range and reading went on at the earliest record.",
     registry=REGISTRY,
 )
+transport_failures = Counter(
+    "tailwatch_collector_transport_failures_total", "Times the transport could not be read.", registry=REGISTRY
+)
+lag_records = Gauge(
+    "tailwatch_collector_lag_records",
+    "Records of a partition held here that are not in the database yet.",
+    ["partition"],
+    registry=REGISTRY,
+)
 pending_bytes = Gauge(
     "tailwatch_collector_pending_bytes", "Bytes of frames whose additions are not flushed yet.", registry=REGISTRY
 )

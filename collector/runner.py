@@ -11,7 +11,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 import sqlalchemy as sa
 from prometheus_client import start_http_server
@@ -35,6 +35,8 @@ _POLL_S = 0.1
 _RETRY_S = 1.0
 # Together with a last flush that has to wait for a lock, less than the 1.5 s in which a collector ends.
 _LAST_READ_S = 0.5
+# Long enough for a broker to hand over what the agent that stopped before us has just sent.
+_LAST_POLL_S = 0.05
 _LAST_WAIT_S = 0.3
 # How often an unknown version makes the collector look into the database again.
 _REFRESH_S = 5.0
@@ -87,6 +89,10 @@ class Collector:
         self._next_flush = time.monotonic() + config.flush_interval_s
         self._next_refresh = 0.0
         self._failing = False
+        self._readable = True
+        self._read_after = 0.0
+        # Partitions whose lag is shown; one that went to another collector must not stand still here.
+        self._lagging: Set[int] = frozenset()
         subscriber.subscribe(self._assigned, self._revoked)
 
     def run(self, stop: threading.Event) -> None:
@@ -109,12 +115,13 @@ class Collector:
         self._failing = False
         results = [self._flush_one(number) for number in sorted(self._held)]
         own_metrics.pending_bytes.set(self._pending_bytes())
+        self._show_lag()
         return all(results)
 
     def finish(self) -> None:
         """Take in what is there now and flush it; what cannot be flushed stays in the transport."""
         deadline = time.monotonic() + _LAST_READ_S
-        while self._read(0.0) and time.monotonic() < deadline:
+        while self._read(_LAST_POLL_S) and time.monotonic() < deadline:
             pass
         try:
             lose_patience(self._engine, _LAST_WAIT_S)
@@ -126,19 +133,32 @@ class Collector:
                 return
 
     def _read(self, poll_s: float) -> int:
+        wait_s = self._read_after - time.monotonic()
+        if wait_s > 0:
+            time.sleep(min(wait_s, poll_s))
+            return 0
         try:
             records = self._subscriber.poll(poll_s, self._config.poll_records)
         except OffsetOutOfRangeError as error:
             self._out_of_range(error)
             return 0
         except TransportError as error:
-            log.warning("transport not readable error=%s retry_s=%.1f", error, _RETRY_S)
-            time.sleep(_RETRY_S)
+            self._unreadable(error)
             return 0
+        if records and not self._readable:
+            log.info("transport readable again")
+            self._readable = True
         now_ns = time.time_ns()
         for record in records:
             self._take(record, now_ns)
         return len(records)
+
+    def _unreadable(self, error: TransportError) -> None:
+        own_metrics.transport_failures.inc()
+        if self._readable:
+            log.warning("transport not readable, still trying error=%s", error)
+        self._readable = False
+        self._read_after = time.monotonic() + _RETRY_S
 
     def _take(self, record: Record, now_ns: int) -> None:
         partition = self._held.get(record.partition)
@@ -219,6 +239,16 @@ class Collector:
         self._next_flush = time.monotonic() + _RETRY_S
         if self._full():
             self._subscriber.pause(frozenset({number}))
+
+    def _show_lag(self) -> None:
+        """Records in the transport that are not in the database yet, per partition that is ours."""
+        ends = self._subscriber.ends()
+        lags = {number: max(0, ends[number] - reached) for number, reached in self._told.items() if number in ends}
+        for number, lag in lags.items():
+            own_metrics.lag_records.labels(str(number)).set(lag)
+        for number in self._lagging - lags.keys():
+            own_metrics.lag_records.remove(str(number))
+        self._lagging = lags.keys()
 
     def _pending_bytes(self) -> int:
         return sum(partition.pending_bytes for partition in self._held.values())

@@ -32,6 +32,7 @@ examples:
 examples:
   tailwatch demo
   tailwatch demo --port 18080 --data ./demo-data --seconds 60
+  tailwatch demo --kafka 127.0.0.1:9092
 """,
     "run": """\
 examples:
@@ -52,6 +53,15 @@ examples:
     "show": """\
 examples:
   tailwatch config show --config tailwatch.yaml --set api.port=9000
+""",
+    "create": """\
+examples:
+  tailwatch topic create --config tailwatch.yaml
+  tailwatch topic create --config tailwatch.yaml --partitions 12 --set transport.kafka.replication=3
+""",
+    "topic check": """\
+examples:
+  tailwatch topic check --config tailwatch.yaml
 """,
     "upgrade": """\
 examples:
@@ -97,6 +107,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_run(commands, "collector", "merge frames into the database exactly once", "database.url=sqlite:////srv/tw.db")
     _add_run(commands, "api", "answer questions over HTTP", "api.port=9000")
     _add_db(commands)
+    _add_topic(commands)
     _add_query(commands)
     _add_config(commands)
     return parser
@@ -108,6 +119,9 @@ def _add_demo(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     demo.add_argument("--port", type=_port, metavar="P", help="port of the API (default: 8080)")
     demo.add_argument("--data", metavar="DIR", help="folder for everything the demo writes (default: ./tailwatch-data)")
     demo.add_argument("--seconds", type=_seconds, metavar="N", help="end after N seconds with a summary")
+    demo.add_argument(
+        "--kafka", type=_server, metavar="HOST:PORT", help="send frames over this Kafka broker (default: a local log)"
+    )
     demo.set_defaults(command_module="demo")
 
 
@@ -147,6 +161,22 @@ def _add_db(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     upgrade = _parser(actions.add_parser, "upgrade", "create the tables, or bring them to this release")
     _add_settings_flags(upgrade)
     upgrade.set_defaults(command_module="db")
+
+
+def _add_topic(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    text = "look after the Kafka topic that carries the frames"
+    group = commands.add_parser("topic", help=text, description=text.capitalize() + ".")
+    actions = group.add_subparsers(title="actions", metavar="ACTION", required=True)
+    create = _parser(actions.add_parser, "create", "make the topic where it is missing, and say what it is like")
+    create.add_argument(
+        "--partitions", type=int, metavar="N", help="transport.partitions: how many collectors can share the work"
+    )
+    _add_settings_flags(create)
+    create.set_defaults(command_module="topic", create=True)
+    example = _EXAMPLES["topic check"]
+    check = _parser(actions.add_parser, "check", "reach the brokers and say what the topic is like", example=example)
+    _add_settings_flags(check)
+    check.set_defaults(command_module="topic", create=False)
 
 
 def _add_query(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -231,6 +261,13 @@ def _port(text: str) -> int:
     if not 1 <= port <= 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is no port; want 1 to 65535")
     return port
+
+
+def _server(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or not 1 <= int(port) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no broker; want HOST:PORT, for example 127.0.0.1:9092")
+    return text
 
 
 def _seconds(text: str) -> float:

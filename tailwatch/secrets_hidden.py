@@ -18,7 +18,8 @@ def without_password(url: str) -> str:
 def shown(key: str, value: object) -> object:
     """A setting's value as it may be shown: secrets hidden, passwords cut out of addresses."""
     if isinstance(value, str) and value:
-        if any(word in key.rpartition(".")[2].lower() for word in _SECRET_WORDS):
+        name = key.rpartition(".")[2].lower()
+        if any(word in name for word in _SECRET_WORDS) and not name.endswith("_path"):
             return HIDDEN
         if "://" in value:
             return without_password(value)

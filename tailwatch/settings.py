@@ -22,6 +22,7 @@ from tailwatch.errors import ConfigError
 from tailwatch.overlays import PREFIX, assignments_tree, environment_tree
 from tailwatch.socket_paths import short_socket
 from tailwatch.yaml_tree import read_file
+from wire.kafka_settings import KafkaConfig
 
 ColumnType = Literal["int64", "float64", "string", "bool"]
 Name = Annotated[str, msgspec.Meta(pattern="^[A-Za-z_][A-Za-z0-9_]*$")]
@@ -37,11 +38,17 @@ class DatabaseConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 class TransportConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How frames travel from agents to collectors."""
 
-    kind: Literal["embedded"] = "embedded"
+    kind: Literal["embedded", "kafka"] = "embedded"
     #: Log file of the embedded transport; "" is log.db in data_dir.
     path: str = ""
-    #: Partitions of a new log; an existing one keeps its number.
+    #: Partitions of a new log or topic; an existing one keeps its number.
     partitions: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 4
+    kafka: KafkaConfig = msgspec.field(default_factory=KafkaConfig)
+
+    def __post_init__(self) -> None:
+        """Kafka has to be somewhere."""
+        if self.kind == "kafka" and not self.kafka.servers:
+            raise ValueError("kind is kafka, but kafka.servers names no broker; set it, for example to [broker-1:9092]")
 
 
 class QueryConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -148,10 +155,13 @@ def _absolute_text(leaf: Leaf, keys: tuple[str, ...]) -> str | None:
 def _completed(settings: Settings, given: Collection[str]) -> Settings:
     """Settings with default paths put below data_dir and socket paths cut to what the system allows."""
     data_dir = settings.data_dir if Path(settings.data_dir).is_absolute() else str(Path.cwd() / settings.data_dir)
-    agent, api = settings.agent, settings.api
+    agent, api, collector = settings.agent, settings.api, settings.collector
     replace = msgspec.structs.replace
     if "agent.spool_path" not in given:
         agent = replace(agent, spool_path=f"{data_dir}/spool.db")
+    if settings.transport.kind == "kafka" and "collector.topic" not in given:
+        # Positions in a topic must never be taken for positions in an embedded log on the same database.
+        collector = replace(collector, topic=f"kafka:{settings.transport.kafka.topic}")
     sources = tuple(
         replace(source, path=short_socket(source.path)) if isinstance(source, DatagramsConfig) else source
         for source in agent.sources
@@ -164,5 +174,6 @@ def _completed(settings: Settings, given: Collection[str]) -> Settings:
         agent=replace(
             agent, sources=sources, streams={name: dict(columns) for name, columns in settings.streams.items()}
         ),
+        collector=collector,
         api=replace(api, telemetry_socket=short_socket(api.telemetry_socket) if api.telemetry_socket else None),
     )

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from tailwatch.config_tree import Branch
+from tailwatch.log_repeats import Repeats
 from tailwatch.overlays import flag_tree
 from tailwatch.settings import Loaded, load_settings
 
@@ -18,10 +19,13 @@ _NAMED = {
     "execution": ("agent.execution", "--execution"),
     "host": ("api.host", "--host"),
     "port": ("api.port", "--port"),
+    "partitions": ("transport.partitions", "--partitions"),
 }
 
 # Libraries whose INFO lines tell of every call instead of changes of state; log_level debug shows them.
 CHATTY = ("alembic", "uvicorn", "kafka")
+# Never below INFO: its DEBUG lines hold passwords, in the options of a client and in the bytes it sends.
+_TALKATIVE = "kafka"
 
 
 def loaded_from(args: argparse.Namespace, part: str = "") -> Loaded:
@@ -44,9 +48,12 @@ def set_up_logging(level: str) -> None:
     form.converter = time.gmtime
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(form)
+    handler.addFilter(Repeats(_TALKATIVE))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    if level == "debug":
+        logging.getLogger(_TALKATIVE).setLevel(logging.INFO)
     if level == "info":
         for library in CHATTY:
             logging.getLogger(library).setLevel(logging.WARNING)

@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.counterparts.broker import KAFKA
+from tests.counterparts.choice import Counterparts, missing
+
 # The same examples on every machine, and no verdict that depends on how fast it is.
 settings.register_profile("tailwatch", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("tailwatch")
@@ -13,22 +16,45 @@ settings.load_profile("tailwatch")
 DATA_VARIABLE = "TAILWATCH_TEST_DATA"
 
 
-def pytest_report_header() -> list[str]:
-    """Which counterparts this run uses."""
+_COUNTERPARTS = pytest.StashKey[Counterparts]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Decide once what this run's counterparts are."""
+    config.stash[_COUNTERPARTS] = Counterparts(KAFKA)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop the counterparts that tests have started."""
+    config.stash[_COUNTERPARTS].close()
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """What runs against what."""
     data = os.environ.get(DATA_VARIABLE)
     return [
         "counterparts: SQLite as Python has it, the embedded transport, processes of this checkout",
+        *config.stash[_COUNTERPARTS].header(),
         f"real data: {data or f'none ({DATA_VARIABLE} is not set); tests that need it are skipped and counted'}",
     ]
+
+
+@pytest.fixture(scope="session")
+def counterparts(request: pytest.FixtureRequest) -> Counterparts:
+    """The servers of others' making that tests may talk to."""
+    return request.config.stash[_COUNTERPARTS]
+
+
+@pytest.fixture
+def kafka_server(counterparts: Counterparts) -> str:
+    """HOST:PORT of the broker that tests share; the test is skipped, with the reason, where there is none."""
+    return counterparts.address("broker")
 
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real data sets; skips with the reason where it is absent, fails with STRICT=1."""
     folder = os.environ.get(DATA_VARIABLE)
-    if folder and Path(folder).is_dir():
-        return Path(folder)
-    reason = f"{DATA_VARIABLE} names no folder (it is {folder!r})"
-    if os.environ.get("STRICT") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)
+    if not folder or not Path(folder).is_dir():
+        missing(f"{DATA_VARIABLE} names no folder (it is {folder!r})")
+    return Path(folder)

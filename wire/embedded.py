@@ -7,7 +7,7 @@ the spool lets go of a frame as soon as this file has it.
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -187,6 +187,12 @@ class EmbeddedSubscriber:
                 "UPDATE partitions SET earliest = max(earliest, ?), held_bytes = held_bytes - ? WHERE partition = ?",
                 (next_offset, freed, partition),
             )
+
+    def ends(self) -> Mapping[int, int]:
+        """The end of every assigned partition as it is now."""
+        with _guard(self._path):
+            ends = dict(self._db.execute("SELECT partition, next_offset FROM partitions").fetchall())
+        return {partition: int(ends[partition]) for partition in self._assigned}
 
     def close(self) -> None:
         """Close the file."""

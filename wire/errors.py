@@ -4,8 +4,11 @@ WireError
 ├── CorruptFrameError        bytes that are no frame, or a frame whose checksum or content does not hold
 ├── NewerFrameError          an intact frame of a wire version this program does not know: keep it, do not read it
 ├── FrameTooLargeError       the sender must split its rows
+├── TransportSettingError    the transport's settings name something that cannot be used; trying again is no use
 └── TransportError           the transport cannot take or give records now; try again
     ├── TransportFullError   its byte limit is reached
+    ├── TransportRefusedError   the brokers answer and refuse us: who we are, what we may do
+    │   └── TopicMissingError   they do not have the topic
     └── OffsetOutOfRangeError   the records asked for are no longer (or not yet) there
 """
 
@@ -31,12 +34,24 @@ class FrameTooLargeError(WireError):
     """A frame would exceed the limit both sides hold; split its rows."""
 
 
+class TransportSettingError(WireError):
+    """A file or value in the transport's settings cannot be used; the message names the setting."""
+
+
 class TransportError(WireError):
     """The transport cannot serve right now; nothing was accepted and the caller may try again."""
 
 
 class TransportFullError(TransportError):
     """The transport's byte limit is reached; keep the frames in the spool."""
+
+
+class TransportRefusedError(TransportError):
+    """The brokers answer, but refuse us until somebody changes settings or rights."""
+
+
+class TopicMissingError(TransportRefusedError):
+    """The brokers do not have the topic, or do not show it to this user."""
 
 
 class OffsetOutOfRangeError(TransportError):

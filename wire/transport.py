@@ -5,7 +5,7 @@ token of the caller's and later reports which tokens are durable; a subscriber h
 it was given, from where the caller wants to begin. Offsets count up by one per record and partition.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -79,6 +79,9 @@ class Subscriber(Protocol):
 
     def committed(self, partition: int, next_offset: int) -> None:
         """Advice that records below `next_offset` are in the database; a transport may drop or display them."""
+
+    def ends(self) -> Mapping[int, int]:
+        """The offset after the last record of each assigned partition, as far as it is known without asking."""
 
     def close(self) -> None:
         """Leave; the partitions go to others."""

@@ -5,7 +5,9 @@ answers the summary and goes last. Where the parts' own work is done: tailwatch/
 """
 
 import argparse
+import hashlib
 import os
+import platform
 import signal
 import sys
 import threading
@@ -15,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 
 from tailwatch.demo_report import Reader, Summary, summary_text, where_to_look
-from tailwatch.settings import Loaded
+from tailwatch.settings import Loaded, TransportConfig
 from tailwatch.supervisor import Part, Supervisor
 from tailwatch.terminal import LiveLine, paint
 
@@ -45,6 +47,7 @@ class _Demo:
     url: str
     port: int
     before: dict[str, int]
+    assignments: tuple[str, ...] = ()
 
 
 def run(args: argparse.Namespace) -> int:
@@ -88,7 +91,8 @@ def _prepared(args: argparse.Namespace) -> _Demo:
         config_path.write_text(_FIRST_CONFIG, encoding="utf-8")
     (folder / "logs").mkdir(exist_ok=True)
     flags = flag_tree({"data_dir": ("--data", str(folder)), "api.port": ("--port", args.port)})
-    loaded = load_settings(config_path, flags=flags)
+    assignments = _over_kafka(args.kafka, folder) if args.kafka else ()
+    loaded = load_settings(config_path, assignments=assignments, flags=flags)
     compiled(loaded)
     with bind(loaded.settings.api) as listener:  # only to see that it can be bound, and which port 0 would be
         url, port = url_of(listener), int(listener.getsockname()[1])
@@ -97,13 +101,44 @@ def _prepared(args: argparse.Namespace) -> _Demo:
     with engine.connect() as connection:
         before = totals(connection)
     engine.dispose()
-    return _Demo(loaded, config_path, url, port, before)
+    if loaded.settings.transport.kind == "kafka":
+        _prepare_topic(loaded.settings.transport)
+    return _Demo(loaded, config_path, url, port, before, assignments)
+
+
+def _over_kafka(server: str, folder: Path) -> tuple[str, ...]:
+    """Settings for a broker; a group of this demo's own, for collectors of one group share what there is to read."""
+    place = hashlib.sha256(f"{platform.node()} {folder}".encode()).hexdigest()[:12]
+    return (
+        "transport.kind=kafka",
+        f'transport.kafka.servers=["{server}"]',
+        f"transport.kafka.group=tailwatch-demo-{place}",
+        # A part that dies is started again at once, and its partitions should not wait long for it.
+        "transport.kafka.session_timeout_s=6",
+        "transport.kafka.heartbeat_s=1",
+    )
+
+
+def _prepare_topic(transport: TransportConfig) -> None:
+    """Make the topic where it is missing; one that is there is taken as it is.
+
+    Raises:
+        TransportError, TransportSettingError: with what to change.
+    """
+    from wire.errors import TopicMissingError
+    from wire.kafka_topics import create_topic, describe_topic
+
+    try:
+        describe_topic(transport.kafka)
+    except TopicMissingError:
+        create_topic(transport.kafka, transport.partitions)
 
 
 def _parts(demo: _Demo) -> list[Part]:
     """Agent, collector, API: also the order in which they end."""
     settings = demo.loaded.settings
-    common = ("--config", str(demo.config_path), "--data", settings.data_dir)
+    over = tuple(word for assignment in demo.assignments for word in ("--set", assignment))
+    common = ("--config", str(demo.config_path), "--data", settings.data_dir, *over)
     return [
         Part("agent", ("agent", "run", *common), _PARTS_STOP_S),
         Part("collector", ("collector", "run", *common), _PARTS_STOP_S),

@@ -132,6 +132,25 @@ def test_after_a_failure_the_same_bytes_are_sent_again_later_and_later(spool: Sp
     assert uplink.up
 
 
+def test_each_reason_of_an_outage_is_logged_once(spool: Spool, caplog: pytest.LogCaptureFixture) -> None:
+    fill(spool, 1)
+    transport, clock = SlowTransport(), Clock()
+    uplink = Uplink(spool, transport, clock)
+    for _outage in range(2):
+        for reason in ("not connected yet", "connection refused", "connection refused", "not connected yet"):
+            transport.error = TransportError(reason)
+            clock.now_s += 60
+            uplink.step()
+        transport.error = None
+        clock.now_s += 60
+        uplink.step()
+        transport.durable = [transport.taken[-1][1]]
+        uplink.step()
+        assert uplink.up
+        fill(spool, 1)
+    assert [caplog.text.count(text) for text in ("uplink down", "not connected yet", "connection refused")] == [4, 2, 2]
+
+
 def test_a_full_transport_keeps_the_rest_in_the_spool(spool: Spool) -> None:
     fill(spool, 5)
     transport, clock = SlowTransport(), Clock()

@@ -11,7 +11,19 @@ import pytest
 
 from tests.architecture.project import PACKAGES, ROOT
 
-HEAVY = {"numba", "sqlalchemy", "fastapi", "xgboost", "pyarrow", "alembic", "pandas", "uvicorn", "pydantic", "sqlglot"}
+HEAVY = {
+    "numba",
+    "sqlalchemy",
+    "fastapi",
+    "xgboost",
+    "pyarrow",
+    "alembic",
+    "pandas",
+    "uvicorn",
+    "pydantic",
+    "sqlglot",
+    "kafka",
+}
 
 AGENT = """
 import json, os, resource, signal, sys, threading

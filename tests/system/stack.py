@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from store.connect import open_engine, upgrade
 from store.coverage import Coverage, coverage
+from store.errors import UnknownMetricError
 from store.registry import metric
 from tests.fleet import HOSTS, SCHEMA, SQL, probe_plan
 from tests.stored import stored_partial
@@ -42,9 +43,13 @@ def until(condition: Callable[[], bool], timeout_s: float, what: str) -> None:
 
 @dataclass
 class Stack:
-    """One folder with a database, a log and configurations; `parts` are the running processes by name."""
+    """One folder with a database, a log and configurations; `parts` are the running processes by name.
+
+    What a part is, its name says up to the first dash: agent, collector or api.
+    """
 
     folder: Path
+    transport: dict[str, Any] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
     parts: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
@@ -53,8 +58,12 @@ class Stack:
         upgrade(self.url)
         self.engine = open_engine(self.url)
         HOSTS.frame.write_csv(self.folder / "hosts.csv")
-        self._write("collector", {})
+        self.add_collector("collector")
         self._write("api", {})
+
+    def add_collector(self, name: str) -> None:
+        """One more collector; its name begins with `collector`."""
+        self._write(name, {})
 
     def add_agent(self, name: str, records: pl.DataFrame, *, execution: str, rows_per_s: float | None) -> None:
         """An agent `name` that replays these records."""
@@ -76,7 +85,7 @@ class Stack:
 
     def command(self, name: str) -> list[str]:
         """What follows `tailwatch` to run a part."""
-        return [name if name in ("collector", "api") else "agent", "run", "--config", str(self.folder / f"{name}.json")]
+        return [name.partition("-")[0], "run", "--config", str(self.folder / f"{name}.json")]
 
     def start(self, name: str, *, kill_file: Path | None = None, kill_at: int = 0) -> None:
         """Start a part; with `kill_at`, it is killed before its n-th SQL statement on `kill_file`."""
@@ -106,7 +115,10 @@ class Stack:
 
     def stored_records(self) -> int:
         """Records in the stored windows (those that passed the filter and the join)."""
-        partial = stored_partial(self.engine, PLAN)
+        try:
+            partial = stored_partial(self.engine, PLAN)
+        except UnknownMetricError:  # no collector has registered the plan yet
+            return 0
         return 0 if partial is None else sum(partial.record_counts().values())
 
     def finished_agents(self) -> int:
@@ -141,7 +153,8 @@ class Stack:
             "streams": {"probes": columns},
             "tables": {"hosts": str(self.folder / "hosts.csv")},
             "queries": [{"name": "probes", "sql": SQL}],
-            "collector": {"flush_interval_s": 0.2},
+            "transport": self.transport,
+            "collector": {"id": name, "flush_interval_s": 0.2},
             "api": {"port": self.port},
         }
         # JSON is YAML, and needs no quoting rules of our own.

@@ -29,6 +29,8 @@ def leaf_parsers() -> list[argparse.ArgumentParser]:
 def test_every_command_of_the_issue_is_there() -> None:
     assert {parser.prog for parser in leaf_parsers()} == {
         "tailwatch demo",
+        "tailwatch topic create",
+        "tailwatch topic check",
         "tailwatch agent run",
         "tailwatch collector run",
         "tailwatch api run",

@@ -17,6 +17,9 @@ import psutil
 import pytest
 
 from tailwatch.data_folder import hold, prepare_data_folder
+from tests.counterparts.broker import new_topic_name
+from wire.kafka_settings import KafkaConfig
+from wire.kafka_topics import describe_topic
 
 pytestmark = pytest.mark.system
 
@@ -168,6 +171,41 @@ def test_ctrl_c_ends_all_within_two_seconds_and_a_later_run_goes_on_also_when_a_
     assert "collector started again" in output
     # The second run's first window began before it did: nobody measured between the two runs, and coverage says so.
     assert 50 < _number(output, "coverage") < 100
+
+
+def test_over_kafka_it_makes_its_topic_and_measures_the_same(
+    kafka_server: str, data: Path, started: list[Demo], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic = new_topic_name()
+    monkeypatch.setenv("TAILWATCH_TRANSPORT__KAFKA__TOPIC", topic)
+    demo = Demo(data, "--kafka", kafka_server)
+    started.append(demo)
+    demo.wait_until_measured(2_000)
+    os.killpg(demo.process.pid, signal.SIGINT)
+    output = demo.end()
+    assert demo.process.returncode == 0, output
+    assert "coverage           100 %" in output
+    made = describe_topic(KafkaConfig(servers=(kafka_server,), topic=topic))
+    assert made.partitions == 4
+    assert not (data / "log.db").exists()
+    logs = "".join(path.read_text() for path in (data / "logs").iterdir())
+    assert "Traceback" not in logs
+    assert not re.search("WARNING (kafka|wire|agents|collector)", logs), logs
+
+
+def test_a_broker_that_is_not_there_is_one_line(data: Path) -> None:
+    done = subprocess.run(
+        [*COMMAND, "demo", "--data", str(data), "--port", str(free_port()), "--kafka", f"127.0.0.1:{free_port()}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "connection refused" in done.stderr
+    wrong = subprocess.run([*COMMAND, "demo", "--kafka", "nowhere"], capture_output=True, text=True, check=False)
+    assert wrong.returncode == 2
+    assert "'nowhere' is no broker; want HOST:PORT" in wrong.stderr
 
 
 def test_a_second_ctrl_c_ends_it_at_once(data: Path, started: list[Demo]) -> None:

@@ -1,0 +1,153 @@
+"""Real agents and collectors over a real broker: shares move, brokers die, the counts equal the truth."""
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import msgspec
+import polars as pl
+import pytest
+import sqlalchemy as sa
+
+from tests.counterparts.broker import durable_tansu, tansu
+from tests.fleet import probe_records, truth
+from tests.system.stack import PLAN, Stack, until
+from tests.system.test_kill import assert_whole
+from tests.wire.kafka_world import PARTITIONS, made_topic, topic_settings
+from wire.kafka_settings import KafkaConfig
+from wire.kafka_topics import create_topic
+
+pytestmark = pytest.mark.system
+
+
+@pytest.fixture
+def opened() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+def stack_over(config: KafkaConfig, folder: Path, opened: ExitStack) -> Stack:
+    """A stack whose frames go over the topic."""
+    defaults = msgspec.to_builtins(KafkaConfig())
+    changed = {key: value for key, value in msgspec.to_builtins(config).items() if value != defaults[key]}
+    stack = Stack(folder, transport={"kind": "kafka", "kafka": changed})
+    opened.callback(stack.close)
+    return stack
+
+
+def add_agents(stack: Stack, records: pl.DataFrame, rows_per_s: float | None) -> list[str]:
+    """Three agents that share the records, two of them computing, one sending rows."""
+    plans = [("agent-1", "local"), ("agent-2", "drain"), ("agent-3", "local")]
+    for n, (name, execution) in enumerate(plans):
+        stack.add_agent(name, records[n :: len(plans)], execution=execution, rows_per_s=rows_per_s)
+    return [name for name, _ in plans]
+
+
+def owners(stack: Stack) -> dict[int, str]:
+    """Who claimed each partition last."""
+    with stack.engine.connect() as connection:
+        rows = connection.execute(sa.text("SELECT partition, owner FROM offsets WHERE topic LIKE 'kafka:%'")).all()
+    return {int(partition): str(owner) for partition, owner in rows}
+
+
+def all_stored(stack: Stack, records: pl.DataFrame, agents: int, timeout_s: float = 40) -> None:
+    wanted = sum(truth(PLAN, records).record_counts().values())
+    deadline = time.monotonic() + timeout_s
+    while stack.finished_agents() < agents or stack.stored_records() < wanted:
+        assert time.monotonic() < deadline, f"{stack.stored_records()} of {wanted} stored\n{stack.logs()}"
+        time.sleep(0.1)
+    assert_whole(stack, records, agents)
+
+
+def events(stack: Stack, what: str) -> dict[str, int]:
+    """How often each part's log says something."""
+    return {path.stem: path.read_text().count(what) for path in stack.folder.glob("*.log")}
+
+
+def test_collectors_join_leave_and_die_while_frames_flow_and_the_counts_equal_the_truth(
+    kafka_server: str, tmp_path: Path, opened: ExitStack
+) -> None:
+    stack = stack_over(made_topic(kafka_server), tmp_path, opened)
+    records = probe_records(9_000, seed=41).sort("ts")
+    agents = add_agents(stack, records, rows_per_s=250)
+    stack.add_collector("collector-2")
+    stack.start("collector")
+    for name in agents:
+        stack.start(name)
+    until(lambda: stack.stored_records() > 0, 30, "the first collector stores")
+    stack.start("collector-2")
+    until(lambda: set(owners(stack).values()) == {"collector", "collector-2"}, 30, "they share")
+    assert len(owners(stack)) == PARTITIONS
+    stack.kill("collector")
+    until(lambda: set(owners(stack).values()) == {"collector-2"}, 30, "the other one takes over")
+    stack.start("collector")
+    until(lambda: len(set(owners(stack).values())) == 2, 30, "they share again")
+    assert stack.stop("collector-2") == 0
+    until(lambda: set(owners(stack).values()) == {"collector"}, 30, "who stays holds all")
+    all_stored(stack, records, len(agents))
+    assert sum(events(stack, "Traceback").values()) == 0, stack.logs()
+
+
+def test_a_broker_killed_twice_loses_and_repeats_nothing(tmp_path: Path, opened: ExitStack) -> None:
+    broker = opened.enter_context(durable_tansu())
+    stack = stack_over(made_topic(broker.address), tmp_path, opened)
+    records = probe_records(6_000, seed=42).sort("ts")
+    agents = add_agents(stack, records, rows_per_s=200)
+    for name in ["collector", *agents]:
+        stack.start(name)
+    for _ in range(2):
+        before = stack.stored_records()
+        until(lambda before=before: stack.stored_records() > before, 30, "frames flow")  # type: ignore[misc]
+        broker.kill()
+        time.sleep(4.0)  # longer than the delivery timeout: frames are published again
+        broker.start()
+    all_stored(stack, records, len(agents))
+    down = events(stack, "uplink down")
+    assert all(1 <= down[name] <= 8 for name in agents), down
+    assert sum(events(stack, "Traceback").values()) == 0, stack.logs()
+
+
+def test_agents_and_collectors_that_are_there_before_the_broker_wait_for_it(tmp_path: Path, opened: ExitStack) -> None:
+    broker = opened.enter_context(tansu())
+    config = topic_settings(broker.address)
+    broker.kill()
+    stack = stack_over(config, tmp_path, opened)
+    records = probe_records(1_500, seed=43).sort("ts")
+    agents = add_agents(stack, records, rows_per_s=None)
+    for name in ["collector", *agents]:
+        stack.start(name)
+    until(lambda: all(spooled(stack, name) > 3 for name in agents), 30, "they spool")
+    said = events(stack, "connection refused")
+    assert all(1 <= said[name] <= 3 for name in [*agents, "collector"]), said
+    broker.start()
+    create_topic(config, PARTITIONS)
+    all_stored(stack, records, len(agents), timeout_s=60)
+
+
+def spooled(stack: Stack, name: str) -> int:
+    path = stack.folder / f"{name}-spool.db"
+    if not path.exists():
+        return 0
+    engine = sa.create_engine(f"sqlite:///{path}")
+    try:
+        with engine.connect() as connection:
+            return int(connection.execute(sa.text("SELECT count(*) FROM frames")).scalar_one())
+    except sa.exc.OperationalError:
+        return 0
+    finally:
+        engine.dispose()
+
+
+def test_nobody_is_cut_off_by_a_broker_that_stops_answering_for_a_while(tmp_path: Path, opened: ExitStack) -> None:
+    broker = opened.enter_context(tansu())
+    stack = stack_over(made_topic(broker.address), tmp_path, opened)
+    records = probe_records(3_000, seed=44).sort("ts")
+    agents = add_agents(stack, records, rows_per_s=150)
+    for name in ["collector", *agents]:
+        stack.start(name)
+    until(lambda: stack.stored_records() > 0, 30, "frames flow")
+    broker.pause()
+    time.sleep(5.0)
+    broker.resume()
+    all_stored(stack, records, len(agents))
