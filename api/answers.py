@@ -64,7 +64,7 @@ def answer_range(service: Service, given: RangeParameters, functions: Collection
         step_ns = None if question.step_ns is None else -(-question.step_ns // row.window_ns) * row.window_ns
         where = tuple(Matcher(label, value) for label, value in question.where)
         found = merged(connection, Selection(row.name, question.start_ns, question.end_ns, question.by, where, step_ns))
-        facts = load_coverage(connection, row, found.start_ns, found.end_ns)
+        facts = load_coverage(connection, row, found.start_ns, found.end_ns, step_ns)
     if len(found.groups) > service.config.max_groups:
         raise LimitError(
             f"the answer has {len(found.groups)} groups, at most {service.config.max_groups} are sent at once; "

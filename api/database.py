@@ -17,30 +17,10 @@ from api.errors import DatabaseUnavailableError
 from api.own_metrics import OwnMetrics
 from store.connect import check_schema
 from store.errors import SchemaError
+from store.refusals import in_short, reason_of
 
 log = logging.getLogger(__name__)
 
-# Part of the driver's text (SQLite or PostgreSQL, lower case) -> reason. The first that fits wins.
-_REASONS = (
-    ("interrupted", "stopping"),
-    ("canceling statement", "stopping"),
-    ("locked", "locked"),
-    ("lock timeout", "locked"),
-    ("queuepool limit", "busy"),
-    ("too many clients", "busy"),
-    ("too many connections", "busy"),
-    ("disk is full", "disk"),
-    ("no space left", "disk"),
-    ("no such table", "schema"),
-    ("no such column", "schema"),
-    ("relation ", "schema"),
-    ("malformed", "damaged"),
-    ("not a database", "damaged"),
-    ("disk i/o error", "disk"),
-    ("unable to open", "unreachable"),
-    ("connection", "unreachable"),
-    ("could not translate", "unreachable"),
-)
 _SENTENCES = {
     "stopping": "the server is stopping and gave up this read; ask again in a moment",
     "locked": "another process holds the database locked; ask again in a moment",
@@ -111,8 +91,7 @@ class Database:
         self._engine.dispose()
 
     def _unavailable(self, error: SQLAlchemyError) -> DatabaseUnavailableError:
-        text = str(getattr(error, "orig", None) or error)
-        reason = next((reason for part, reason in _REASONS if part in text.lower()), "other")
+        reason = reason_of(error)
         self._metrics.database_errors.labels(reason).inc()
-        log.warning("database read failed reason=%s error=%s", reason, text.splitlines()[0] if text else type(error))
+        log.warning("database read failed reason=%s error=%s", reason, in_short(error))
         return DatabaseUnavailableError(_SENTENCES[reason], reason=reason)

@@ -35,3 +35,28 @@ pending_bytes = Gauge(
 partitions_held = Gauge(
     "tailwatch_collector_partitions_held", "Partitions claimed by this collector.", registry=REGISTRY
 )
+records_too_old = Counter(
+    "tailwatch_collector_records_too_old_total", "Records older than the coarsest level is kept.", registry=REGISTRY
+)
+dead_letters_dropped = Counter(
+    "tailwatch_collector_dead_letters_dropped_total", "Dead letters deleted to make room for newer.", registry=REGISTRY
+)
+job_seconds = Histogram(
+    "tailwatch_collector_job_seconds",
+    "Time of one round of a scheduled job.",
+    ["job"],
+    registry=REGISTRY,
+    buckets=(0.01, 0.1, 0.3, 1, 3, 10, 30, 100),
+)
+job_failures = Counter(
+    "tailwatch_collector_job_failures_total",
+    "Rounds of a scheduled job that failed, by reason.",
+    ["job", "reason"],
+    registry=REGISTRY,
+)
+jobs_lease_held = Gauge(
+    "tailwatch_collector_jobs_lease_held", "1 where this collector does the scheduled jobs.", registry=REGISTRY
+)
+rolled_up = Counter(
+    "tailwatch_collector_rolled_up_windows_total", "Coarser windows computed from finer ones.", registry=REGISTRY
+)

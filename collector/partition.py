@@ -11,6 +11,7 @@ from dataclasses import replace
 import polars as pl
 import sqlalchemy as sa
 
+from collector import own_metrics
 from collector.additions import add_frame
 from collector.config import CollectorConfig
 from collector.errors import UnusableFrameError
@@ -133,10 +134,13 @@ class Partition:
             quarantined=pending.quarantined,
             released=pending.released,
             dead_letters=pending.dead_letters,
+            dead_letters_max_bytes=self._config.dead_letters_max_bytes,
         )
         if flush.next_offset == self._claim.next_offset and not (flush.marks or flush.released):
             return self.position
-        write_flush(self._engine, self._claim, flush, self._plans.versions, self._series)
+        turned_out = write_flush(self._engine, self._claim, flush, self._plans.versions, self._series)
+        own_metrics.records_too_old.inc(turned_out.too_old)
+        own_metrics.dead_letters_dropped.inc(turned_out.dead_letters_dropped)
         self._claim = replace(self._claim, next_offset=flush.next_offset, flushes=self._claim.flushes + 1)
         self._pending = Pending()
         self._moved.clear()

@@ -11,13 +11,15 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 
 import sqlalchemy as sa
 from prometheus_client import start_http_server
 
 from collector import own_metrics
 from collector.config import CollectorConfig
+from collector.jobs.rounds import Rounds
 from collector.partition import Partition
 from collector.plans import Plans
 from pipeline.plan import Plan
@@ -25,6 +27,7 @@ from pipeline.tables import StaticTable
 from store.claims import claim
 from store.connect import check_schema, lose_patience, open_engine
 from store.errors import FencedError, StoreError
+from store.refusals import in_short, may_pass
 from store.series import SeriesIds
 from wire.errors import OffsetOutOfRangeError, TransportError
 from wire.transport import Record, Subscriber
@@ -40,6 +43,7 @@ _LAST_POLL_S = 0.05
 _LAST_WAIT_S = 0.3
 # How often an unknown version makes the collector look into the database again.
 _REFRESH_S = 5.0
+_JOBS_END_S = 0.5
 
 
 def run_collector(
@@ -63,9 +67,29 @@ def run_collector(
         known.register(plans, time.time_ns(), round(config.valid_from_lead_s * 1e9))
         if config.metrics_port:
             start_http_server(config.metrics_port, addr="127.0.0.1", registry=own_metrics.REGISTRY)
-        Collector(config, engine, known, subscriber).run(stop)
+        with _jobs_beside(config, database_url, stop):
+            Collector(config, engine, known, subscriber).run(stop)
     finally:
         engine.dispose()
+
+
+@contextmanager
+def _jobs_beside(config: CollectorConfig, database_url: str, stop: threading.Event) -> Iterator[None]:
+    """The scheduled jobs in a thread with connections of its own, for as long as the block runs."""
+    engine = open_engine(database_url)
+    thread = threading.Thread(target=Rounds(config, engine, owner_name(config)).run, args=(stop,), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        # Cut short in the middle of a transaction, it has written nothing; its lease runs out.
+        thread.join(_JOBS_END_S)
+        engine.dispose()
+
+
+def owner_name(config: CollectorConfig) -> str:
+    """What this collector is called in claims and leases."""
+    return config.id or f"{socket.gethostname()}-{os.getpid()}"
 
 
 class Collector:
@@ -77,7 +101,7 @@ class Collector:
         self._engine = engine
         self._plans = plans
         self._subscriber = subscriber
-        self._owner = config.id or f"{socket.gethostname()}-{os.getpid()}"
+        self._owner = owner_name(config)
         self._series = SeriesIds()
         self._held: dict[int, Partition] = {}
         self._unclaimed: dict[int, float] = {}
@@ -126,7 +150,7 @@ class Collector:
         try:
             lose_patience(self._engine, _LAST_WAIT_S)
         except sa.exc.SQLAlchemyError as error:
-            log.warning("last flush not possible error=%s", _short(error))
+            log.warning("last flush not possible error=%s", in_short(error))
             return
         for number in sorted(self._held):
             if not self._flush_one(number):
@@ -194,15 +218,15 @@ class Collector:
             log.warning("fenced partition=%d error=%s", number, error)
             self._drop(frozenset({number}), retry_s=_RETRY_S)
             return False
-        except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
-            own_metrics.flush_failures.labels("database").inc()
-            log.warning("flush failed partition=%d error=%s", number, _short(error))
-            self._hold_back(number)
-            return False
         except StoreError:
             raise
-        # The database is there and refuses what this flush says: one of its frames must be the reason.
         except Exception as error:
+            if isinstance(error, sa.exc.SQLAlchemyError) and may_pass(error):
+                own_metrics.flush_failures.labels("database").inc()
+                log.warning("flush failed partition=%d error=%s", number, in_short(error))
+                self._hold_back(number)
+                return False
+            # The database is there and refuses what this flush says: one of its frames must be the reason.
             own_metrics.flush_failures.labels("refused").inc()
             log.exception("flush refused partition=%d", number)
             self._isolate(number, error)
@@ -220,7 +244,7 @@ class Collector:
         elif self._unwritable.get(number, (None, ""))[0] == last_taken:
             raise error  # not even its dead letter can be written: nothing that reading on could help
         else:
-            self._unwritable[number] = last_taken, f"the database refuses it: {_short(error)}"
+            self._unwritable[number] = last_taken, f"the database refuses it: {in_short(error)}"
         self._drop(frozenset({number}), retry_s=0.0)
 
     def _tell_transport(self, number: int, reached: int) -> None:
@@ -266,7 +290,7 @@ class Collector:
             for number in sorted(self._held):
                 self._release(number)
         except sa.exc.SQLAlchemyError as error:
-            log.warning("plans not readable error=%s", _short(error))
+            log.warning("plans not readable error=%s", in_short(error))
 
     def _release(self, number: int) -> None:
         partition = self._held[number]
@@ -315,7 +339,7 @@ class Collector:
                     held = claim(connection, self._config.topic, number, self._owner)
                 partition = Partition(self._config, self._engine, held, self._plans, self._series)
             except sa.exc.SQLAlchemyError as error:
-                log.warning("claim failed partition=%d error=%s", number, _short(error))
+                log.warning("claim failed partition=%d error=%s", number, in_short(error))
                 self._unclaimed[number] = time.monotonic() + _RETRY_S
                 continue
             log.info("claimed partition=%d epoch=%d next_offset=%d", number, held.epoch, held.next_offset)
@@ -326,8 +350,3 @@ class Collector:
             self._subscriber.seek(number, partition.position)
             self._subscriber.resume(frozenset({number}))
         own_metrics.partitions_held.set(len(self._held))
-
-
-def _short(error: Exception) -> str:
-    """The database's own words, without the statement and its parameters."""
-    return (str(getattr(error, "orig", None) or error) or type(error).__name__).splitlines()[0]

@@ -53,6 +53,8 @@ class Counts:
     dead_letters: int = 0
     lost_frames: int = 0
     skipped_offsets: int = 0
+    too_old: int = 0
+    dead_letters_dropped: int = 0
 
 
 COUNTERS: tuple[str, ...] = tuple(Counts.__slots__)
@@ -110,6 +112,15 @@ def advance(connection: sa.Connection, held: Claim, next_offset: int, counts: Co
             f"{held.flushes}, offset {held.next_offset}): another collector has claimed it, or our last flush went "
             "through although its answer was lost"
         )
+
+
+def count(connection: sa.Connection, held: Claim, counts: Counts) -> None:
+    """Add what only turned out while the flush was written; it holds the partition since `advance`."""
+    table = tables.offsets
+    added = {name: table.c[name] + amount for name in COUNTERS if (amount := getattr(counts, name))}
+    if added:
+        mine = table.c.topic == held.topic, table.c.partition == held.partition
+        connection.execute(sa.update(table).where(*mine).values(**added))
 
 
 def write_marks(connection: sa.Connection, held: Claim, marks: Sequence[MarkRow]) -> None:

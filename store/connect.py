@@ -14,36 +14,43 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from store.errors import SchemaError
+from store import postgresql
+from store.errors import DatabaseUrlError, SchemaError
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
+_UPGRADE_WAIT_S = 60
+_UPGRADE_STATEMENT_S = 3600
 
 
 def open_engine(url: str, *, read_only: bool = False) -> sa.Engine:
-    """An engine for `url` (sqlite:///… or postgresql+psycopg://…).
+    """An engine for `url`: sqlite:///…, or postgresql://… in any of its spellings, which psycopg then serves.
 
     Args:
         read_only: connections refuse to write, and answer also while the disk is full.
+    Raises:
+        DatabaseUrlError: not such an address; the message does not repeat it, for it may hold a password.
     """
-    engine = sa.create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
-    if engine.dialect.name == "sqlite":
-        sa.event.listen(engine, "connect", _set_up_sqlite)
-        sa.event.listen(engine, "begin", _begin_sqlite)
-        if read_only:
-            sa.event.listen(engine, "connect", _forbid_writes_sqlite)
-    elif read_only:
-        sa.event.listen(engine, "begin", _forbid_writes_postgresql)
+    parsed = _parsed(url)
+    if parsed.get_backend_name() == "postgresql":
+        return postgresql.open_postgresql(parsed, read_only=read_only)
+    engine = sa.create_engine(parsed)
+    sa.event.listen(engine, "connect", _set_up_sqlite)
+    sa.event.listen(engine, "begin", _begin_sqlite)
+    if read_only:
+        sa.event.listen(engine, "connect", _forbid_writes_sqlite)
     return engine
 
 
 def lose_patience(engine: sa.Engine, wait_s: float) -> None:
-    """From now on wait at most this long for another process's lock (SQLite; PostgreSQL is left as it is).
+    """From now on wait at most this long for another process's lock.
 
-    For the end of a process that has one connection: it must not outlast its stop by waiting.
+    For the end of a process: it must not outlast its stop by waiting.
     """
-    if engine.dialect.name == "sqlite":
-        with engine.connect() as connection:
-            connection.exec_driver_sql(f"PRAGMA busy_timeout = {round(wait_s * 1000)}")
+    if engine.dialect.name == "postgresql":
+        postgresql.lose_patience(engine, wait_s)
+        return
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {round(wait_s * 1000)}")
 
 
 def upgrade(url: str) -> str:
@@ -55,6 +62,7 @@ def upgrade(url: str) -> str:
     engine = open_engine(url)
     try:
         with engine.begin() as connection:
+            _alone(connection)
             _refuse_foreign(connection)
             config = _alembic_config()
             config.attributes["connection"] = connection
@@ -79,6 +87,24 @@ def check_schema(engine: sa.Engine) -> None:
         raise SchemaError(f"the database has {seen}, this program needs {_head()}; run `tailwatch db upgrade`")
 
 
+def _parsed(url: str) -> sa.URL:
+    try:
+        parsed = sa.make_url(url.replace("postgres://", "postgresql://", 1) if url.startswith("postgres://") else url)
+    except (sa.exc.ArgumentError, ValueError):
+        raise DatabaseUrlError(
+            "database.url is no address of a database; want sqlite:///FILE or postgresql+psycopg://USER@HOST:PORT/NAME "
+            "(a password with @, : or / in it has to be percent-encoded)"
+        ) from None
+    if parsed.drivername == "postgresql":
+        return parsed.set(drivername="postgresql+psycopg")
+    if parsed.drivername not in ("sqlite", "sqlite+pysqlite", "postgresql+psycopg"):
+        raise DatabaseUrlError(
+            f"database.url starts with {parsed.drivername}://; Tailwatch keeps its data in sqlite:///FILE or "
+            "postgresql+psycopg://USER@HOST:PORT/NAME"
+        )
+    return parsed
+
+
 def _refuse_foreign(connection: sa.Connection) -> None:
     current = MigrationContext.configure(connection).get_current_revision()
     known = {script.revision for script in ScriptDirectory.from_config(_alembic_config()).walk_revisions()}
@@ -94,6 +120,18 @@ def _refuse_foreign(connection: sa.Connection) -> None:
                 f"the database holds tables of another program ({', '.join(foreign[:5])}); "
                 "point database.url at an empty one"
             )
+
+
+def _alone(connection: sa.Connection) -> None:
+    """Wait until nobody else upgrades this database; an upgrade may take longer than other statements."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_UPGRADE_WAIT_S}s'")
+        connection.exec_driver_sql(f"SET LOCAL statement_timeout = '{_UPGRADE_STATEMENT_S}s'")
+        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext('tailwatch schema'))")
+    else:
+        connection.exec_driver_sql("COMMIT")
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {_UPGRADE_WAIT_S * 1000}")
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _head() -> str:
@@ -128,7 +166,3 @@ def _forbid_writes_sqlite(connection: Any, record: object) -> None:
 
 def _begin_sqlite(connection: sa.Connection) -> None:
     connection.exec_driver_sql("BEGIN")
-
-
-def _forbid_writes_postgresql(connection: sa.Connection) -> None:
-    connection.exec_driver_sql("SET TRANSACTION READ ONLY")

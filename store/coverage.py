@@ -16,7 +16,8 @@ import sqlalchemy as sa
 
 from store import tables
 from store.interruptions import AWAY, FRAMES_OF_REPLAY_MISSING
-from store.registry import BEGINNING_NS, END_NS, MetricRow, valid_ranges
+from store.levels import Segment, load_floors, plan_read
+from store.registry import BEGINNING_NS, END_NS, MetricRow, ValidRange, valid_ranges
 from store.upsert import smaller
 
 EXPECTED_AFTER_LAST_SEEN_NS = 24 * 3600 * 10**9
@@ -105,14 +106,26 @@ def coverage(connection: sa.Connection, row: MetricRow, start_ns: int, end_ns: i
     return load_coverage(connection, row, start_ns, end_ns).over(start_ns, end_ns, now_ns)
 
 
-def load_coverage(connection: sa.Connection, row: MetricRow, start_ns: int, end_ns: int) -> CoverageFacts:
-    """What agents of the metric's query reported and sent in [start_ns, end_ns)."""
+def load_coverage(
+    connection: sa.Connection, row: MetricRow, start_ns: int, end_ns: int, step_ns: int | None = None
+) -> CoverageFacts:
+    """What agents of the metric's query reported and sent in [start_ns, end_ns).
+
+    `step_ns` is the width of the stretches that will be asked for, as in a Selection.
+    """
     ranges = valid_ranges(connection, row.query_id)
     of_query = [valid.version.version_id for valid in ranges]
-    windows = [
-        _Window(start, any(r.version.version_id == version and r.from_ns <= start < r.to_ns for r in ranges), *counts)
-        for start, version, *counts in _arrived(connection, of_query, start_ns, end_ns)
-    ]
+    floors = load_floors(connection, {valid.version.version_id: valid.version.plan.window_ns for valid in ranges})
+    windows = sorted(
+        (
+            # Above level 0, what arrived in windows of another version is left out already.
+            _Window(start, segment.level.number > 0 or _is_valid(ranges, version_id, start), *counts)
+            for version_id, known in floors.items()
+            for segment in plan_read(connection, version_id, known, start_ns, end_ns, step_ns)
+            for start, *counts in _arrived(connection, version_id, segment)
+        ),
+        key=lambda window: window.start_ns,
+    )
     agents = tuple(_expected_agents(connection, row.query_id, of_query))
     return CoverageFacts(row.window_ns, agents, tuple(windows), tuple(window.start_ns for window in windows))
 
@@ -180,10 +193,12 @@ def _expected_agents(connection: sa.Connection, query_id: int, versions: Sequenc
         )
 
 
-def _arrived(
-    connection: sa.Connection, versions: Sequence[int], start_ns: int, end_ns: int
-) -> Iterable[tuple[int, int, int, int, int]]:
-    """(window, version, records known, merged, and certainly merged), summed over agents and partitions.
+def _is_valid(ranges: Sequence[ValidRange], version_id: int, window_ns: int) -> bool:
+    return any(r.version.version_id == version_id and r.from_ns <= window_ns < r.to_ns for r in ranges)
+
+
+def _arrived(connection: sa.Connection, version_id: int, segment: Segment) -> Iterable[tuple[int, int, int, int]]:
+    """(window, records known, merged, and certainly merged), summed over agents and partitions.
 
     Certain is the smaller of known and merged of each agent: one whose manifest has not arrived yet must not make up
     for another one's missing records.
@@ -191,20 +206,22 @@ def _arrived(
     t = tables.manifests
     got = t.c.n_filtered + t.c.got_local + t.c.got_drained
     by_agent = (
-        sa.select(t.c.window_ns, t.c.version_id, sa.func.sum(t.c.n_in).label("known"), sa.func.sum(got).label("merged"))
-        .where(t.c.version_id.in_(versions), t.c.window_ns >= start_ns, t.c.window_ns < end_ns)
-        .group_by(t.c.window_ns, t.c.version_id, t.c.agent)
+        sa.select(t.c.window_ns, sa.func.sum(t.c.n_in).label("known"), sa.func.sum(got).label("merged"))
+        .where(
+            t.c.version_id == version_id,
+            t.c.level == segment.level.number,
+            t.c.window_ns >= segment.from_ns,
+            t.c.window_ns < segment.to_ns,
+        )
+        .group_by(t.c.window_ns, t.c.agent)
         .subquery()
     )
     for row in connection.execute(
         sa.select(
             by_agent.c.window_ns,
-            by_agent.c.version_id,
             sa.func.sum(by_agent.c.known).label("known"),
             sa.func.sum(by_agent.c.merged).label("merged"),
             sa.func.sum(smaller(by_agent.c.known, by_agent.c.merged)).label("certain"),
-        )
-        .group_by(by_agent.c.window_ns, by_agent.c.version_id)
-        .order_by(by_agent.c.window_ns)
+        ).group_by(by_agent.c.window_ns)
     ):
-        yield row.window_ns, row.version_id, int(row.known), int(row.merged), int(row.certain)
+        yield row.window_ns, int(row.known), int(row.merged), int(row.certain)

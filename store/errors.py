@@ -1,8 +1,10 @@
 """What can go wrong on the SQL side.
 
 StoreError
+├── DatabaseUrlError         database.url is no address that Tailwatch can use
 ├── SchemaError              the database's tables are not the ones this program was written for
 ├── FencedError              another collector owns the partition now; drop what is in memory
+├── LeaseLostError           another process does this job now; nothing was written
 ├── MetricTakenError         a metric name belongs to another query for good
 ├── MetricChangedError       a new version of a query means something else by a metric's name
 ├── SelectionError           a question that makes no sense for the metric (step, range)
@@ -20,12 +22,20 @@ class StoreError(Exception):
     """Base of all errors of this package."""
 
 
+class DatabaseUrlError(StoreError):
+    """The database's address is not one that Tailwatch can use."""
+
+
 class SchemaError(StoreError):
     """The database's schema is missing, older, newer or foreign; the message says what to run."""
 
 
 class FencedError(StoreError):
     """A flush found another owner or another position; nothing was written."""
+
+
+class LeaseLostError(StoreError):
+    """A job's lease has gone to another process; nothing was written."""
 
 
 class MetricTakenError(StoreError):

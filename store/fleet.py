@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from store import tables
 from store.claims import COUNTERS
 from store.interruptions import AWAY, Interruption, shorten_absence, write_interruptions
+from store.tables import LEVEL_OWN_WINDOW
 from store.upsert import batched, insert, larger, smaller
 
 CLOCK_LEAD_NS = 60 * 10**9
@@ -82,13 +83,14 @@ def agents(connection: sa.Connection) -> list[AgentRow]:
 
 
 def totals(connection: sa.Connection) -> dict[str, int]:
-    """Cumulative counters over all partitions, and `windows`: how many (query version, window) have data."""
+    """Cumulative counters over all partitions, and `windows`: how many (query version, own window) are kept."""
     table = tables.offsets
     sums = connection.execute(
         sa.select(*(sa.func.coalesce(sa.func.sum(table.c[name]), 0).label(name) for name in COUNTERS))
     ).one()
     found = {name: int(value) for name, value in sums._mapping.items()}
-    seen = sa.select(tables.manifests.c.version_id, tables.manifests.c.window_ns).distinct().subquery()
+    t = tables.manifests
+    seen = sa.select(t.c.version_id, t.c.window_ns).where(t.c.level == LEVEL_OWN_WINDOW).distinct().subquery()
     found["windows"] = int(connection.execute(sa.select(sa.func.count()).select_from(seen)).scalar_one())
     return found
 

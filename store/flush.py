@@ -1,28 +1,31 @@
 """The flush: everything a collector learned from one partition, in one transaction.
 
-First the fence (claims.advance), then pages, marks, manifests, fleet, quarantine and dead letters. Either all of it is
+First the fence (claims.advance), then pages, manifests, marks, fleet, quarantine and dead letters. Each window goes to
+the level that still keeps it, and the next level's window is marked for its roll-up. Either all of it is
 there afterwards, together with the new position, or none: so a collector may die at any statement.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
 
 from pipeline.partial import Partial
-from pipeline.states import State
 from store import tables
-from store.claims import Claim, Counts, MarkRow, advance, delete_idle_marks, write_marks
+from store.claims import Claim, Counts, MarkRow, advance, count, delete_idle_marks, write_marks
+from store.days import make_days_for
 from store.fleet import AgentReport, write_reports
 from store.interruptions import Interruption, MissingFrames, write_interruptions, write_missing
-from store.pages import decode_states, read_pages, write_page
-from store.registry import RegisteredVersion
+from store.levels import TOO_OLD, Floors, Int64Array, load_floors
+from store.page_writes import PagePlace, merge_into_pages
+from store.registry import RegisteredVersion, is_valid
+from store.rollup import AMOUNTS, mark_dirty
 from store.series import SeriesIds
-from store.tables import LEVEL_OWN_WINDOW, SERIES_PER_PAGE
+from store.tables import LEVEL_OWN_WINDOW
 from store.upsert import batched, insert
 
-_WINDOWS_PER_QUERY = 500
 _IDS_PER_QUERY = 500
 
 
@@ -81,34 +84,48 @@ class Flush:
     quarantined: Sequence[Quarantined] = ()
     released: Sequence[int] = ()
     dead_letters: Sequence[DeadLetter] = ()
+    dead_letters_max_bytes: int = 64 * 2**20
 
 
 def write_flush(
     engine: sa.Engine, held: Claim, flush: Flush, versions: Mapping[str, RegisteredVersion], series: SeriesIds
-) -> None:
-    """Write one partition's flush in one transaction.
+) -> Counts:
+    """Write one partition's flush in one transaction; returns what only turned out in it: too old, dropped.
 
     Raises:
         FencedError: the partition is no longer ours; nothing was written.
         sqlalchemy.exc.SQLAlchemyError: the database failed; nothing was written and the flush may be tried again.
     """
+    by_id = {version.version_id: version for version in versions.values()}
+    touched = _touched(flush, versions)
+    make_days_for(engine, touched, flush.now_ns)
     try:
         with engine.begin() as connection:
             advance(connection, held, flush.next_offset, flush.counts)
-            for version, partial in sorted(flush.partials.items()):
-                _merge_into_pages(connection, held.partition, versions[version], partial, series)
-            _write_arrivals(connection, held.partition, flush.arrivals)
+            floors = load_floors(connection, {v: by_id[v].plan.window_ns for v in touched}, lock="share")
+            too_old = sum(
+                _merge_partial(
+                    connection, held.partition, versions[version], partial, series,
+                    floors[versions[version].version_id],
+                )
+                for version, partial in sorted(flush.partials.items())
+            )  # fmt: skip
+            _write_arrivals(connection, held.partition, flush.arrivals, by_id, floors)
+            mark_dirty(connection, held.partition, touched, floors)
             write_marks(connection, held, flush.marks)
             if flush.idle_marks_before_ns is not None:
                 delete_idle_marks(connection, held, flush.idle_marks_before_ns)
             write_reports(connection, flush.reports, flush.now_ns)
             write_interruptions(connection, flush.interruptions)
             write_missing(connection, flush.missing, flush.arrived_late)
-            _write_kept(connection, held, flush)
+            dropped = _write_kept(connection, held, flush)
+            turned_out = Counts(too_old=too_old, dead_letters_dropped=dropped)
+            count(connection, held, turned_out)
     except BaseException:
         series.rolled_back()
         raise
     series.committed()
+    return turned_out
 
 
 def quarantined_frames(
@@ -137,106 +154,84 @@ def quarantine_size(connection: sa.Connection, topic: str, partition: int) -> in
     return int(connection.execute(query).scalar_one())
 
 
-def _merge_into_pages(
-    connection: sa.Connection, partition: int, version: RegisteredVersion, partial: Partial, series: SeriesIds
+def _merge_partial(
+    connection: sa.Connection,
+    partition: int,
+    version: RegisteredVersion,
+    partial: Partial,
+    series: SeriesIds,
+    floors: Floors,
+) -> int:
+    """Merge the groups of `partial` with the level's pages that keep each; returns how many records are too old."""
+    ids = series.resolve(connection, version.query_id, partial.keys.select(version.plan.labels), len(partial))
+    own_windows = partial.keys["window"].to_numpy()
+    levels, windows = floors.place(own_windows)
+    for level in np.unique(levels[levels != TOO_OLD]).tolist():
+        here = np.flatnonzero(levels == level)
+        if level != LEVEL_OWN_WINDOW:
+            # A coarser window is only made of windows in which the version was valid.
+            here = here[is_valid(connection, version, own_windows[here])]
+        if not here.size:
+            continue
+        for metric in version.plan.metrics:
+            place = PagePlace(version.version_id, version.metric_ids[metric.name], level, partition)
+            state = partial.states[metric.name].take(here) if here.size < len(partial) else partial.states[metric.name]
+            merge_into_pages(connection, place, metric, windows[here], ids[here], state)
+    return int(partial.keys["rows"].to_numpy()[levels == TOO_OLD].sum())
+
+
+def _write_arrivals(
+    connection: sa.Connection,
+    partition: int,
+    arrivals: Sequence[Arrival],
+    versions: Mapping[int, RegisteredVersion],
+    floors: Mapping[int, Floors],
 ) -> None:
-    """Merge the groups of `partial` with the pages they belong to, one metric after another."""
-    labels = partial.keys.select(version.plan.labels)
-    ids = series.resolve(connection, version.query_id, labels, len(partial))
-    windows = partial.keys["window"].to_numpy()
-    for metric in version.plan.metrics:
-        metric_id = version.metric_ids[metric.name]
-        where = {
-            "version_id": version.version_id,
-            "metric_id": metric_id,
-            "level": LEVEL_OWN_WINDOW,
-            "partition": partition,
-        }
-        stored = _stored_pages(connection, where, windows, ids // SERIES_PER_PAGE)
-        contents = read_pages([(group, data) for _, group, data in stored])
-        held = decode_states(metric.function, metric, contents)
-        held_windows = np.array([window for window, _, _ in stored], np.int64)[contents.page]
-        rows = _pages(
-            np.concatenate([held_windows, windows]),
-            np.concatenate([contents.series, ids]),
-            type(held).concat([held, partial.states[metric.name]]),
-        )
-        statement = insert(connection, tables.pages)
-        connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=["version_id", "metric_id", "level", "window_ns", "series_group", "partition"],
-                set_={"data": statement.excluded.data, "page_version": tables.pages.c.page_version + 1},
-            ),
-            [{**where, **row, "page_version": 1} for row in rows],
-        )
-
-
-def _stored_pages(
-    connection: sa.Connection, where: Mapping[str, int], windows: np.ndarray, groups: np.ndarray
-) -> list[tuple[int, int, bytes]]:
-    """(window, series group, data) of the stored pages that the given groups touch."""
-    table = tables.pages
-    touched = set(zip(windows.tolist(), groups.tolist(), strict=True))
-    found: list[tuple[int, int, bytes]] = []
-    # Only the windows touched: one late record must not load everything between its window and now.
-    for chunk in batched(sorted({window for window, _ in touched}), _WINDOWS_PER_QUERY):
-        rows = connection.execute(
-            sa.select(table.c.window_ns, table.c.series_group, table.c.data).where(
-                *(table.c[name] == value for name, value in where.items()),
-                table.c.window_ns.in_(chunk),
-                table.c.series_group.between(int(groups.min()), int(groups.max())),
-            )
-        )
-        found += [(row.window_ns, row.series_group, row.data) for row in rows]
-    return [page for page in found if page[:2] in touched]
-
-
-def _pages(windows: np.ndarray, series: np.ndarray, state: State) -> list[dict[str, int | bytes]]:
-    """The pages that hold these entries, entries of one window and series merged."""
-    order = np.lexsort((series, windows))
-    windows, series = windows[order], series[order]
-    first = np.ones(order.size, bool)
-    first[1:] = (np.diff(windows) != 0) | (np.diff(series) != 0)
-    code = np.empty(order.size, np.int64)
-    code[order] = np.cumsum(first) - 1
-    merged = state.reduce(code, int(first.sum()))
-    windows, series = windows[first], series[first]
-    buffer, lengths = merged.to_bodies()
-    ends = np.concatenate([[0], np.cumsum(lengths)])
-    groups = series // SERIES_PER_PAGE
-    starts = np.flatnonzero(np.concatenate([[True], (np.diff(windows) != 0) | (np.diff(groups) != 0)]))
-    rows: list[dict[str, int | bytes]] = []
-    for start, stop in zip(starts, [*starts[1:], series.size], strict=True):
-        body = buffer[ends[start] : ends[stop]]
-        rows.append(
-            {
-                "window_ns": int(windows[start]),
-                "series_group": int(groups[start]),
-                "data": write_page(series[start:stop], lengths[start:stop], body),
-            }
-        )
-    return rows
-
-
-def _write_arrivals(connection: sa.Connection, partition: int, arrivals: Sequence[Arrival]) -> None:
-    if not arrivals:
-        return
     table = tables.manifests
-    amounts = [name for name in Arrival.__slots__ if name.startswith(("n_", "got_"))]
-    rows = [
-        {"partition": partition} | {name: getattr(arrival, name) for name in Arrival.__slots__} for arrival in arrivals
-    ]
+    rows: dict[tuple[int, int, int, str], dict[str, Any]] = {}
+    for version_id in sorted({arrival.version_id for arrival in arrivals}):
+        of_version = [arrival for arrival in arrivals if arrival.version_id == version_id]
+        own_windows = np.array([arrival.window_ns for arrival in of_version], np.int64)
+        levels, windows = floors[version_id].place(own_windows)
+        counts = np.ones(own_windows.size, bool)
+        coarse = np.flatnonzero(levels > LEVEL_OWN_WINDOW)
+        if coarse.size:
+            counts[coarse] = is_valid(connection, versions[version_id], own_windows[coarse])
+        for arrival, level, window, counted in zip(of_version, levels.tolist(), windows.tolist(), counts, strict=True):
+            if level == TOO_OLD:
+                continue
+            row = rows.setdefault(
+                (version_id, level, window, arrival.agent),
+                {"version_id": version_id, "level": level, "window_ns": window, "agent": arrival.agent}
+                | {"partition": partition}
+                | dict.fromkeys(AMOUNTS, 0),
+            )
+            for name in AMOUNTS if counted else ("n_in",):
+                row[name] += getattr(arrival, name)
+    if not rows:
+        return
     statement = insert(connection, table)
     connection.execute(
         statement.on_conflict_do_update(
-            index_elements=["version_id", "window_ns", "agent", "partition"],
-            set_={name: table.c[name] + statement.excluded[name] for name in amounts},
+            index_elements=["version_id", "level", "window_ns", "agent", "partition"],
+            set_={name: table.c[name] + statement.excluded[name] for name in AMOUNTS},
         ),
-        rows,
+        [rows[key] for key in sorted(rows)],
     )
 
 
-def _write_kept(connection: sa.Connection, held: Claim, flush: Flush) -> None:
+def _touched(flush: Flush, versions: Mapping[str, RegisteredVersion]) -> dict[int, Int64Array]:
+    """Version id -> the own windows that the flush adds to."""
+    found: dict[int, list[Int64Array]] = {}
+    for version, partial in flush.partials.items():
+        found.setdefault(versions[version].version_id, []).append(partial.keys["window"].to_numpy())
+    for arrival in flush.arrivals:
+        found.setdefault(arrival.version_id, []).append(np.array([arrival.window_ns], np.int64))
+    return {version_id: np.unique(np.concatenate(windows)) for version_id, windows in found.items()}
+
+
+def _write_kept(connection: sa.Connection, held: Claim, flush: Flush) -> int:
+    """Quarantine and dead letters; returns how many old dead letters had to go."""
     place = {"topic": held.topic, "partition": held.partition, "received_ns": flush.now_ns}
     if flush.quarantined:
         connection.execute(
@@ -245,8 +240,26 @@ def _write_kept(connection: sa.Connection, held: Claim, flush: Flush) -> None:
         )
     for chunk in batched(flush.released, _IDS_PER_QUERY):
         connection.execute(sa.delete(tables.quarantine).where(tables.quarantine.c.id.in_(chunk)))
-    if flush.dead_letters:
-        connection.execute(
-            sa.insert(tables.dead_letters),
-            [place | {name: getattr(letter, name) for name in DeadLetter.__slots__} for letter in flush.dead_letters],
-        )
+    if not flush.dead_letters:
+        return 0
+    connection.execute(
+        sa.insert(tables.dead_letters),
+        [place | {name: getattr(letter, name) for name in DeadLetter.__slots__} for letter in flush.dead_letters],
+    )
+    return _drop_dead_letters(connection, held, flush.dead_letters_max_bytes)
+
+
+def _drop_dead_letters(connection: sa.Connection, held: Claim, max_bytes: int) -> int:
+    """Delete the partition's oldest dead letters until the rest fits; returns how many. The newest always stays."""
+    table = tables.dead_letters
+    mine = table.c.topic == held.topic, table.c.partition == held.partition
+    sizes = connection.execute(
+        sa.select(table.c.id, sa.func.length(table.c.payload).label("size")).where(*mine).order_by(table.c.id.desc())
+    ).all()
+    total, keep_from = 0, sizes[0].id
+    for row in sizes:
+        total += row.size
+        if total > max_bytes and row.id != sizes[0].id:
+            break
+        keep_from = row.id
+    return int(connection.execute(sa.delete(table).where(*mine, table.c.id < keep_from)).rowcount)

@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import PipelineError
-from pipeline.states import Described, State, state_class
+from pipeline.states import Described, SketchState, State, state_class
 from quantiles.errors import QuantilesError
+from quantiles.merged_bodies import merge_bodies
 from store.errors import CorruptPageError
 from store.tables import SERIES_PER_PAGE
 
@@ -48,27 +49,34 @@ def write_page(series: Int64Array, lengths: Int64Array, bodies: bytes) -> bytes:
 
 
 def read_pages(pages: Sequence[tuple[int, bytes]]) -> PageContents:
-    """The entries of all `(series_group, data)` pages, in order.
+    """The entries of all `(series_group, data)` pages, in order; one pass over all of them, however small each is.
 
     Raises:
         CorruptPageError: a page's lengths do not add up or its slots are not ascending.
     """
-    sizes = np.zeros(len(pages), np.int64)
-    series: list[Int64Array] = []
-    lengths: list[Int64Array] = []
-    bodies: list[bytes] = []
-    for index, (group, data) in enumerate(pages):
-        slots, sized, body = _read_page(data)
-        sizes[index] = slots.size
-        series.append(group * SERIES_PER_PAGE + slots)
-        lengths.append(sized)
-        bodies.append(body)
-    return PageContents(
-        np.repeat(np.arange(len(pages), dtype=np.int64), sizes),
-        np.concatenate(series) if series else np.zeros(0, np.int64),
-        np.concatenate(lengths) if lengths else np.zeros(0, np.int64),
-        b"".join(bodies),
-    )
+    flat = np.frombuffer(b"".join([data for _, data in pages]), np.uint8)
+    sizes = np.array([len(data) for _, data in pages], np.int64)
+    starts = np.cumsum(sizes) - sizes
+    if (sizes < _HEADER_BYTES).any():
+        raise _damaged(pages, sizes < _HEADER_BYTES)
+    n = flat[starts + 1].astype(np.int64)
+    bodies_at = _HEADER_BYTES + 5 * n
+    bad = (flat[starts] != PAGE_FORMAT) | (n > SERIES_PER_PAGE) | (sizes < bodies_at)
+    if bad.any():
+        raise _damaged(pages, bad)
+    page = np.repeat(np.arange(len(pages), dtype=np.int64), n)
+    place = np.arange(page.size) - np.repeat(np.cumsum(n) - n, n)
+    slots = flat[starts[page] + _HEADER_BYTES + place].astype(np.int64)
+    at = starts[page] + _HEADER_BYTES + n[page] + 4 * place
+    lengths = sum((flat[at + byte].astype(np.int64) << 8 * byte for byte in range(4)), np.zeros(page.size, np.int64))
+    bad = np.bincount(page, lengths, len(pages)).astype(np.int64) != sizes - bodies_at
+    bad[page[1:][(np.diff(slots) <= 0) & (np.diff(page) == 0)]] = True
+    if bad.any():
+        raise _damaged(pages, bad)
+    groups = np.array([group for group, _ in pages], np.int64)
+    ends = bodies_at.tolist()
+    buffer = b"".join([data[end:] for (_, data), end in zip(pages, ends, strict=True)])
+    return PageContents(page, groups[page] * SERIES_PER_PAGE + slots, lengths, buffer)
 
 
 def decode_states(function: str, metric: Described, contents: PageContents) -> State:
@@ -83,19 +91,35 @@ def decode_states(function: str, metric: Described, contents: PageContents) -> S
         raise CorruptPageError(f"a stored page holds a body that is no {function} state: {error}") from error
 
 
-def _read_page(data: bytes) -> tuple[Int64Array, Int64Array, bytes]:
+def merged_states(function: str, metric: Described, contents: PageContents, groups: Int64Array, n_groups: int) -> State:
+    """The states of all entries, decoded and merged into one per group in one pass.
+
+    Args:
+        groups: int64[n], the group of each entry, 0..n_groups-1; entries of a negative group are left out.
+    Raises:
+        CorruptPageError: a body is not a state of this metric.
+    """
+    left_out = groups < 0
+    codes = np.where(left_out, n_groups, groups) if left_out.any() else groups
+    n_codes = n_groups + bool(left_out.any())
+    if function == "sketch":
+        try:
+            merged: State = SketchState(
+                merge_bodies(contents.buffer, contents.lengths, codes, n_codes, metric.scale, metric.integer)
+            )
+        except QuantilesError as error:
+            raise CorruptPageError(f"a stored page holds a body that is no {function} state: {error}") from error
+    else:
+        merged = decode_states(function, metric, contents).reduce(codes, n_codes)
+    return merged.take(np.arange(n_groups)) if n_codes > n_groups else merged
+
+
+def _damaged(pages: Sequence[tuple[int, bytes]], bad: npt.NDArray[np.bool_]) -> CorruptPageError:
+    """What is wrong with the first bad page."""
+    group, data = pages[int(np.flatnonzero(bad)[0])]
+    seen = f"the page of series group {group}, {len(data)} bytes,"
     if len(data) < _HEADER_BYTES or data[0] != PAGE_FORMAT:
-        raise CorruptPageError(
-            f"a page of {len(data)} bytes starts with {data[:1].hex()!r}, wanted format {PAGE_FORMAT}"
-        )
-    n = data[1]
-    bodies_at = _HEADER_BYTES + 5 * n
-    if n > SERIES_PER_PAGE or len(data) < bodies_at:
-        raise CorruptPageError(
-            f"a page of {len(data)} bytes claims {n} series; at most {SERIES_PER_PAGE}, 5 bytes each"
-        )
-    slots = np.frombuffer(data, np.uint8, n, _HEADER_BYTES).astype(np.int64)
-    lengths = np.frombuffer(data, "<u4", n, _HEADER_BYTES + n).astype(np.int64)
-    if int(lengths.sum()) != len(data) - bodies_at or (np.diff(slots) <= 0).any():
-        raise CorruptPageError(f"a page of {len(data)} bytes whose slots or lengths do not hold")
-    return slots, lengths, data[bodies_at:]
+        return CorruptPageError(f"{seen} starts with {data[:1].hex()!r}, wanted format {PAGE_FORMAT}")
+    if data[1] > SERIES_PER_PAGE or len(data) < _HEADER_BYTES + 5 * data[1]:
+        return CorruptPageError(f"{seen} claims {data[1]} series; at most {SERIES_PER_PAGE}, 5 bytes each")
+    return CorruptPageError(f"{seen} has slots or lengths that do not hold")

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
+import numpy.typing as npt
 import sqlalchemy as sa
 
 from pipeline.errors import PlanError
@@ -161,6 +163,17 @@ def valid_ranges(connection: sa.Connection, query_id: int) -> list[ValidRange]:
         for row, end in zip(rows, ends, strict=True)
         if row.version_id in versions
     ]
+
+
+def is_valid(
+    connection: sa.Connection, version: RegisteredVersion, windows: npt.NDArray[np.int64]
+) -> npt.NDArray[np.bool_]:
+    """bool[n]: whether the version answers for each of these windows of its query."""
+    valid = np.zeros(windows.size, bool)
+    for known in valid_ranges(connection, version.query_id):
+        if known.version.version_id == version.version_id:
+            valid |= (windows >= known.from_ns) & (windows < known.to_ns)
+    return valid
 
 
 def _query_id(connection: sa.Connection, name: str) -> int:

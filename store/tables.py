@@ -8,7 +8,7 @@ SERIES_PER_PAGE series in one window from one partition.
 import sqlalchemy as sa
 
 SERIES_PER_PAGE = 64
-LEVEL_OWN_WINDOW = 0  # the query's own window; coarser levels come above it
+LEVEL_OWN_WINDOW = 0  # the query's own window; coarser levels come above it (store/levels.py)
 
 metadata = sa.MetaData()
 _id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
@@ -33,6 +33,8 @@ offsets = sa.Table(
     sa.Column("dead_letters", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("lost_frames", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("skipped_offsets", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("too_old", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("dead_letters_dropped", sa.BigInteger, nullable=False, server_default="0"),
 )
 
 marks = sa.Table(
@@ -93,11 +95,13 @@ series = sa.Table(
     sa.UniqueConstraint("query_id", "labels_hash"),
 )
 
+# On PostgreSQL this is partitioned by level and time (store/days.py). No foreign keys: versions and metrics are never
+# deleted, and checking two of them for every page is a tenth of a flush.
 pages = sa.Table(
     "pages",
     metadata,
-    sa.Column("version_id", sa.ForeignKey("versions.id"), primary_key=True),
-    sa.Column("metric_id", sa.ForeignKey("metrics.id"), primary_key=True),
+    sa.Column("version_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("metric_id", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("level", sa.SmallInteger, primary_key=True),
     sa.Column("window_ns", sa.BigInteger, primary_key=True),
     sa.Column("series_group", sa.BigInteger, primary_key=True),
@@ -106,11 +110,13 @@ pages = sa.Table(
     sa.Column("data", sa.LargeBinary, nullable=False),
 )
 
-# What agents say they took in (n_*) beside what arrived here (got_*).
+# What agents say they took in (n_*) beside what arrived here (got_*). Above level 0, of windows in which the version
+# was not valid only n_in is kept.
 manifests = sa.Table(
     "manifests",
     metadata,
     sa.Column("version_id", sa.ForeignKey("versions.id"), primary_key=True),
+    sa.Column("level", sa.SmallInteger, primary_key=True, autoincrement=False),
     sa.Column("window_ns", sa.BigInteger, primary_key=True),
     sa.Column("agent", sa.String(256), primary_key=True),
     sa.Column("partition", sa.Integer, primary_key=True),
@@ -122,6 +128,35 @@ manifests = sa.Table(
     sa.Column("n_dropped", sa.BigInteger, nullable=False),
     sa.Column("got_local", sa.BigInteger, nullable=False),
     sa.Column("got_drained", sa.BigInteger, nullable=False),
+)
+
+# From where on a level is kept; see store/levels.py. No row: from the beginning.
+level_floors = sa.Table(
+    "level_floors",
+    metadata,
+    sa.Column("version_id", sa.ForeignKey("versions.id"), primary_key=True),
+    sa.Column("level", sa.SmallInteger, primary_key=True, autoincrement=False),
+    sa.Column("floor_ns", sa.BigInteger, nullable=False),
+)
+
+# Windows of a coarser level of which a finer part has changed since they were last computed.
+rollup_dirty = sa.Table(
+    "rollup_dirty",
+    metadata,
+    sa.Column("version_id", sa.ForeignKey("versions.id"), primary_key=True),
+    sa.Column("level", sa.SmallInteger, primary_key=True, autoincrement=False),
+    sa.Column("window_ns", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("partition", sa.Integer, primary_key=True, autoincrement=False),
+)
+
+# Who runs the jobs that only one collector may run at a time.
+leases = sa.Table(
+    "leases",
+    metadata,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("owner", sa.String(256), nullable=False),
+    sa.Column("epoch", sa.BigInteger, nullable=False),
+    sa.Column("expires_ns", sa.BigInteger, nullable=False),
 )
 
 agents = sa.Table(

@@ -1,11 +1,13 @@
 """Merged reads: the states of a metric over a stretch of time, grouped by labels and steps.
 
 "Where does p99 come from": a route calls `merged`, which reads pages, decodes all bodies in one call, merges them by
-group and returns states that answer quantiles. Every window answers from the query version valid at its start.
+group and returns states that answer quantiles. Every window answers from the query version valid at its start, every
+instant from one level (store/levels.py). Where only coarser windows are left than were asked for, groups are as wide as
+those, and say so by their start and end.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,9 +17,10 @@ import sqlalchemy as sa
 from pipeline.states import State
 from store import tables
 from store.errors import SelectionError, UnknownLabelError
-from store.pages import PageContents, decode_states, read_pages
-from store.registry import MetricRow, ValidRange, metric, valid_ranges
-from store.tables import LEVEL_OWN_WINDOW
+from store.levels import Segment, load_floors, plan_read
+from store.pages import PageContents, merged_states, read_pages
+from store.postgresql import binary
+from store.registry import BEGINNING_NS, END_NS, MetricRow, metric, valid_ranges
 
 Int64Array = npt.NDArray[np.int64]
 
@@ -57,7 +60,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """All groups that have data, by labels, then time; the stretch is aligned outwards to whole windows.
+    """All groups that have data, by labels, then time; the stretch is aligned outwards to whole windows as kept.
 
     `newest_version` is the sum of the versions of all pages that were read: it grows with every change of one of them,
     as long as none is deleted.
@@ -89,33 +92,57 @@ def merged(connection: sa.Connection, selection: Selection) -> Answer:
     row = metric(connection, selection.metric)
     start_ns, end_ns, step_ns = _aligned(selection, row)
     series = _matching_series(connection, selection, row)
-    groups: dict[tuple[int, int], State] = {}
+    groups: dict[tuple[int, int, int], State] = {}
     newest = 0
-    for valid in valid_ranges(connection, row.query_id):
-        if row.name not in valid.version.metric_ids:
-            continue
-        read = _read(connection, row, valid, max(start_ns, valid.from_ns), min(end_ns, valid.to_ns))
+    for read in _reads(connection, selection, row, start_ns, end_ns):
         newest += read.page_versions
-        for key, state in _merge(read, series, row, start_ns, step_ns).items():
+        if selection.step_ns is None:
+            start_ns, end_ns = min(start_ns, read.segment.from_ns), max(end_ns, read.segment.to_ns)
+        for key, state in _merge(read, series, row, None if selection.step_ns is None else step_ns).items():
             held = groups.get(key)
             groups[key] = state if held is None else _one(type(state).concat([held, state]))
     answer = [
-        Group(
-            series.labels[label],
-            start_ns + step * step_ns,
-            min(start_ns + (step + 1) * step_ns, end_ns),
-            groups[label, step],
-        )
-        for label, step in sorted(groups)
+        Group(series.labels[label], max(low, start_ns), min(high, end_ns), groups[label, low, high])
+        for label, low, high in sorted(groups)
     ]
     return Answer(row, start_ns, end_ns, answer, newest)
 
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    windows: Int64Array
+    """The pages of one segment. A step that does not fit the segment's windows is cut off at `from_ns` and `to_ns`."""
+
+    segment: Segment
+    page_windows: Int64Array
     contents: PageContents
     page_versions: int
+    cut_from_ns: int
+    cut_to_ns: int
+
+
+def _reads(
+    connection: sa.Connection, selection: Selection, row: MetricRow, start_ns: int, end_ns: int
+) -> Iterator[_Read]:
+    """One read per version and segment, in order of time for each version."""
+    ranges = [valid for valid in valid_ranges(connection, row.query_id) if row.name in valid.version.metric_ids]
+    floors = load_floors(connection, {valid.version.version_id: valid.version.plan.window_ns for valid in ranges})
+    for valid in ranges:
+        low, high = max(start_ns, valid.from_ns), min(end_ns, valid.to_ns)
+        if low >= high:
+            continue
+        version_id, known = valid.version.version_id, floors[valid.version.version_id]
+        segments = plan_read(connection, version_id, known, low, high, selection.step_ns)
+        for segment in segments:
+            yield _read(connection, row, version_id, segment, _uneven(segments, selection.step_ns))
+
+
+def _uneven(segments: Sequence[Segment], step_ns: int | None) -> list[tuple[int, int]]:
+    """Stretches whose windows do not fit into whole steps."""
+    return [
+        (segment.from_ns, segment.to_ns)
+        for segment in segments
+        if step_ns is not None and step_ns % segment.level.width_ns
+    ]
 
 
 def _aligned(selection: Selection, row: MetricRow) -> tuple[int, int, int]:
@@ -163,40 +190,83 @@ def _matching_series(connection: sa.Connection, selection: Selection, row: Metri
     )
 
 
-def _read(connection: sa.Connection, row: MetricRow, valid: ValidRange, from_ns: int, to_ns: int) -> _Read:
+def _read(
+    connection: sa.Connection, row: MetricRow, version_id: int, segment: Segment, uneven: Sequence[tuple[int, int]]
+) -> _Read:
     table = tables.pages
-    rows = connection.execute(
-        sa.select(table.c.window_ns, table.c.series_group, table.c.page_version, table.c.data)
-        .where(
-            table.c.version_id == valid.version.version_id,
-            table.c.metric_id == row.metric_id,
-            table.c.level == LEVEL_OWN_WINDOW,
-            table.c.window_ns >= from_ns,
-            table.c.window_ns < to_ns,
+    rows = (
+        binary(connection)
+        .execute(
+            sa.select(table.c.window_ns, table.c.series_group, table.c.page_version, table.c.data)
+            .where(
+                table.c.version_id == version_id,
+                table.c.metric_id == row.metric_id,
+                table.c.level == segment.level.number,
+                table.c.window_ns >= segment.from_ns,
+                table.c.window_ns < segment.to_ns,
+            )
+            .order_by(table.c.window_ns)
         )
-        .order_by(table.c.window_ns)
-    ).all()
+        .all()
+    )
     contents = read_pages([(page.series_group, page.data) for page in rows])
-    windows = np.array([page.window_ns for page in rows], np.int64)[contents.page]
-    return _Read(windows, contents, sum(page.page_version for page in rows))
+    windows = np.array([page.window_ns for page in rows], np.int64)
+    mine = (segment.from_ns, segment.to_ns) in uneven
+    before = max((high for _, high in uneven if high <= segment.from_ns), default=BEGINNING_NS)
+    after = min((low for low, _ in uneven if low >= segment.to_ns), default=END_NS)
+    cut = (segment.from_ns, segment.to_ns) if mine else (before, after)
+    return _Read(segment, windows, contents, sum(page.page_version for page in rows), *cut)
 
 
-def _merge(read: _Read, series: _Series, row: MetricRow, start_ns: int, step_ns: int) -> dict[tuple[int, int], State]:
-    """(label group, step) -> merged state."""
+def _merge(read: _Read, series: _Series, row: MetricRow, step_ns: int | None) -> dict[tuple[int, int, int], State]:
+    """(label group, start, end) -> merged state; without a step, everything is one group per label group."""
     contents = read.contents
     if not contents.series.size:
         return {}
-    state = decode_states(row.function, row, contents)
-    steps = (read.windows - start_ns) // step_ns
-    labels = np.zeros(contents.series.size, np.int64)
-    if series.group_of is not None:
-        ids, places = np.unique(contents.series, return_inverse=True)
-        labels = np.array([series.group_of.get(int(series_id), -1) for series_id in ids], np.int64)[places]
-        keep = np.flatnonzero(labels >= 0)
-        state, steps, labels = state.take(keep), steps[keep], labels[keep]
-    keys, codes = np.unique(np.stack([labels, steps]), axis=1, return_inverse=True)
-    together = state.reduce(codes.reshape(-1), keys.shape[1])
-    return {(int(label), int(step)): together.take(np.array([place])) for place, (label, step) in enumerate(keys.T)}
+    width_ns = 0
+    if step_ns is None:
+        page_starts = np.full(read.page_windows.size, BEGINNING_NS, np.int64)
+    else:
+        # A step that is no multiple of the windows that are left becomes one.
+        width_ns = -(-step_ns // read.segment.level.width_ns) * read.segment.level.width_ns
+        page_starts = read.page_windows // width_ns * width_ns
+    starts, page_codes = np.unique(page_starts, return_inverse=True)
+    labels = _labels_of(contents.series, series)
+    groups, pairs = _numbered(np.where(labels < 0, -1, labels * starts.size + page_codes.reshape(-1)[contents.page]))
+    if not pairs.size:
+        return {}
+    together = merged_states(row.function, row, contents, groups, pairs.size)
+    merged_by: dict[tuple[int, int, int], State] = {}
+    for place, (label, code) in enumerate(zip(*(part.tolist() for part in np.divmod(pairs, starts.size)), strict=True)):
+        start = int(starts[code])
+        end = END_NS if step_ns is None else min(start + width_ns, read.cut_to_ns)
+        merged_by[label, max(start, read.cut_from_ns), end] = together.take(np.array([place]))
+    return merged_by
+
+
+def _labels_of(ids: Int64Array, series: _Series) -> Int64Array:
+    """The label group of each entry, -1 where its series does not match."""
+    if series.group_of is None:
+        return np.zeros(ids.size, np.int64)
+    distinct, places = np.unique(ids, return_inverse=True)
+    return np.array([series.group_of.get(series_id, -1) for series_id in distinct.tolist()], np.int64)[
+        places.reshape(-1)
+    ]
+
+
+def _numbered(codes: Int64Array) -> tuple[Int64Array, Int64Array]:
+    """(a number from 0 for each code, -1 for negative ones; the distinct codes by their number, ascending)."""
+    wanted = codes >= 0
+    most = int(codes.max(initial=-1)) + 1
+    if most <= 4 * codes.size:  # dense: counting beats sorting
+        distinct = np.flatnonzero(np.bincount(codes[wanted], minlength=most))
+        number = np.full(most + 1, -1, np.int64)
+        number[distinct] = np.arange(distinct.size)
+        return number[codes], distinct
+    distinct, places = np.unique(codes[wanted], return_inverse=True)
+    numbers = np.full(codes.size, -1, np.int64)
+    numbers[wanted] = places.reshape(-1)
+    return numbers, distinct
 
 
 def _one(state: State) -> State:

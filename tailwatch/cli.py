@@ -118,6 +118,9 @@ def _add_demo(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     demo = _parser(commands.add_parser, "demo", text)
     demo.add_argument("--port", type=_port, metavar="P", help="port of the API (default: 8080)")
     demo.add_argument("--data", metavar="DIR", help="folder for everything the demo writes (default: ./tailwatch-data)")
+    demo.add_argument(
+        "--database", metavar="URL", help="database.url, for example postgresql+psycopg://me@db/tailwatch"
+    )
     demo.add_argument("--seconds", type=_seconds, metavar="N", help="end after N seconds with a summary")
     demo.add_argument(
         "--kafka", type=_server, metavar="HOST:PORT", help="send frames over this Kafka broker (default: a local log)"

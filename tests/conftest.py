@@ -1,6 +1,7 @@
 """What every test gets: repeatable hypothesis runs, real data, and a header that says what runs against what."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import settings
 
 from tests.counterparts.broker import KAFKA
 from tests.counterparts.choice import Counterparts, missing
+from tests.counterparts.postgres import POSTGRES, empty_database
 
 # The same examples on every machine, and no verdict that depends on how fast it is.
 settings.register_profile("tailwatch", deadline=None, derandomize=True, max_examples=60)
@@ -21,7 +23,7 @@ _COUNTERPARTS = pytest.StashKey[Counterparts]()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Decide once what this run's counterparts are."""
-    config.stash[_COUNTERPARTS] = Counterparts(KAFKA)
+    config.stash[_COUNTERPARTS] = Counterparts(POSTGRES, KAFKA)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -49,6 +51,21 @@ def counterparts(request: pytest.FixtureRequest) -> Counterparts:
 def kafka_server(counterparts: Counterparts) -> str:
     """HOST:PORT of the broker that tests share; the test is skipped, with the reason, where there is none."""
     return counterparts.address("broker")
+
+
+@pytest.fixture
+def postgres_url(counterparts: Counterparts) -> Iterator[str]:
+    """An empty PostgreSQL database; the test is skipped, with the reason, where there is no server."""
+    with empty_database(counterparts.address("database")) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database: the test runs once on SQLite and once on PostgreSQL."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'tailwatch.db'}"
+    return str(request.getfixturevalue("postgres_url"))
 
 
 @pytest.fixture(scope="session")

@@ -79,7 +79,7 @@ def _prepared(args: argparse.Namespace) -> _Demo:
     from tailwatch.data_folder import hold, prepare_data_folder
     from tailwatch.overlays import flag_tree
     from tailwatch.query_set import compiled
-    from tailwatch.settings import load_settings
+    from tailwatch.settings import load_settings, variable_of
     from tailwatch.settings_flags import set_up_logging
 
     set_up_logging("warning")
@@ -91,6 +91,9 @@ def _prepared(args: argparse.Namespace) -> _Demo:
         config_path.write_text(_FIRST_CONFIG, encoding="utf-8")
     (folder / "logs").mkdir(exist_ok=True)
     flags = flag_tree({"data_dir": ("--data", str(folder)), "api.port": ("--port", args.port)})
+    if args.database:
+        # By the environment also to the parts: their arguments are for everybody on this host to read.
+        os.environ[variable_of("database.url")] = args.database
     assignments = _over_kafka(args.kafka, folder) if args.kafka else ()
     loaded = load_settings(config_path, assignments=assignments, flags=flags)
     compiled(loaded)

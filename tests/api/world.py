@@ -76,15 +76,19 @@ class World:
     path: Path
     plan: Plan
     records: pl.DataFrame
+    address: str = ""
 
     @property
     def url(self) -> str:
-        return f"sqlite:///{self.path}"
+        return self.address or f"sqlite:///{self.path}"
 
 
-def fill(path: Path, records: pl.DataFrame | None = None, lost: int = 0) -> World:
-    """Make a database at `path` that holds `records`; of each agent's, `lost` are known but never arrived."""
-    world = World(path, probe_plan(), probe_records() if records is None else records)
+def fill(path: Path, records: pl.DataFrame | None = None, lost: int = 0, address: str = "") -> World:
+    """Make a database that holds `records`; of each agent's, `lost` are known but never arrived.
+
+    It is a SQLite file at `path`, unless there is the address of another.
+    """
+    world = World(path, probe_plan(), probe_records() if records is None else records, address)
     upgrade(world.url)
     engine = open_engine(world.url)
     with engine.begin() as connection:

@@ -23,6 +23,7 @@ HEAVY = {
     "pydantic",
     "sqlglot",
     "kafka",
+    "psycopg",
 }
 
 AGENT = """

@@ -1,4 +1,4 @@
-"""A collector on a real SQLite database and a real embedded log, driven step by step."""
+"""A collector on a real database, SQLite and PostgreSQL in turn, and a real embedded log, driven step by step."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -58,12 +58,22 @@ class Bench:
         """Everything stored, as one partial of the plan; None when nothing is."""
         return stored_partial(self.engine, self.plan)
 
+    def start_over(self) -> None:
+        """Empty database and log again, for the next example of a law."""
+        self.engine.dispose()
+        for path in self.folder.glob("*.db*"):
+            path.unlink()
+        if self.engine.dialect.name == "postgresql":
+            with self.engine.begin() as connection:
+                connection.exec_driver_sql("DROP SCHEMA public CASCADE")
+                connection.exec_driver_sql("CREATE SCHEMA public")
+        upgrade(self.url)
+
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
+def bench(tmp_path: Path, database_url: str) -> Iterator[Bench]:
     """An empty, upgraded database and no log yet."""
-    url = f"sqlite:///{tmp_path / 'tailwatch.db'}"
-    upgrade(url)
-    engine = open_engine(url)
-    yield Bench(tmp_path, url, engine, probe_plan())
+    upgrade(database_url)
+    engine = open_engine(database_url)
+    yield Bench(tmp_path, database_url, engine, probe_plan())
     engine.dispose()

@@ -10,7 +10,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from collector.runner import Collector
-from store.connect import upgrade
 from store.coverage import coverage
 from store.registry import metric
 from tests.collector.conftest import Bench
@@ -22,10 +21,7 @@ def test_any_split_cut_batching_order_and_repetition_stores_what_one_pass_gives(
     @given(st.data())
     @settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
     def law(data: st.DataObject) -> None:
-        for path in bench.folder.glob("*.db*"):
-            path.unlink()
-        bench.engine.dispose()
-        upgrade(bench.url)
+        bench.start_over()
         records = probe_records(data.draw(st.integers(1, 150)), data.draw(st.integers(0, 9999)))
         agents = [
             FakeAgent(bench.plan, f"agent-{n}", partition=n % 2, incarnation=f"{n:032x}")

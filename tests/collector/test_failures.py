@@ -1,8 +1,11 @@
 """When the database or the transport fails: the collector keeps its place, answers stay readable, nothing is lost."""
 
+import re
 import sqlite3
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ import sqlalchemy as sa
 
 from collector.config import CollectorConfig
 from collector.runner import run_collector
+from store.connect import open_engine
 from store.errors import SchemaError
 from tests.collector.conftest import Bench
 from tests.fleet import TABLES, FakeAgent, probe_records, truth
@@ -21,9 +25,27 @@ RECORDS = probe_records(3_000, seed=11)
 
 
 def fill(bench: Bench, *, full: bool) -> None:
-    """Make the database behave as on a full disk (SQLite's own page limit), or stop doing so."""
+    """Make the database behave as on a full disk, or stop doing so.
+
+    SQLite has a page limit of its own; PostgreSQL's server raises the very error that it raises for a full disk.
+    """
+    if bench.engine.dialect.name == "postgresql":
+        with bench.engine.begin() as connection:
+            if full:
+                connection.exec_driver_sql(
+                    """CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                    RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = 'disk_full';
+                    END $$"""
+                )
+                connection.exec_driver_sql(
+                    "CREATE TRIGGER full_disk BEFORE INSERT OR UPDATE ON manifests EXECUTE FUNCTION full_disk()"
+                )
+            else:
+                connection.exec_driver_sql("DROP FUNCTION full_disk CASCADE")
+        return
 
     def limit(connection: sqlite3.Connection, _: object) -> None:
+        connection.execute("VACUUM" if full else "SELECT 1")  # no free pages left from the migrations
         pages = connection.execute("PRAGMA page_count").fetchone()[0] if full else 2**30
         connection.execute(f"PRAGMA max_page_count = {pages}")
 
@@ -42,7 +64,8 @@ def test_a_full_disk_keeps_everything_until_there_is_room_and_reads_go_on(
     bench.publish(agent.send(RECORDS[1_000:2_000], 0) + agent.send(RECORDS[2_000:], 99))
     collector._next_flush = 0.0
     bench.drain(collector)
-    assert "database or disk is full" in caplog.text
+    assert "flush failed" in caplog.text
+    assert re.search("database or disk is full|No space left on device", caplog.text)
     assert_same(bench.stored(), truth(bench.plan, RECORDS[:1_000]))
     fill(bench, full=False)
     collector._next_flush = 0.0
@@ -119,6 +142,17 @@ def test_it_stops_with_everything_flushed(bench: Bench) -> None:
     assert_same(bench.stored(), truth(bench.plan, RECORDS))
 
 
+@contextmanager
+def locked(bench: Bench) -> Iterator[None]:
+    """Another process is in the middle of a transaction."""
+    other = open_engine(bench.url)
+    with other.connect() as connection:
+        connection.exec_driver_sql("UPDATE offsets SET epoch = epoch")
+        yield
+        connection.rollback()
+    other.dispose()
+
+
 def test_it_stops_soon_also_while_another_process_holds_the_database(bench: Bench) -> None:
     agents = [FakeAgent(bench.plan, f"agent-{n}", partition=n, incarnation=f"{n:032x}") for n in (0, 1)]
     for agent in agents:
@@ -127,14 +161,11 @@ def test_it_stops_soon_also_while_another_process_holds_the_database(bench: Benc
     collector._next_flush = float("inf")
     for _ in range(3):
         collector.step(0.0)
-    holder = sqlite3.connect(bench.folder / "tailwatch.db", isolation_level=None)
-    holder.execute("BEGIN IMMEDIATE")
-    begun = time.monotonic()
-    collector.finish()
-    # busy_timeout is 5 s for each of two partitions; with it this would take 10 s.
-    assert time.monotonic() - begun < 4
-    holder.execute("ROLLBACK")
-    holder.close()
+    with locked(bench):
+        begun = time.monotonic()
+        collector.finish()
+        # Either database waits 5 s for a lock, for each of two partitions; with that this would take 10 s.
+        assert time.monotonic() - begun < 4
     bench.drain(bench.collector())
     assert_same(bench.stored(), truth(bench.plan, RECORDS.vstack(RECORDS)))
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from collector import partition as partition_module
 from pipeline.schema import polars_schema
 from store import tables
-from store.claims import Claim
+from store.claims import Claim, Counts
 from store.coverage import Coverage, coverage
 from store.flush import Flush
 from store.registry import metric
@@ -207,11 +207,11 @@ def test_what_the_database_refuses_is_found_record_by_record_and_the_rest_is_sto
     refused = {4, 9}
     write = partition_module.write_flush
 
-    def picky(engine: sa.Engine, held: Claim, flush: Flush, *rest: object) -> None:
+    def picky(engine: sa.Engine, held: Claim, flush: Flush, *rest: object) -> Counts:
         buried = {letter.offset for letter in flush.dead_letters}
         if refused & set(range(held.next_offset, flush.next_offset)) - buried:
             raise sa.exc.DataError("INSERT", None, Exception("value too long for type character varying(256)"))
-        write(engine, held, flush, *rest)  # type: ignore[arg-type]
+        return write(engine, held, flush, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(partition_module, "write_flush", picky)
     bench.publish(frames)
@@ -235,10 +235,11 @@ def test_a_release_whose_commit_went_through_unheard_is_not_repeated(
     bench.collector()
     write, answers = partition_module.write_flush, [sa.exc.OperationalError("COMMIT", None, Exception("no answer"))]
 
-    def unheard(*arguments: object) -> None:
-        write(*arguments)  # type: ignore[arg-type]
+    def unheard(*arguments: object) -> Counts:
+        turned_out = write(*arguments)  # type: ignore[arg-type]
         if answers:
             raise answers.pop()
+        return turned_out
 
     monkeypatch.setattr(partition_module, "write_flush", unheard)
     monkeypatch.setattr("collector.runner._RETRY_S", 0.0)

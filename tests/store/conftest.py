@@ -1,7 +1,6 @@
 """An empty, upgraded database."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -10,10 +9,9 @@ from store.connect import open_engine, upgrade
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[sa.Engine]:
-    """A SQLite database with the current schema."""
-    url = f"sqlite:///{tmp_path / 'tailwatch.db'}"
-    upgrade(url)
-    made = open_engine(url)
+def engine(database_url: str) -> Iterator[sa.Engine]:
+    """A database with the current schema, SQLite and PostgreSQL in turn."""
+    upgrade(database_url)
+    made = open_engine(database_url)
     yield made
     made.dispose()

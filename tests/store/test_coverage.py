@@ -31,7 +31,9 @@ class Stored:
 
     def write(self, now_ns: int = 10**18, **parts: object) -> None:
         flush = Flush(self.held.next_offset, now_ns, **parts)  # type: ignore[arg-type]
-        write_flush(self.engine, self.held, flush, {}, SeriesIds())
+        with self.engine.connect() as connection:
+            versions = load_versions(connection)
+        write_flush(self.engine, self.held, flush, versions, SeriesIds())
         self.held = replace(self.held, flushes=self.held.flushes + 1)
 
     def agent(

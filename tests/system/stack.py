@@ -49,12 +49,13 @@ class Stack:
     """
 
     folder: Path
+    url: str = ""
     transport: dict[str, Any] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
     parts: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.url = f"sqlite:///{self.folder / 'tailwatch.db'}"
+        self.url = self.url or f"sqlite:///{self.folder / 'tailwatch.db'}"
         upgrade(self.url)
         self.engine = open_engine(self.url)
         HOSTS.frame.write_csv(self.folder / "hosts.csv")
@@ -87,8 +88,8 @@ class Stack:
         """What follows `tailwatch` to run a part."""
         return [name.partition("-")[0], "run", "--config", str(self.folder / f"{name}.json")]
 
-    def start(self, name: str, *, kill_file: Path | None = None, kill_at: int = 0) -> None:
-        """Start a part; with `kill_at`, it is killed before its n-th SQL statement on `kill_file`."""
+    def start(self, name: str, *, kill_file: Path | str | None = None, kill_at: int = 0) -> None:
+        """Start a part; with `kill_at`, it is killed before its n-th SQL statement on `kill_file`, or on PostgreSQL."""
         entry = [sys.executable, "-m", "tailwatch.cli"]
         if kill_file is not None:
             entry = [sys.executable, str(KILLED_AT), str(kill_file), str(kill_at)]
@@ -148,6 +149,7 @@ class Stack:
         columns = {column: kind for column, kind in SCHEMA.items() if column not in ("ts", "host")}
         config = {
             "data_dir": str(self.folder),
+            "database": {"url": self.url},
             "log_level": "info",
             "builtin_queries": False,
             "streams": {"probes": columns},

@@ -18,9 +18,10 @@ WHOLE = (START_NS, START_NS + 4 * WINDOW_NS)
 
 
 @pytest.fixture
-def stack(tmp_path: Path) -> Iterator[Stack]:
-    """A stack in an empty folder; ended whatever happens."""
-    made = Stack(tmp_path)
+def stack(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Stack]:
+    """A stack in an empty folder, on PostgreSQL where the test is marked so; ended whatever happens."""
+    on_postgresql = getattr(request, "param", "sqlite") == "postgresql"
+    made = Stack(tmp_path, request.getfixturevalue("postgres_url") if on_postgresql else "")
     yield made
     made.close()
 
@@ -33,25 +34,27 @@ def assert_whole(stack: Stack, records: pl.DataFrame, agents: int) -> None:
     assert whole.records_known == whole.records_merged == records.height
 
 
-def test_random_kills_of_agents_collector_and_api_lose_nothing_and_count_nothing_twice(stack: Stack) -> None:
+@pytest.mark.parametrize(("stack", "n"), [("sqlite", 12_000), ("postgresql", 3_000)], indirect=["stack"])
+def test_random_kills_of_agents_collector_and_api_lose_nothing_and_count_nothing_twice(stack: Stack, n: int) -> None:
     rng = random.Random(20)
-    records = probe_records(12_000, seed=6).sort("ts")
+    records = probe_records(n, seed=6).sort("ts")
     plans = [("agent-1", "local"), ("agent-2", "drain"), ("agent-3", "local")]
-    for n, (name, execution) in enumerate(plans):
-        stack.add_agent(name, records[n :: len(plans)], execution=execution, rows_per_s=1_000)
+    for at, (name, execution) in enumerate(plans):
+        stack.add_agent(name, records[at :: len(plans)], execution=execution, rows_per_s=1_000)
     names = [name for name, _ in plans] + ["collector", "api"]
     for name in names:
         stack.start(name)
-    kills = 0
+    kills, begun = 0, time.monotonic()
     while stack.finished_agents() < len(plans):
-        time.sleep(rng.uniform(0.2, 0.9))
+        # Ever more slowly: on a busy machine, a part that is killed as soon as it has started never gets anywhere.
+        time.sleep(rng.uniform(0.2, 0.9) * 1.04**kills)
         victim = rng.choice(names)
         stack.kill(victim)
         stack.start(victim)
         kills += 1
-        assert kills < 120, stack.logs()
+        assert time.monotonic() - begun < 180, stack.logs()
     until(lambda: stack.stored_records() == sum(truth(PLAN, records).record_counts().values()), 20, stack.logs())
-    assert kills >= 5
+    assert kills >= 3
     assert_whole(stack, records, len(plans))
     until(lambda: responds(stack), 10, "the API answers again")
     answer = stack.ask(
@@ -92,15 +95,21 @@ def test_an_agent_killed_at_statements_on_the_log_loses_nothing(stack: Stack) ->
     assert_whole(stack, records, 1)
 
 
+@pytest.mark.parametrize("stack", ["sqlite", "postgresql"], indirect=True)
 def test_a_collector_killed_at_statements_on_the_database_counts_nothing_twice(stack: Stack) -> None:
     records = probe_records(400, seed=9).sort("ts")
     stack.add_agent("agent-1", records, execution="drain", rows_per_s=None)
     stack.start("agent-1")
-    killed_until_finished(stack, "collector", stack.folder / "tailwatch.db", step=23)
+    killed_until_finished(stack, "collector", kill_file(stack), step=23)
     assert_whole(stack, records, 1)
 
 
-def killed_until_finished(stack: Stack, name: str, file: Path, step: int) -> None:
+def kill_file(stack: Stack) -> Path | str:
+    """Where the statements on the database are counted."""
+    return "postgresql" if stack.url.startswith("postgresql") else stack.folder / "tailwatch.db"
+
+
+def killed_until_finished(stack: Stack, name: str, file: Path | str, step: int) -> None:
     """Start a part again and again, each time killed `step` statements later, until the replay is through.
 
     Every statement in turn is tried in one process, where a start costs nothing: tests/agents/test_faults.py and

@@ -177,14 +177,17 @@ def test_a_data_folder_that_cannot_be_written_is_named(tmp_path: Path, capsys: p
     assert "Traceback" not in error
 
 
-@pytest.mark.parametrize("url", ["sqlite:////dev/null/x.db", "nosuch://x", "no address"])
+@pytest.mark.parametrize(
+    "url", ["sqlite:////dev/null/x.db", "nosuch://x:secret@h", "no address", "postgresql://u:secret@127.0.0.1:1/n"]
+)
 def test_a_database_that_cannot_be_used_is_one_line(
     url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["db", "upgrade", "--data", str(tmp_path), "--set", f"database.url={url}"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("error: the database cannot be used: ")
-    assert "check database.url" in line
+    assert line.startswith("error: ")
+    assert "database.url" in line
+    assert "secret" not in line
 
 
 def test_a_file_of_another_program_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -283,3 +283,18 @@ def _number(output: str, name: str) -> int:
     found = re.search(rf"^  {name} +([\d,]+)", output, re.MULTILINE)
     assert found, output
     return int(found[1].replace(",", ""))
+
+
+def test_the_demo_keeps_its_windows_in_postgresql_when_told_to(tmp_path: Path, postgres_url: str) -> None:
+    url = postgres_url.replace("//postgres@", "//postgres:secret@")
+    demo = Demo(tmp_path / "data", "--database", url)
+    try:
+        demo.wait_until_measured(100)
+        lines = [process.cmdline() for process in demo.parts().values()]
+        assert not any("secret" in word for line in lines for word in line)
+    finally:
+        demo.process.send_signal(signal.SIGINT)
+        said = demo.end()
+    assert demo.process.returncode == 0, said
+    assert "secret" not in said
+    assert not (tmp_path / "data" / "tailwatch.db").exists()

@@ -1,5 +1,6 @@
 """The how-to pages, run as they stand: their files are written out and their commands answer what they show."""
 
+import os
 import re
 import socket
 import subprocess
@@ -7,9 +8,12 @@ import sys
 import time
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from tests.architecture.project import page
+from tests.counterparts.choice import missing
+from tests.counterparts.postgres import programs, running
 
 COMMAND = (sys.executable, "-P", "-m", "tailwatch.cli")
 
@@ -73,3 +77,28 @@ def test_the_configuration_for_separate_parts_is_sound(tmp_path: Path) -> None:
     file.write_text(content, encoding="utf-8")
     done = subprocess.run([*COMMAND, "config", "check", str(file)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_page_on_postgresql_makes_a_database_that_works(tmp_path: Path) -> None:
+    if not programs():
+        missing("no PostgreSQL program to follow the page with")
+    found = re.findall(
+        r"^ *```(\w+)\n(.*?)^ *```$", page("how-to/keep-windows-in-postgresql.md"), re.MULTILINE | re.DOTALL
+    )
+    assert [kind for kind, _ in found] == ["sql", "sh", "sh"]
+    address = re.search(r"URL='(.*)'", found[1][1])
+    assert address
+    with running(programs()[0]) as server:
+        with psycopg.connect(server.url.replace("+psycopg", ""), autocommit=True) as connection:
+            for statement in found[0][1].split(";"):
+                if statement.strip():
+                    connection.execute(statement)
+        url = address[1].replace("db.example:5432", f"127.0.0.1:{server.port}")
+        done = subprocess.run(
+            [*COMMAND, *found[2][1].split("\n")[0].split()[1:]],
+            cwd=tmp_path, env={**os.environ, "TAILWATCH_DATABASE__URL": url},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "revision" in done.stdout
+    assert "choose" not in done.stdout

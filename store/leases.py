@@ -1,0 +1,74 @@
+"""Leases: work that one process may do at a time, and the proof, inside its own transactions, that it still may.
+
+Times only decide who may try; what decides is the epoch. Every transaction of a job begins by renewing the lease under
+the epoch it was taken with: a job whose lease has gone to another process writes nothing, and two never run at once,
+because the renewal locks the lease's row until the transaction ends.
+"""
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from store import tables
+from store.errors import LeaseLostError
+from store.upsert import insert_missing
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to do one kind of work."""
+
+    name: str
+    owner: str
+    epoch: int
+    lasts_ns: int
+
+
+def take_lease(connection: sa.Connection, name: str, owner: str, now_ns: int, lasts_ns: int) -> Lease | None:
+    """The lease, when it is free, has run out, or is this owner's already; the caller commits."""
+    table = tables.leases
+    insert_missing(connection, table, [{"name": name, "owner": "", "epoch": 0, "expires_ns": 0}])
+    taken = connection.execute(
+        sa.update(table)
+        .where(table.c.name == name, sa.or_(table.c.expires_ns <= now_ns, table.c.owner == owner))
+        .values(owner=owner, epoch=table.c.epoch + 1, expires_ns=now_ns + lasts_ns)
+        .returning(table.c.epoch)
+    ).one_or_none()
+    return None if taken is None else Lease(name, owner, taken.epoch, lasts_ns)
+
+
+def hold_lease(connection: sa.Connection, lease: Lease, now_ns: int) -> None:
+    """Must be the first statement of every transaction that the lease covers.
+
+    Raises:
+        LeaseLostError: another process has taken it; roll back and stop the job.
+    """
+    table = tables.leases
+    renewed = connection.execute(
+        sa.update(table)
+        .where(table.c.name == lease.name, table.c.epoch == lease.epoch)
+        .values(expires_ns=now_ns + lease.lasts_ns)
+    )
+    if renewed.rowcount != 1:
+        raise LeaseLostError(
+            f"the lease of {lease.name} (epoch {lease.epoch}) is another process's now; nothing was written"
+        )
+
+
+def give_back(connection: sa.Connection, lease: Lease) -> None:
+    """Let the next process take it at once; the caller commits."""
+    table = tables.leases
+    connection.execute(
+        sa.update(table).where(table.c.name == lease.name, table.c.epoch == lease.epoch).values(expires_ns=0)
+    )
+
+
+def shared_now_ns(connection: sa.Connection, own_now_ns: int) -> int:
+    """The earlier of this process's clock and the database server's: what deletes must not trust a clock that is ahead.
+
+    SQLite has no clock but this machine's.
+    """
+    if connection.dialect.name != "postgresql":
+        return own_now_ns
+    seconds = float(connection.exec_driver_sql("SELECT extract(epoch FROM clock_timestamp())").scalar_one())
+    return min(own_now_ns, round(seconds * 1e9))

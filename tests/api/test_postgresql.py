@@ -1,0 +1,69 @@
+"""The API over PostgreSQL: the answers that SQLite gives, and plain sentences when the server is gone or locked."""
+
+import pytest
+
+from store.connect import open_engine, upgrade
+from tests.api.world import asking, fill, probe_records
+from tests.counterparts.choice import missing
+from tests.counterparts.postgres import programs, running
+
+QUESTIONS = (
+    {"path": "/api/v1/quantiles", "metric": "probe_rtt_us", "q": "0,0.5,0.99,1", "by": "host", "step": "10s"},
+    {"path": "/api/v1/quantiles", "metric": "odd_ratio", "by": ["host", "tor"]},
+    {"path": "/api/v1/quantiles", "metric": "probe_rtt_us", "where": "tor:t:1, a"},
+    {"path": "/api/v1/values", "metric": "probes_total", "by": "tor"},
+    {"path": "/api/v1/values", "metric": "odd_sum_ratio", "step": "20s"},
+)
+
+
+def test_every_answer_is_the_one_that_sqlite_gives(world, client, postgres_url, tmp_path):
+    fill(tmp_path / "unused.db", world.records, address=postgres_url)
+    with asking(postgres_url) as on_postgresql:
+        for question in QUESTIONS:
+            wanted, got = (each.over_the_minute(**question) for each in (client, on_postgresql))
+            assert (got.status_code, got.json()) == (wanted.status_code, wanted.json()) == (200, wanted.json())
+            assert got.headers["etag"] == wanted.headers["etag"]
+        for path in ("/api/v1/metrics", "/api/v1/agents", "/api/v1/status"):
+            wanted, got = client.get(path), on_postgresql.get(path)
+            assert (got.status_code, got.json().keys()) == (200, wanted.json().keys())
+        assert on_postgresql.get("/api/v1/agents").json() == client.get("/api/v1/agents").json()
+        assert on_postgresql.get("/readyz").status_code == 200
+
+
+def test_a_locked_table_is_a_503_that_says_locked(postgres_url, tmp_path):
+    fill(tmp_path / "unused.db", probe_records(n=60), address=postgres_url)
+    with asking(f"{postgres_url}?options=-c%20lock_timeout%3D100") as client:
+        with open_engine(postgres_url).connect() as blocker:
+            blocker.exec_driver_sql("LOCK TABLE pages IN ACCESS EXCLUSIVE MODE")
+            response = client.over_the_minute(**QUESTIONS[0])
+            blocker.engine.dispose()
+        assert (response.status_code, "locked" in response.json()["detail"]) == (503, True)
+        assert client.over_the_minute(**QUESTIONS[0]).status_code == 200
+
+
+def test_a_server_that_dies_is_a_503_and_a_200_once_it_is_back(tmp_path):
+    if not programs():
+        missing("no PostgreSQL program to kill")
+    with running(programs()[0]) as server:
+        fill(tmp_path / "unused.db", probe_records(n=60), address=server.url)
+        with asking(server.url) as client:
+            assert client.over_the_minute(**QUESTIONS[0]).status_code == 200
+            server.kill()
+            response = client.over_the_minute(**QUESTIONS[0])
+            assert (response.status_code, "cannot be reached" in response.json()["detail"]) == (503, True)
+            assert client.get("/readyz").json()["checks"]["database"]["ok"] is False
+            server.start()
+            assert client.over_the_minute(**QUESTIONS[0]).status_code == 200
+
+
+@pytest.mark.parametrize(("revision", "words"), [("0001", "tailwatch db upgrade"), ("9999", "install the release")])
+def test_another_schema_is_refused_with_what_to_do(postgres_url, revision, words):
+    upgrade(postgres_url)
+    engine = open_engine(postgres_url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"UPDATE alembic_version SET version_num = '{revision}'")
+    engine.dispose()
+    with asking(postgres_url) as client:
+        response = client.get("/readyz")
+        assert response.status_code == 503
+        assert words in response.text
