@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from tests.counterparts.broker import durable_tansu, tansu
 from tests.fleet import probe_records, truth
 from tests.system.stack import PLAN, Stack, until
-from tests.system.test_kill import assert_whole
+from tests.system.test_kill import PATIENCE_S, assert_whole
 from tests.wire.kafka_world import PARTITIONS, made_topic, topic_settings
 from wire.kafka_settings import KafkaConfig
 from wire.kafka_topics import create_topic
@@ -51,9 +51,9 @@ def owners(stack: Stack) -> dict[int, str]:
     return {int(partition): str(owner) for partition, owner in rows}
 
 
-def all_stored(stack: Stack, records: pl.DataFrame, agents: int, timeout_s: float = 40) -> None:
+def all_stored(stack: Stack, records: pl.DataFrame, agents: int) -> None:
     wanted = sum(truth(PLAN, records).record_counts().values())
-    deadline = time.monotonic() + timeout_s
+    deadline = time.monotonic() + PATIENCE_S
     while stack.finished_agents() < agents or stack.stored_records() < wanted:
         assert time.monotonic() < deadline, f"{stack.stored_records()} of {wanted} stored\n{stack.logs()}"
         time.sleep(0.1)
@@ -75,16 +75,16 @@ def test_collectors_join_leave_and_die_while_frames_flow_and_the_counts_equal_th
     stack.start("collector")
     for name in agents:
         stack.start(name)
-    until(lambda: stack.stored_records() > 0, 30, "the first collector stores")
+    until(lambda: stack.stored_records() > 0, PATIENCE_S, "the first collector stores")
     stack.start("collector-2")
-    until(lambda: set(owners(stack).values()) == {"collector", "collector-2"}, 30, "they share")
+    until(lambda: set(owners(stack).values()) == {"collector", "collector-2"}, PATIENCE_S, "they share")
     assert len(owners(stack)) == PARTITIONS
     stack.kill("collector")
-    until(lambda: set(owners(stack).values()) == {"collector-2"}, 30, "the other one takes over")
+    until(lambda: set(owners(stack).values()) == {"collector-2"}, PATIENCE_S, "the other one takes over")
     stack.start("collector")
-    until(lambda: len(set(owners(stack).values())) == 2, 30, "they share again")
+    until(lambda: len(set(owners(stack).values())) == 2, PATIENCE_S, "they share again")
     assert stack.stop("collector-2") == 0
-    until(lambda: set(owners(stack).values()) == {"collector"}, 30, "who stays holds all")
+    until(lambda: set(owners(stack).values()) == {"collector"}, PATIENCE_S, "who stays holds all")
     all_stored(stack, records, len(agents))
     assert sum(events(stack, "Traceback").values()) == 0, stack.logs()
 
@@ -98,7 +98,7 @@ def test_a_broker_killed_twice_loses_and_repeats_nothing(tmp_path: Path, opened:
         stack.start(name)
     for _ in range(2):
         before = stack.stored_records()
-        until(lambda before=before: stack.stored_records() > before, 30, "frames flow")  # type: ignore[misc]
+        until(lambda before=before: stack.stored_records() > before, PATIENCE_S, "frames flow")  # type: ignore[misc]
         broker.kill()
         time.sleep(4.0)  # longer than the delivery timeout: frames are published again
         broker.start()
@@ -117,12 +117,12 @@ def test_agents_and_collectors_that_are_there_before_the_broker_wait_for_it(tmp_
     agents = add_agents(stack, records, rows_per_s=None)
     for name in ["collector", *agents]:
         stack.start(name)
-    until(lambda: all(spooled(stack, name) > 3 for name in agents), 30, "they spool")
+    until(lambda: all(spooled(stack, name) > 3 for name in agents), PATIENCE_S, "they spool")
     said = events(stack, "connection refused")
     assert all(1 <= said[name] <= 3 for name in [*agents, "collector"]), said
     broker.start()
     create_topic(config, PARTITIONS)
-    all_stored(stack, records, len(agents), timeout_s=60)
+    all_stored(stack, records, len(agents))
 
 
 def spooled(stack: Stack, name: str) -> int:
@@ -146,7 +146,7 @@ def test_nobody_is_cut_off_by_a_broker_that_stops_answering_for_a_while(tmp_path
     agents = add_agents(stack, records, rows_per_s=150)
     for name in ["collector", *agents]:
         stack.start(name)
-    until(lambda: stack.stored_records() > 0, 30, "frames flow")
+    until(lambda: stack.stored_records() > 0, PATIENCE_S, "frames flow")
     broker.pause()
     time.sleep(5.0)
     broker.resume()
