@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
+import sqlalchemy as sa
 
 from tailwatch.data_folder import hold, prepare_data_folder
 from tests.counterparts.broker import new_topic_name
@@ -191,6 +192,34 @@ def test_over_kafka_it_makes_its_topic_and_measures_the_same(
     logs = "".join(path.read_text() for path in (data / "logs").iterdir())
     assert "Traceback" not in logs
     assert not re.search("WARNING (kafka|wire|agents|collector)", logs), logs
+
+
+def test_over_kafka_into_postgresql_it_measures_the_same(
+    kafka_server: str, postgres_url: str, data: Path, started: list[Demo], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic = new_topic_name()
+    monkeypatch.setenv("TAILWATCH_TRANSPORT__KAFKA__TOPIC", topic)
+    demo = Demo(data, "--kafka", kafka_server, "--database", postgres_url)
+    started.append(demo)
+    demo.wait_until_measured(1_000)
+    first = demo.parts()["collector"]
+    first.kill()  # its place is in the database, what it had not flushed is in the topic
+    first.wait(10)
+    counted = demo.wait_until_measured(0)["count"]
+    demo.wait_until_measured(counted + 1_000)
+    os.killpg(demo.process.pid, signal.SIGINT)
+    output = demo.end()
+    assert demo.process.returncode == 0, output
+    assert "coverage           100 %" in output
+    engine = sa.create_engine(postgres_url)
+    with engine.connect() as connection:
+        told = connection.execute(sa.text("SELECT topic, next_offset FROM offsets")).all()
+    engine.dispose()
+    assert {row.topic for row in told} == {f"kafka:{topic}"}
+    assert sum(row.next_offset for row in told) > 10
+    assert not [name for name in ("log.db", "tailwatch.db") if (data / name).exists()]
+    logs = "".join(path.read_text() for path in (data / "logs").iterdir())
+    assert "Traceback" not in logs
 
 
 def test_a_broker_that_is_not_there_is_one_line(data: Path) -> None:
