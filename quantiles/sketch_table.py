@@ -18,7 +18,7 @@ from quantiles.sketch_column import SketchColumn
 
 TABLE_BYTES = 1 << 30  # of address space; 262,144 series at scale 6 with numba, 65,536 with NumPy
 WAITING = 1 << 16
-CARRIED = 1 << 20  # places of full counts that may wait
+CARRIED = 1 << 18  # places of full counts that may wait
 COUNT_MAX = (1 << 32) - 1  # of a slot; before so many values were added the table is emptied into the settled state
 
 
@@ -44,6 +44,7 @@ class SketchTable:
         octaves = CORE_OCTAVES if self._in_place else 0
         self._counts: UnsignedArray = np.zeros((octaves, n_series, 1 << scale), kind)
         self._carried: list[IntArray] = []  # places of counts that were full
+        self._n_carried = 0
         self._added = self._held = 0  # values given and those of them that are in the table
         self._stats = self._no_stats()
         self._waiting: list[tuple[SampleArray, IntArray]] = []
@@ -91,19 +92,26 @@ class SketchTable:
 
     def _is_full_after(self, samples: SampleArray, codes: IntArray) -> bool:
         """Adds to the table; whether enough waits that it is time to settle."""
-        if self._in_place:
-            carried = np.empty(len(samples), np.int64)
-            outside, n_carried = self._kernels.add_rows(samples, codes, self._bins, self._counts, self._stats, carried)
-            self._held += len(samples) - outside
-            if n_carried:
-                self._carried.append(carried[:n_carried].copy())
-            if not outside:
-                return sum(map(len, self._carried)) >= CARRIED
+        if not self._in_place:
+            self._wait(samples.copy(), codes.copy())  # the caller may fill its arrays anew
+            return self._is_full()
+        carried = np.empty(len(samples), np.int64)
+        outside, n_carried = self._kernels.add_rows(samples, codes, self._bins, self._counts, self._stats, carried)
+        self._held += len(samples) - outside
+        if n_carried:
+            self._carried.append(carried[:n_carried].copy())
+            self._n_carried += n_carried
+        if outside:
             left_out = ~((samples > CORE_LOW) & (samples <= CORE_HIGH))
-            samples, codes = samples[left_out], codes[left_out]
+            self._wait(samples[left_out], codes[left_out])
+        return self._is_full()
+
+    def _wait(self, samples: SampleArray, codes: IntArray) -> None:
         self._waiting.append((samples, codes))
         self._n_waiting += len(samples)
-        return self._n_waiting >= max(WAITING, len(self._settled.cells))
+
+    def _is_full(self) -> bool:
+        return self._n_carried >= CARRIED or self._n_waiting >= max(WAITING, len(self._settled.cells))
 
     def _own_kind(self, samples: SampleArray) -> SampleArray:
         if self._integer and samples.dtype != np.int64 and len(samples):
@@ -133,7 +141,7 @@ class SketchTable:
             counts[np.searchsorted(found, row * width + ((octave - first) << self._bins.scale) + sub_bin)] += (
                 CARRY * times
             )
-            self._carried = []
+            self._carried, self._n_carried = [], 0
         offsets = np.searchsorted(found, np.arange(self._n + 1) * width)
         rows = np.repeat(np.arange(self._n), np.diff(offsets))
         cells = (found - rows * width + ((first << self._bins.scale) + self._bins.core_cell)).astype(np.int32)

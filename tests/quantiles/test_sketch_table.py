@@ -73,6 +73,28 @@ class TestBothKernels:
                 table.add(values[start : start + 100], groups[start : start + 100])
             assert table.column() == wanted
 
+    @pytest.mark.parametrize("room", [0, 1 << 30])
+    @pytest.mark.parametrize("outsider", [5, -5])
+    def test_a_buffer_that_the_caller_fills_again_changes_nothing(
+        self, room: int, outsider: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sketch_table, "TABLE_BYTES", room)
+        table = SketchTable(2, integer=True)
+        values, series = np.array([1, outsider, 3]), np.array([0, 1, 1])
+        wanted = SketchColumn.from_values(values.copy(), series.copy(), 2)
+        table.add(values, series)
+        values[:], series[:] = 900, 0
+        assert table.column() == wanted
+
+    @pytest.mark.parametrize("value", [7, -7])
+    def test_full_counts_never_wait_beyond_their_bound(self, value: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sketch_table, "CARRIED", 3)
+        table = SketchTable(1, integer=True)
+        for _ in range(40):
+            table.add(np.append(np.full(300, 7), value), np.zeros(301, np.int64))
+            assert sum(map(len, table._carried)) < 3
+        assert table.column().totals().tolist() == [40 * 301]
+
     def test_weights_and_reading_in_between(self) -> None:
         table = SketchTable(3, integer=True)
         table.add([1, 2, 3], [0, 1, 1], weights=[5, 1, 2])
