@@ -163,7 +163,7 @@ def life_at_the_cap(folder: Path, spool_path: Path, cut: int, kill_at: int, imag
     Fuse.light(spool_path, image, kill_at or -1)
     spool = None
     try:
-        spool = Spool(spool_path, MACHINE, 7_000 if cut else 5_000, KilledConnection)
+        spool = Spool(spool_path, MACHINE, 3_500 if cut else 4_000, KilledConnection)
         life = spool.begin("agent-1", 1)
         at = spool.positions().get("source")
         room = SpoolRoom([CHAIN])

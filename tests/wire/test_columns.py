@@ -1,13 +1,17 @@
 """Column bodies: narrow and widen are inverse, and foreign bytes only ever raise CorruptFrameError."""
 
+import struct
 from pathlib import Path
 
+import msgspec
 import polars as pl
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wire.columns import pack_columns, unpack_columns
+from pipeline.ragged import Ragged
+from wire.columns import pack_columns, unpack_columns, unpack_ragged
 from wire.errors import CorruptFrameError, FrameTooLargeError
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -35,8 +39,8 @@ def frames(draw: st.DrawFn) -> pl.DataFrame:
         {
             "ts": column(draw(st.sampled_from([INT64, near]))),
             "n": column(st.none() | draw(st.sampled_from([INT64, st.integers(-5, 5)]))),
-            "x": column(st.none() | st.floats(allow_nan=False)),
-            "label": column(st.none() | st.text(max_size=8)),
+            "x": column(st.none() | draw(st.sampled_from([st.floats(), st.integers(-9, 9).map(float)]))),
+            "label": column(st.none() | draw(st.sampled_from([st.text(max_size=8), st.sampled_from(["a", "é"])]))),
             "ok": column(st.none() | st.booleans()),
             "gaps": column(st.lists(st.integers(-(2**31), 2**31 - 1), max_size=4)),
             "counts": column(st.lists(draw(st.sampled_from([INT64, st.integers(0, 9)])), max_size=4)),
@@ -74,7 +78,46 @@ def test_near_integers_travel_as_small_ones() -> None:
     start = 1_795_000_000_000_000_000
     steady = pl.DataFrame({"ts": [start + 1_000_000 * i for i in range(20_000)]})
     scattered = pl.DataFrame({"ts": [start + (7_919 * i) % 20_011 * 10**12 for i in range(20_000)]})
-    assert len(pack_columns(steady)) < 1_000 < len(pack_columns(scattered))
+    assert len(pack_columns(steady)) < 100
+    assert len(pack_columns(scattered)) > 10_000
+
+
+def test_what_repeats_itself_takes_next_to_nothing() -> None:
+    rows = 5_000
+    frame = pl.DataFrame(
+        {"host": ["rack7-host12"] * rows, "err": [0] * rows, "load": [1.0] * rows, "tor": ["t1", "t2"] * (rows // 2)}
+    )
+    body = pack_columns(frame)
+    assert len(body) < 250
+    assert unpack_columns(body, dict(frame.schema)).equals(frame)
+
+
+def test_text_of_many_and_of_few_kinds_comes_back() -> None:
+    many = [f"/api/{i}/ü" for i in range(3_000)]
+    frame = pl.DataFrame({"many": many, "few": [many[i % 400] for i in range(3_000)], "null": [None, "x", ""] * 1_000})
+    assert unpack_columns(pack_columns(frame), dict(frame.schema)).equals(frame, null_equal=True)
+
+
+def test_floats_keep_their_bits() -> None:
+    for values in ([-0.0, 1.0], [float("inf"), 1.0], [2.0**53, 1.0], [-3.0, 4.0], [float("nan")], [0.5]):
+        frame = pl.DataFrame({"x": values})
+        (back,) = unpack_columns(pack_columns(frame), {"x": pl.Float64()}).to_dict().values()
+        assert back.to_numpy().tobytes() == frame["x"].to_numpy().tobytes()
+
+
+def test_lists_come_back_as_two_arrays_too() -> None:
+    frame = pl.DataFrame({"gaps": [[70_000, 3], [], [-1]]}, schema={"gaps": pl.List(pl.Int32)})
+    found = unpack_ragged(pack_columns(frame), dict(frame.schema))["gaps"]
+    assert isinstance(found, Ragged)
+    assert (found.lengths.tolist(), found.items.tolist()) == ([2, 0, 1], [70_000, 3, -1])
+    assert found.offsets.tolist() == [0, 2, 2, 3]
+
+
+def test_what_has_no_place_on_the_wire_is_refused_by_name() -> None:
+    with pytest.raises(TypeError, match="column 'day' is Date; want Int64"):
+        pack_columns(pl.DataFrame({"day": [20_000]}, schema={"day": pl.Date}))
+    with pytest.raises(TypeError, match="column 'gaps' has NULL"):
+        pack_columns(pl.DataFrame({"gaps": [[1, None]]}))
 
 
 def test_other_columns_than_the_reader_expects_are_corrupt() -> None:
@@ -87,10 +130,48 @@ def test_other_columns_than_the_reader_expects_are_corrupt() -> None:
 
 def test_columns_that_claim_to_unpack_to_gigabytes_are_refused_before_anything_is_allocated() -> None:
     body = pack_columns(pl.DataFrame({"a": [1]}))
-    at = body.index(bytes.fromhex("28b52ffd"))
-    bomb = bytes.fromhex("28b52ffd e0") + (2**40).to_bytes(8, "little") + body[at + 6 :]
+    bomb = bytes.fromhex("28b52ffd e0") + (2**40).to_bytes(8, "little") + body[6:]
     with pytest.raises(CorruptFrameError, match="would unpack to 1099511627776 bytes"):
-        unpack_columns(body[:at] + bomb, {"a": pl.Int64()})
+        unpack_columns(bomb, {"a": pl.Int64()})
+
+
+def packed(prefix: object, buffers: bytes = b"") -> bytes:
+    """A body that no pack_columns made."""
+    head = msgspec.msgpack.encode(prefix)
+    return zstandard.ZstdCompressor().compress(struct.pack("<I", len(head)) + head + buffers)
+
+
+@pytest.mark.parametrize(
+    ("column", "dtype", "buffers", "reason"),
+    [
+        (["a", False, "lists", [[1, 0, False, 2**40, 0], [0, 0, False, 0, 0]]], pl.List(pl.Int64()), b"", "at most"),
+        (["a", False, "lists", [[1, 0, False, -1, 0], [0, 0, False, 0, 0]]], pl.List(pl.Int64()), b"", "from -1"),
+        (["a", False, "lists", [[1, 0, False, 1, 0]]], pl.List(pl.Int64()), b"", "lacks one of its arrays"),
+        (["a", False, "int", [[2, 0, False, 1, 0]]], pl.Int64(), b"", "2 integers stored where 1 belong"),
+        (["a", False, "int", [[1, 3, False, 1, 0]]], pl.Int64(), b"abc", "integers of 3 bytes"),
+        (["a", False, "int", [[1, 4, False, 1, 0]]], pl.Int64(), b"abc", "3 bytes where 4 belong"),
+        (["a", False, "int", [[1, 1, False, 1, 0]] * 2], pl.Int64(), b"ab", "more arrays"),
+        (["a", False, "int", [[1, 1, False, 1, 0]]], pl.Int64(), b"ab", "1 bytes too many"),
+        (["a", False, "int", [[1, 0, False, 2**63, 0]]], pl.Int64(), b"", "not a set of columns"),
+        (["a", False, "text", [[1, 0, False, 5, 0]]], pl.String(), b"abc", "3 bytes where 5 belong"),
+        (["a", False, "text", [[1, 0, False, 1, 0]]], pl.String(), b"\xff", "not a set of columns"),
+        (["a", False, "codes", [[1, 0, False, 1, 0], [1, 0, False, 1, 0]]], pl.String(), b"x", "code between"),
+        (["a", True, "lists", [[1, 0, False, 0, 0], [0, 0, False, 0, 0]]], pl.List(pl.Int64()), b"\x00", "has NULLs"),
+        (["a", False, "float", []], pl.Int64(), b"12345678", "of kind 'float', wanted Int64"),
+    ],
+)  # fmt: skip
+def test_arrays_that_do_not_fit_together_are_corrupt(
+    column: list[object], dtype: pl.DataType, buffers: bytes, reason: str
+) -> None:
+    with pytest.raises(CorruptFrameError, match=reason):
+        unpack_columns(packed([1, [column]], buffers), {"a": dtype})
+
+
+def test_a_dictionary_does_not_multiply_without_a_limit() -> None:
+    rows, text = 100_000, b"x" * 1_000
+    column = ["a", False, "codes", [[rows, 0, False, 0, 0], [1, 0, False, len(text), 0]]]
+    with pytest.raises(CorruptFrameError, match="texts would unpack to more"):
+        unpack_columns(packed([rows, [column]], text), {"a": pl.String()})
 
 
 # Only without a checksum can such bytes reach the reader at all; Polars' panic must still not end the collector.
@@ -106,5 +187,5 @@ def test_more_rows_than_any_agent_sends_are_refused_on_both_sides(monkeypatch: p
     monkeypatch.setattr("wire.columns.MAX_ROWS", 2)
     with pytest.raises(FrameTooLargeError, match="3 rows in one body; at most 2"):
         pack_columns(pl.DataFrame({"a": [1, 1, 1]}))
-    with pytest.raises(CorruptFrameError, match="a body of 3 rows; at most 2"):
+    with pytest.raises(CorruptFrameError, match=r"with 3 rows; wanted .* with at most 2"):
         unpack_columns(body, {"a": pl.Int64()})
