@@ -22,7 +22,11 @@ _COUNTERPARTS = pytest.StashKey[Counterparts]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Decide once what this run's counterparts are."""
+    """Decide once what this run's counterparts are.
+
+    The many collectors and APIs that tests start keep the NumPy kernels; the change has tests of its own.
+    """
+    os.environ.setdefault("TAILWATCH_KERNELS", "numpy")
     config.stash[_COUNTERPARTS] = Counterparts(POSTGRES, KAFKA)
 
 

@@ -9,6 +9,7 @@ def run(args: argparse.Namespace) -> int:
     """Merge until asked to stop."""
     stop = stop_event(args.supervisor)
     from collector.runner import run_collector
+    from tailwatch.faster_kernels import faster_kernels_beside
     from tailwatch.query_set import compiled
     from tailwatch.settings_flags import loaded_from
     from tailwatch.transports import open_subscriber
@@ -18,7 +19,8 @@ def run(args: argparse.Namespace) -> int:
     queries = compiled(loaded)
     subscriber = open_subscriber(settings)
     try:
-        run_collector(settings.collector, settings.database.url, queries.plans, queries.tables, subscriber, stop)
+        with faster_kernels_beside(stop):
+            run_collector(settings.collector, settings.database.url, queries.plans, queries.tables, subscriber, stop)
     finally:
         subscriber.close()
     return 0
