@@ -26,6 +26,10 @@ class Ragged:
     lengths: IntArray
     items: npt.NDArray[np.int64 | np.int32]
 
+    def __len__(self) -> int:
+        """Number of lists."""
+        return self.lengths.size
+
     @property
     def offsets(self) -> IntArray:
         """int64[n + 1]: list i is items[offsets[i]:offsets[i + 1]]."""

@@ -10,7 +10,7 @@ Measured beside Arrow IPC and zstd alone by benchmarks/collector (wire_bytes).
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import Literal, TypeAlias
@@ -44,8 +44,6 @@ _KINDS: dict[type[pl.DataType], tuple[Kind, ...]] = {
     pl.List: ("lists", "gaps"),
 }
 
-_ANYTHING: dict[type[pl.DataType], object] = {pl.Int64: 0, pl.Float64: 0.0, pl.Boolean: False, pl.String: ""}
-
 
 class _Column(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """One column: `nulls` says that a bit per row comes first, `arrays` which narrowed arrays follow."""
@@ -65,28 +63,27 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(_Prefix, strict=True)
 
 
-def pack_columns(frame: pl.DataFrame) -> bytes:
-    """The frame's columns as a frame body; equal frames give equal bytes.
+def pack_columns(table: pl.DataFrame | Mapping[str, Column]) -> bytes:
+    """A table's columns, all of one length, as a frame body; equal tables give equal bytes.
 
-    Columns are Int64, Float64, Boolean, String, and lists of Int32 or Int64 whose items are not NULL.
+    Columns are Int64, Float64, Boolean, String, and lists of Int32 or Int64 without NULL, of Polars or `Ragged`.
 
     Raises:
         FrameTooLargeError: more than MAX_ROWS rows, or more than MAX_ITEMS items in a column of lists.
         TypeError: a column of another type.
     Cost: a few passes per column plus zstd over the narrowed bytes.
     """
-    if frame.height > MAX_ROWS:
-        raise FrameTooLargeError(f"{frame.height} rows in one body; at most {MAX_ROWS}, split them")
+    named = table.to_dict() if isinstance(table, pl.DataFrame) else table
+    rows = table.height if isinstance(table, pl.DataFrame) else len(next(iter(table.values()), ()))
+    if rows > MAX_ROWS:
+        raise FrameTooLargeError(f"{rows} rows in one body; at most {MAX_ROWS}, split them")
     columns: list[_Column] = []
     buffers: list[bytes] = []
-    for series in frame.get_columns():
-        nulls = series.null_count() > 0 and type(series.dtype) in _ANYTHING
-        if nulls:
-            buffers.append(np.packbits(series.is_not_null().to_numpy()).tobytes())
-        kind, arrays, stored = _packed(_filled(series) if nulls else series)
-        columns.append(_Column(series.name, nulls, kind, arrays))
-        buffers += stored
-    prefix = _encoder.encode(_Prefix(frame.height, columns))
+    for name, column in named.items():
+        nulls, packed = _packed(name, column)
+        columns.append(_Column(name, nulls is not None, packed[0], packed[1]))
+        buffers += [*([] if nulls is None else [nulls]), *packed[2]]
+    prefix = _encoder.encode(_Prefix(rows, columns))
     payload = b"".join([_PREFIX.pack(len(prefix)), prefix, *buffers])
     return zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compress(payload)
 
@@ -155,26 +152,29 @@ def _unpacked(packed: bytes) -> memoryview:
     return memoryview(zstandard.ZstdDecompressor().decompress(packed, max_output_size=MAX_UNPACKED_BYTES))
 
 
-def _filled(series: pl.Series) -> pl.Series:
-    """Something that needs no room in the place of each NULL; the bits say where."""
-    present = series.drop_nulls()
-    return series.fill_null(present[0] if present.len() else _ANYTHING[type(series.dtype)])
+def _packed(name: str, column: Column) -> tuple[bytes | None, _Packed]:
+    """The bits of the rows that have a value, None where all have one, and the column."""
+    if isinstance(column, Ragged):
+        return None, _packed_lists(name, column)
+    if isinstance(column.dtype, pl.List) and column.dtype.inner in (pl.Int32, pl.Int64):
+        return None, _packed_lists(name, Ragged.from_series(column))
+    if type(column.dtype) not in _PACKERS:
+        wanted = "Int64, Float64, Boolean, String or lists of integers"
+        raise TypeError(f"column {name!r} is {column.dtype}; want {wanted}")
+    anything, pack = _PACKERS[type(column.dtype)]
+    if not column.null_count():
+        return None, pack(column)
+    present = column.drop_nulls()
+    filled = column.fill_null(present[0] if present.len() else anything)
+    return np.packbits(column.is_not_null().to_numpy()).tobytes(), pack(filled)
 
 
-def _packed(series: pl.Series) -> _Packed:
-    if series.dtype == pl.Int64:
-        return _with("int", series.to_numpy())
-    if series.dtype == pl.Float64:
-        return _packed_floats(series.to_numpy())
-    if series.dtype == pl.Boolean:
-        return "bool", [], [np.packbits(series.to_numpy()).tobytes()]
-    if series.dtype == pl.String:
-        return _packed_text(series)
-    if isinstance(series.dtype, pl.List) and series.dtype.inner in (pl.Int32, pl.Int64):
-        return _packed_lists(series)
-    raise TypeError(
-        f"column {series.name!r} is {series.dtype}; want Int64, Float64, Boolean, String or lists of integers"
-    )
+def _packed_integers(series: pl.Series) -> _Packed:
+    return _with("int", series.to_numpy())
+
+
+def _packed_booleans(series: pl.Series) -> _Packed:
+    return "bool", [], [np.packbits(series.to_numpy()).tobytes()]
 
 
 def _with(kind: Kind, *arrays: npt.NDArray[np.int64 | np.int32], in_order: bool = True) -> _Packed:
@@ -182,7 +182,8 @@ def _with(kind: Kind, *arrays: npt.NDArray[np.int64 | np.int32], in_order: bool 
     return kind, [how for how, _ in narrowed], [stored for _, stored in narrowed]
 
 
-def _packed_floats(values: npt.NDArray[np.float64]) -> _Packed:
+def _packed_floats(series: pl.Series) -> _Packed:
+    values = series.to_numpy()
     if values.size and np.abs(values).max() < 2**53:  # false if one is NaN
         whole = values.astype(np.int64)
         # Compared as bits: minus zero is no integer.
@@ -215,11 +216,10 @@ def _packed_codes(series: pl.Series, distinct: pl.Series) -> _Packed:
     return kind, arrays, [*stored, *texts]
 
 
-def _packed_lists(series: pl.Series) -> _Packed:
-    ragged = Ragged.from_series(series)
-    lengths, flat = ragged.lengths, ragged.items
+def _packed_lists(name: str, column: Ragged) -> _Packed:
+    lengths, flat = column.lengths, column.items
     if flat.size > MAX_ITEMS:
-        raise FrameTooLargeError(f"{flat.size} items in the lists of {series.name!r}; at most {MAX_ITEMS}, split them")
+        raise FrameTooLargeError(f"{flat.size} items in the lists of {name!r}; at most {MAX_ITEMS}, split them")
     size = size_of_span(int(flat.max()) - int(flat.min())) if flat.size else 0
     if size > 1:
         firsts_at = _firsts(lengths)
@@ -228,6 +228,15 @@ def _packed_lists(series: pl.Series) -> _Packed:
         if size_of_span(int(rest.max()) - int(rest.min())) < size:
             return _with("gaps", lengths, flat[firsts_at], rest, in_order=False)
     return _with("lists", lengths, flat, in_order=False)
+
+
+# What stands in the place of a NULL where a column has nothing else, and how a column without NULL is packed.
+_PACKERS: dict[type[pl.DataType], tuple[object, Callable[[pl.Series], _Packed]]] = {
+    pl.Int64: (0, _packed_integers),
+    pl.Float64: (0.0, _packed_floats),
+    pl.Boolean: (False, _packed_booleans),
+    pl.String: ("", _packed_text),
+}
 
 
 def _firsts(lengths: Int64Array) -> Int64Array:

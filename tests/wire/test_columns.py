@@ -111,6 +111,7 @@ def test_lists_come_back_as_two_arrays_too() -> None:
     assert isinstance(found, Ragged)
     assert (found.lengths.tolist(), found.items.tolist()) == ([2, 0, 1], [70_000, 3, -1])
     assert found.offsets.tolist() == [0, 2, 2, 3]
+    assert pack_columns({"gaps": found}) == pack_columns(frame)
 
 
 def test_what_has_no_place_on_the_wire_is_refused_by_name() -> None:
