@@ -140,6 +140,50 @@ class AgentsPage(_Model):
     next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last one.")
 
 
+class LabelEntry(_Model):
+    """A label of a query's series."""
+
+    label: str = Field(examples=["request_id"])
+    values: int = Field(description="How many distinct values it has.", examples=[99_871])
+
+
+class RefusedAgentEntry(_Model):
+    """What an agent was refused because its query had no room for new series."""
+
+    agent: str = Field(examples=["rack7-host12"])
+    records: int = Field(description="Records left out, since the database was made.")
+    groups: int = Field(description="Groups left out: one per window, label set and frame.")
+    last_refused: _Time
+    last_refused_ns: _TimeNs
+    example: dict[str, str] = Field(
+        description="Labels of one of the groups last left out; values are cut after 200 characters.",
+        examples=[{"request_id": "8f14e45f", "route": "/pay"}],
+    )
+
+
+class SeriesEntry(_Model):
+    """A query's series beside its limit."""
+
+    query: str = Field(examples=["requests"])
+    series: int = Field(description="Series it has: label sets ever stored.", examples=[100_000])
+    series_max: int | None = Field(
+        description="collector.series_max as the collector that started last applies it; null when none has said so."
+    )
+    labels: list[LabelEntry] = Field(description="Its labels, the one with the most values first.")
+    refused_records: int = Field(description="Records left out, since the database was made; coverage misses them.")
+    refused_groups: int
+    last_refused: _Time | None = Field(description="When something was left out last; null: never.")
+    last_refused_ns: int | None
+    refused_agents: list[RefusedAgentEntry] = Field(description="The ten agents with the most refused records.")
+
+
+class SeriesPage(_Model):
+    """One page of queries, by name."""
+
+    queries: list[SeriesEntry]
+    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last one.")
+
+
 class AgentCounts(_Model):
     """Agents by state."""
 

@@ -6,6 +6,7 @@ every new claim.
 """
 
 import logging
+from collections.abc import Iterable
 from dataclasses import replace
 
 import polars as pl
@@ -18,6 +19,8 @@ from collector.errors import UnusableFrameError
 from collector.marks import Gap, Mark
 from collector.pending import Pending
 from collector.plans import Plans
+from collector.series_limit import SeriesLimit
+from pipeline.partial import Partial
 from store.claims import Claim
 from store.flush import DeadLetter, Flush, Quarantined, quarantine_size, quarantined_frames, write_flush
 from store.interruptions import MissingFrames
@@ -38,7 +41,13 @@ class Partition:
     """A partition under one claim."""
 
     def __init__(
-        self, config: CollectorConfig, engine: sa.Engine, held: Claim, plans: Plans, series: SeriesIds
+        self,
+        config: CollectorConfig,
+        engine: sa.Engine,
+        held: Claim,
+        plans: Plans,
+        series: SeriesIds,
+        limit: SeriesLimit,
     ) -> None:
         """Start from what the last flush left; the caller seeks to `position`."""
         self._config = config
@@ -46,6 +55,7 @@ class Partition:
         self._claim = held
         self._plans = plans
         self._series = series
+        self._limit = limit
         self._marks = {(row.agent, row.incarnation): Mark.from_row(row) for row in held.marks}
         self._moved: set[tuple[str, str]] = set()
         self._pending = Pending()
@@ -58,6 +68,10 @@ class Partition:
     def pending_bytes(self) -> int:
         """Bytes of frames whose additions are in memory."""
         return self._pending.bytes
+
+    def pending_partials(self) -> Iterable[Partial]:
+        """Groups that the next flush writes."""
+        return self._pending.waiting()
 
     def take(self, record: Record, now_ns: int) -> bool:
         """Take one record in; False when it must wait because the quarantine is full (nothing was changed).
@@ -131,6 +145,7 @@ class Partition:
             interruptions=pending.interruptions,
             missing=pending.missing,
             arrived_late=pending.arrived_late,
+            refusals=pending.refusals(),
             quarantined=pending.quarantined,
             released=pending.released,
             dead_letters=pending.dead_letters,
@@ -141,6 +156,8 @@ class Partition:
         turned_out = write_flush(self._engine, self._claim, flush, self._plans.versions, self._series)
         own_metrics.records_too_old.inc(turned_out.too_old)
         own_metrics.dead_letters_dropped.inc(turned_out.dead_letters_dropped)
+        for refusal in flush.refusals:
+            own_metrics.records_over_series_max.labels(refusal.query).inc(refusal.records)
         self._claim = replace(self._claim, next_offset=flush.next_offset, flushes=self._claim.flushes + 1)
         self._pending = Pending()
         self._moved.clear()
@@ -209,7 +226,7 @@ class Partition:
 
     def _add_or_bury(self, frame: Frame, record: Record) -> None:
         try:
-            add_frame(frame, self._plans, self._pending)
+            add_frame(frame, self._plans, self._pending, self._limit)
         except MemoryError:
             raise
         # One frame must never end the collector, again on every restart: whatever is wrong with it is the reason of

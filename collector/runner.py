@@ -11,7 +11,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 
 import sqlalchemy as sa
@@ -22,6 +22,8 @@ from collector.config import CollectorConfig
 from collector.jobs.rounds import Rounds
 from collector.partition import Partition
 from collector.plans import Plans
+from collector.series_limit import SeriesLimit
+from pipeline.partial import Partial
 from pipeline.plan import Plan
 from pipeline.tables import StaticTable
 from store.claims import claim
@@ -29,6 +31,7 @@ from store.connect import check_schema, lose_patience, open_engine
 from store.errors import FencedError, StoreError
 from store.refusals import in_short, may_pass
 from store.series import SeriesIds
+from store.series_limit import note_series_max
 from wire.errors import OffsetOutOfRangeError, TransportError
 from wire.transport import Record, Subscriber
 
@@ -65,6 +68,7 @@ def run_collector(
         check_schema(engine)
         known = Plans(engine, tables)
         known.register(plans, time.time_ns(), round(config.valid_from_lead_s * 1e9))
+        note_series_max(engine, config.series_max)
         if config.metrics_port:
             start_http_server(config.metrics_port, addr="127.0.0.1", registry=own_metrics.REGISTRY)
         with _jobs_beside(config, database_url, stop):
@@ -103,6 +107,7 @@ class Collector:
         self._subscriber = subscriber
         self._owner = owner_name(config)
         self._series = SeriesIds()
+        self._limit = SeriesLimit(engine, config.series_max, self._series, self._pending_partials)
         self._held: dict[int, Partition] = {}
         self._unclaimed: dict[int, float] = {}
         self._waiting: set[int] = set()
@@ -277,6 +282,9 @@ class Collector:
     def _pending_bytes(self) -> int:
         return sum(partition.pending_bytes for partition in self._held.values())
 
+    def _pending_partials(self) -> Iterable[Partial]:
+        return (partial for held in self._held.values() for partial in held.pending_partials())
+
     def _full(self) -> bool:
         return self._pending_bytes() >= self._config.max_pending_bytes
 
@@ -337,7 +345,7 @@ class Collector:
             try:
                 with self._engine.begin() as connection:
                     held = claim(connection, self._config.topic, number, self._owner)
-                partition = Partition(self._config, self._engine, held, self._plans, self._series)
+                partition = Partition(self._config, self._engine, held, self._plans, self._series, self._limit)
             except sa.exc.SQLAlchemyError as error:
                 log.warning("claim failed partition=%d error=%s", number, in_short(error))
                 self._unclaimed[number] = time.monotonic() + _RETRY_S

@@ -55,6 +55,7 @@ class Counts:
     skipped_offsets: int = 0
     too_old: int = 0
     dead_letters_dropped: int = 0
+    over_series_max: int = 0
 
 
 COUNTERS: tuple[str, ...] = tuple(Counts.__slots__)
