@@ -130,6 +130,11 @@ class AgentEntry(_Model):
     silent_s: float = Field(description="Seconds since the last heartbeat arrived.")
     incarnation: str = Field(description="Random name of the agent's current run.")
     started: _Time
+    clock_ahead_s: float | None = Field(
+        description="How far the agent's clock is ahead of its collector's, at least; negative: behind by at most "
+        "that. Heartbeats take time, so a right clock shows a little below 0. Null: not known.",
+        examples=[-0.12],
+    )
     counters: dict[str, int] = Field(description="The agent's own counters, since its start.")
 
 
@@ -192,6 +197,22 @@ class AgentCounts(_Model):
     retired: int
 
 
+class SpoolState(_Model):
+    """The oldest frame that waits at an agent, over all agents alive, as their last heartbeats said."""
+
+    oldest_age_s: int | None = Field(description="Its age; null when no agent alive says so.")
+    agent: str | None = Field(description="The agent where it waits.")
+
+
+class CollectorEntry(_Model):
+    """A collector by the partitions that it claimed last."""
+
+    collector: str
+    partitions: int
+    last_flush: _Time | None = Field(description="When it last wrote anything, by its clock; null: not yet.")
+    last_flush_s: float | None = Field(description="Seconds since then. Partitions without agents are not written.")
+
+
 class SchemaState(_Model):
     """Whether the database has the tables of this release."""
 
@@ -207,6 +228,10 @@ class StatusAnswer(_Model):
     version: str = Field(description="Release of this API.", examples=["0.1.0"])
     database_schema: SchemaState
     agents: AgentCounts
+    spool: SpoolState
+    collectors: list[CollectorEntry] = Field(
+        description="By name; a dead one keeps partitions until another claims them."
+    )
     totals: dict[str, int] = Field(
         description="Cumulative since the database was made: frames, bytes, records, groups, duplicates, windows, …",
         examples=[{"frames": 120, "bytes": 81234, "records": 120000, "windows": 12}],

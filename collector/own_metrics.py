@@ -29,6 +29,12 @@ lag_records = Gauge(
     ["partition"],
     registry=REGISTRY,
 )
+flush_age_seconds = Gauge(
+    "tailwatch_collector_flush_age_seconds",
+    "Seconds since all that was read of a partition held here was last in the database.",
+    ["partition"],
+    registry=REGISTRY,
+)
 pending_bytes = Gauge(
     "tailwatch_collector_pending_bytes", "Bytes of frames whose additions are not flushed yet.", registry=REGISTRY
 )

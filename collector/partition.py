@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from collector import own_metrics
 from collector.additions import add_frame
+from collector.clocks import Clocks
 from collector.config import CollectorConfig
 from collector.errors import UnusableFrameError
 from collector.marks import Gap, Mark
@@ -56,6 +57,7 @@ class Partition:
         self._plans = plans
         self._series = series
         self._limit = limit
+        self._clocks = Clocks()
         self._marks = {(row.agent, row.incarnation): Mark.from_row(row) for row in held.marks}
         self._moved: set[tuple[str, str]] = set()
         self._pending = Pending()
@@ -141,7 +143,10 @@ class Partition:
             arrivals=pending.arrivals(),
             marks=[self._marks[key].row() for key in sorted(self._moved)],
             idle_marks_before_ns=now_ns - self._spool_age_ns,
-            reports=list(pending.reports()),
+            reports=[
+                replace(report, clock_offset_ns=self._clocks.ahead_ns(report.agent, report.incarnation))
+                for report in pending.reports()
+            ],
             interruptions=pending.interruptions,
             missing=pending.missing,
             arrived_late=pending.arrived_late,
@@ -164,6 +169,7 @@ class Partition:
         idle = [key for key, mark in self._marks.items() if mark.updated_ns < now_ns - self._spool_age_ns]
         for key in idle:
             del self._marks[key]
+            self._clocks.forget(*key)
         return self.position
 
     def _take_frame(self, frame: Frame, record: Record, now_ns: int) -> bool:
@@ -176,6 +182,8 @@ class Partition:
         elif reason is not None:
             self._quarantine(record, header.version, reason, marked=True)
         else:
+            if header.kind == "heartbeat":
+                self._clocks.heard(header.agent, header.incarnation, header.created_ns, now_ns)
             self._add_or_bury(frame, record)
         return True
 

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
+from functools import partial
 
 import sqlalchemy as sa
 from prometheus_client import start_http_server
@@ -112,6 +113,8 @@ class Collector:
         self._unclaimed: dict[int, float] = {}
         self._waiting: set[int] = set()
         self._told: dict[int, int] = {}
+        # When all that was read of a partition was last in the database; kept while memory comes and goes.
+        self._flushed_s: dict[int, float] = {}
         # Partitions read record by record: up to which offset, and which record turned out to be unwritable and why.
         self._careful_until: dict[int, int] = {}
         self._unwritable: dict[int, tuple[int, str]] = {}
@@ -236,6 +239,7 @@ class Collector:
             log.exception("flush refused partition=%d", number)
             self._isolate(number, error)
             return False
+        self._flushed_s[number] = time.monotonic()
         if number not in self._waiting:
             self._subscriber.resume(frozenset({number}))
         self._tell_transport(number, reached)
@@ -283,7 +287,7 @@ class Collector:
         return sum(partition.pending_bytes for partition in self._held.values())
 
     def _pending_partials(self) -> Iterable[Partial]:
-        return (partial for held in self._held.values() for partial in held.pending_partials())
+        return (groups for held in self._held.values() for groups in held.pending_partials())
 
     def _full(self) -> bool:
         return self._pending_bytes() >= self._config.max_pending_bytes
@@ -320,6 +324,10 @@ class Collector:
         self._subscriber.seek(error.partition, error.earliest)
 
     def _assigned(self, partitions: frozenset[int]) -> None:
+        for number in partitions:
+            self._flushed_s[number] = time.monotonic()
+            # Asked for when it is scraped: it must grow also while this thread waits for the database.
+            own_metrics.flush_age_seconds.labels(str(number)).set_function(partial(self._flush_age_s, number))
         self._drop(partitions, retry_s=0.0)
 
     def _revoked(self, partitions: frozenset[int]) -> None:
@@ -329,6 +337,12 @@ class Collector:
             for memory in (self._held, self._unclaimed, self._told, self._careful_until, self._unwritable):
                 memory.pop(number, None)
             self._waiting.discard(number)
+            if self._flushed_s.pop(number, None) is not None:
+                own_metrics.flush_age_seconds.remove(str(number))
+
+    def _flush_age_s(self, number: int) -> float:
+        now_s = time.monotonic()
+        return now_s - self._flushed_s.get(number, now_s)
 
     def _drop(self, partitions: frozenset[int], retry_s: float) -> None:
         """Forget all memory of these partitions and claim them (again) in `retry_s`."""

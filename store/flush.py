@@ -103,7 +103,7 @@ def write_flush(
     make_days_for(engine, touched, flush.now_ns)
     try:
         with engine.begin() as connection:
-            advance(connection, held, flush.next_offset, flush.counts)
+            advance(connection, held, flush.next_offset, flush.counts, flush.now_ns)
             floors = load_floors(connection, {v: by_id[v].plan.window_ns for v in touched}, lock="share")
             too_old = sum(
                 _merge_partial(

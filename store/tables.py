@@ -23,6 +23,7 @@ offsets = sa.Table(
     sa.Column("owner", sa.String(256), nullable=False),
     # How many flushes the partition has seen: a flush tried again after its commit went through is told apart by it.
     sa.Column("flushes", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("flushed_ns", sa.BigInteger),
     # Cumulative since the database was made, written in the flush's own transaction: exact, whoever dies.
     sa.Column("frames", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("bytes", sa.BigInteger, nullable=False, server_default="0"),
@@ -186,7 +187,7 @@ agents = sa.Table(
     sa.Column("first_seen_ns", sa.BigInteger, nullable=False),
     sa.Column("last_seen_ns", sa.BigInteger, nullable=False),
     sa.Column("counters", sa.Text, nullable=False),
-    # How far the agent's clock is ahead of its collector's at most (store/fleet.py); NULL: not known.
+    # How far the agent's clock is ahead of its collector's at least (collector/clocks.py); NULL: not known.
     sa.Column("clock_offset_ns", sa.BigInteger),
     sa.Column("retired", sa.Boolean, nullable=False, server_default=sa.false()),
 )

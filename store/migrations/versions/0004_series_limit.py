@@ -1,4 +1,4 @@
-"""The series limit: who was refused new series, and the limit in force; how far an agent's clock is ahead."""
+"""The series limit: who was refused, the limit in force. Also agents' clocks, and when partitions were flushed."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,7 +12,8 @@ _ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
-    """Add a table and three columns; what is stored stays as it is."""
+    """Add a table and four columns; what is stored stays as it is."""
+    op.add_column("offsets", sa.Column("flushed_ns", sa.BigInteger()))
     op.add_column("offsets", sa.Column("over_series_max", sa.BigInteger(), nullable=False, server_default="0"))
     op.add_column("queries", sa.Column("series_max", sa.BigInteger()))
     op.add_column("agents", sa.Column("clock_offset_ns", sa.BigInteger()))
