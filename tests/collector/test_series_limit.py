@@ -270,6 +270,27 @@ def test_what_another_collector_made_is_known_before_anything_is_refused(
     assert taken == set(names(0, 6))
 
 
+def test_two_collectors_exceed_the_limit_by_what_they_make_at_the_same_time_and_by_no_more(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(series_limit, "LOOK_S", 0.0)
+    monkeypatch.setattr(series_limit, "LOOK_AGAIN_S", 0.0)
+    agents = [agent_of(bench, number, partition=number - 1) for number in (1, 2)]
+    collectors = [bench.collector(series_max=6), bench.collector(series_max=6)]
+    for number, collector in enumerate(collectors):
+        collector._subscriber.reassign(frozenset({number}))  # type: ignore[attr-defined]
+    sources = names(0, 6), names(3, 9)
+    for collector, agent, own in zip(collectors, agents, sources, strict=True):
+        take_in(bench, collector, agent.send(rows(own), 99), agent.partition)
+    assert [collector.flush() for collector in collectors] == [True, True]
+    assert use(bench).series == 9
+    for collector, agent in zip(collectors, agents, strict=True):
+        take_in(bench, collector, agent.send(rows(names(0, 12), 1), 99), agent.partition)
+        collector.flush()
+    assert stored_sources(bench) == names(0, 9)
+    assert refused(bench) == {"agent-1": (3, 3), "agent-2": (3, 3)}
+
+
 def test_no_limit_is_applied_blindly_while_the_database_cannot_be_asked(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
