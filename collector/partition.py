@@ -6,6 +6,7 @@ every new claim.
 """
 
 import logging
+from collections.abc import Iterable
 from dataclasses import replace
 
 import polars as pl
@@ -13,11 +14,14 @@ import sqlalchemy as sa
 
 from collector import own_metrics
 from collector.additions import add_frame
+from collector.clocks import Clocks
 from collector.config import CollectorConfig
 from collector.errors import UnusableFrameError
 from collector.marks import Gap, Mark
 from collector.pending import Pending
 from collector.plans import Plans
+from collector.series_limit import SeriesLimit
+from pipeline.partial import Partial
 from store.claims import Claim
 from store.flush import DeadLetter, Flush, Quarantined, quarantine_size, quarantined_frames, write_flush
 from store.interruptions import MissingFrames
@@ -38,7 +42,13 @@ class Partition:
     """A partition under one claim."""
 
     def __init__(
-        self, config: CollectorConfig, engine: sa.Engine, held: Claim, plans: Plans, series: SeriesIds
+        self,
+        config: CollectorConfig,
+        engine: sa.Engine,
+        held: Claim,
+        plans: Plans,
+        series: SeriesIds,
+        limit: SeriesLimit,
     ) -> None:
         """Start from what the last flush left; the caller seeks to `position`."""
         self._config = config
@@ -46,6 +56,8 @@ class Partition:
         self._claim = held
         self._plans = plans
         self._series = series
+        self._limit = limit
+        self._clocks = Clocks()
         self._marks = {(row.agent, row.incarnation): Mark.from_row(row) for row in held.marks}
         self._moved: set[tuple[str, str]] = set()
         self._pending = Pending()
@@ -58,6 +70,10 @@ class Partition:
     def pending_bytes(self) -> int:
         """Bytes of frames whose additions are in memory."""
         return self._pending.bytes
+
+    def pending_partials(self) -> Iterable[Partial]:
+        """Groups that the next flush writes."""
+        return self._pending.waiting()
 
     def take(self, record: Record, now_ns: int) -> bool:
         """Take one record in; False when it must wait because the quarantine is full (nothing was changed).
@@ -127,10 +143,14 @@ class Partition:
             arrivals=pending.arrivals(),
             marks=[self._marks[key].row() for key in sorted(self._moved)],
             idle_marks_before_ns=now_ns - self._spool_age_ns,
-            reports=list(pending.reports()),
+            reports=[
+                replace(report, clock_offset_ns=self._clocks.ahead_ns(report.agent, report.incarnation))
+                for report in pending.reports()
+            ],
             interruptions=pending.interruptions,
             missing=pending.missing,
             arrived_late=pending.arrived_late,
+            refusals=pending.refusals(),
             quarantined=pending.quarantined,
             released=pending.released,
             dead_letters=pending.dead_letters,
@@ -141,12 +161,15 @@ class Partition:
         turned_out = write_flush(self._engine, self._claim, flush, self._plans.versions, self._series)
         own_metrics.records_too_old.inc(turned_out.too_old)
         own_metrics.dead_letters_dropped.inc(turned_out.dead_letters_dropped)
+        for refusal in flush.refusals:
+            own_metrics.records_over_series_max.labels(refusal.query).inc(refusal.records)
         self._claim = replace(self._claim, next_offset=flush.next_offset, flushes=self._claim.flushes + 1)
         self._pending = Pending()
         self._moved.clear()
         idle = [key for key, mark in self._marks.items() if mark.updated_ns < now_ns - self._spool_age_ns]
         for key in idle:
             del self._marks[key]
+            self._clocks.forget(*key)
         return self.position
 
     def _take_frame(self, frame: Frame, record: Record, now_ns: int) -> bool:
@@ -159,6 +182,8 @@ class Partition:
         elif reason is not None:
             self._quarantine(record, header.version, reason, marked=True)
         else:
+            if header.kind == "heartbeat":
+                self._clocks.heard(header.agent, header.incarnation, header.created_ns, now_ns)
             self._add_or_bury(frame, record)
         return True
 
@@ -209,7 +234,7 @@ class Partition:
 
     def _add_or_bury(self, frame: Frame, record: Record) -> None:
         try:
-            add_frame(frame, self._plans, self._pending)
+            add_frame(frame, self._plans, self._pending, self._limit)
         except MemoryError:
             raise
         # One frame must never end the collector, again on every restart: whatever is wrong with it is the reason of

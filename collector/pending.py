@@ -6,12 +6,15 @@ time as long as the position goes back to where the last flush left it.
 
 from collections.abc import Iterable
 
+from collector.series_limit import Refused
 from pipeline.manifest import Manifest
 from pipeline.partial import Partial
 from store.claims import Counts
 from store.fleet import AgentReport
 from store.flush import Arrival, DeadLetter, Quarantined
 from store.interruptions import Interruption, MissingFrames
+from store.registry import RegisteredVersion
+from store.series_limit import Refusal
 
 # Partials of one version are merged when this many have come together, so that memory follows groups, not frames.
 _MERGE_AT = 16
@@ -24,6 +27,7 @@ class Pending:
         self._partials: dict[str, list[Partial]] = {}
         self._arrivals: dict[tuple[int, int, str], dict[str, int]] = {}
         self._reports: dict[tuple[str, str], AgentReport] = {}
+        self._refusals: dict[tuple[int, str], Refusal] = {}
         self._counts: dict[str, int] = {}
         self.interruptions: list[Interruption] = []
         self.missing: list[MissingFrames] = []
@@ -40,6 +44,20 @@ class Pending:
         waiting = [*self._partials.get(version, []), partial]
         self._partials[version] = [Partial.merge(waiting)] if len(waiting) >= _MERGE_AT else waiting
         self.count("groups", len(partial))
+
+    def refuse(self, version: RegisteredVersion, agent: str, refused: Refused) -> None:
+        """Groups of an agent that the series limit has refused; they are pending nowhere."""
+        key, records = (version.query_id, agent), sum(refused.records.values())
+        before = self._refusals.get(key)
+        self._refusals[key] = Refusal(
+            version.query_id,
+            version.plan.query,
+            agent,
+            refused.groups + (before.groups if before else 0),
+            records + (before.records if before else 0),
+            refused.example,
+        )
+        self.count("over_series_max", records)
 
     def add_manifest(self, version_id: int, agent: str, manifest: Manifest) -> None:
         """What an agent says it took in."""
@@ -73,12 +91,20 @@ class Pending:
         """Add to one of the partition's cumulative counters."""
         self._counts[counter] = self._counts.get(counter, 0) + amount
 
+    def waiting(self) -> Iterable[Partial]:
+        """All partials, merged as far as they are."""
+        return (partial for waiting in self._partials.values() for partial in waiting)
+
     def partials(self) -> dict[str, Partial]:
         """One merged partial per version."""
         for version, waiting in self._partials.items():
             if len(waiting) > 1:
                 self._partials[version] = [Partial.merge(waiting)]
         return {version: waiting[0] for version, waiting in self._partials.items()}
+
+    def refusals(self) -> list[Refusal]:
+        """What the series limit has refused, per query and agent."""
+        return list(self._refusals.values())
 
     def arrivals(self) -> list[Arrival]:
         """Arrivals in key order."""

@@ -11,8 +11,9 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
+from functools import partial
 
 import sqlalchemy as sa
 from prometheus_client import start_http_server
@@ -22,6 +23,8 @@ from collector.config import CollectorConfig
 from collector.jobs.rounds import Rounds
 from collector.partition import Partition
 from collector.plans import Plans
+from collector.series_limit import SeriesLimit
+from pipeline.partial import Partial
 from pipeline.plan import Plan
 from pipeline.tables import StaticTable
 from store.claims import claim
@@ -29,6 +32,7 @@ from store.connect import check_schema, lose_patience, open_engine
 from store.errors import FencedError, StoreError
 from store.refusals import in_short, may_pass
 from store.series import SeriesIds
+from store.series_limit import note_series_max
 from wire.errors import OffsetOutOfRangeError, TransportError
 from wire.transport import Record, Subscriber
 
@@ -65,6 +69,7 @@ def run_collector(
         check_schema(engine)
         known = Plans(engine, tables)
         known.register(plans, time.time_ns(), round(config.valid_from_lead_s * 1e9))
+        note_series_max(engine, config.series_max)
         if config.metrics_port:
             start_http_server(config.metrics_port, addr="127.0.0.1", registry=own_metrics.REGISTRY)
         with _jobs_beside(config, database_url, stop):
@@ -103,10 +108,13 @@ class Collector:
         self._subscriber = subscriber
         self._owner = owner_name(config)
         self._series = SeriesIds()
+        self._limit = SeriesLimit(engine, config.series_max, self._series, self._pending_partials)
         self._held: dict[int, Partition] = {}
         self._unclaimed: dict[int, float] = {}
         self._waiting: set[int] = set()
         self._told: dict[int, int] = {}
+        # When all that was read of a partition was last in the database; kept while memory comes and goes.
+        self._flushed_s: dict[int, float] = {}
         # Partitions read record by record: up to which offset, and which record turned out to be unwritable and why.
         self._careful_until: dict[int, int] = {}
         self._unwritable: dict[int, tuple[int, str]] = {}
@@ -231,6 +239,7 @@ class Collector:
             log.exception("flush refused partition=%d", number)
             self._isolate(number, error)
             return False
+        self._flushed_s[number] = time.monotonic()
         if number not in self._waiting:
             self._subscriber.resume(frozenset({number}))
         self._tell_transport(number, reached)
@@ -277,6 +286,9 @@ class Collector:
     def _pending_bytes(self) -> int:
         return sum(partition.pending_bytes for partition in self._held.values())
 
+    def _pending_partials(self) -> Iterable[Partial]:
+        return (groups for held in self._held.values() for groups in held.pending_partials())
+
     def _full(self) -> bool:
         return self._pending_bytes() >= self._config.max_pending_bytes
 
@@ -312,6 +324,10 @@ class Collector:
         self._subscriber.seek(error.partition, error.earliest)
 
     def _assigned(self, partitions: frozenset[int]) -> None:
+        for number in partitions:
+            self._flushed_s[number] = time.monotonic()
+            # Asked for when it is scraped: it must grow also while this thread waits for the database.
+            own_metrics.flush_age_seconds.labels(str(number)).set_function(partial(self._flush_age_s, number))
         self._drop(partitions, retry_s=0.0)
 
     def _revoked(self, partitions: frozenset[int]) -> None:
@@ -321,6 +337,12 @@ class Collector:
             for memory in (self._held, self._unclaimed, self._told, self._careful_until, self._unwritable):
                 memory.pop(number, None)
             self._waiting.discard(number)
+            if self._flushed_s.pop(number, None) is not None:
+                own_metrics.flush_age_seconds.remove(str(number))
+
+    def _flush_age_s(self, number: int) -> float:
+        now_s = time.monotonic()
+        return now_s - self._flushed_s.get(number, now_s)
 
     def _drop(self, partitions: frozenset[int], retry_s: float) -> None:
         """Forget all memory of these partitions and claim them (again) in `retry_s`."""
@@ -337,7 +359,7 @@ class Collector:
             try:
                 with self._engine.begin() as connection:
                     held = claim(connection, self._config.topic, number, self._owner)
-                partition = Partition(self._config, self._engine, held, self._plans, self._series)
+                partition = Partition(self._config, self._engine, held, self._plans, self._series, self._limit)
             except sa.exc.SQLAlchemyError as error:
                 log.warning("claim failed partition=%d error=%s", number, in_short(error))
                 self._unclaimed[number] = time.monotonic() + _RETRY_S

@@ -55,6 +55,7 @@ class Counts:
     skipped_offsets: int = 0
     too_old: int = 0
     dead_letters_dropped: int = 0
+    over_series_max: int = 0
 
 
 COUNTERS: tuple[str, ...] = tuple(Counts.__slots__)
@@ -85,7 +86,7 @@ def claim(connection: sa.Connection, topic: str, partition: int, owner: str) -> 
     )
 
 
-def advance(connection: sa.Connection, held: Claim, next_offset: int, counts: Counts) -> None:
+def advance(connection: sa.Connection, held: Claim, next_offset: int, counts: Counts, now_ns: int) -> None:
     """The fence: move the partition's position, or find out that it is no longer ours to move.
 
     Must be the transaction's first statement, so that nothing is read or written before ownership is certain.
@@ -104,7 +105,7 @@ def advance(connection: sa.Connection, held: Claim, next_offset: int, counts: Co
             table.c.flushes == held.flushes,
             table.c.next_offset == held.next_offset,
         )
-        .values(next_offset=next_offset, flushes=table.c.flushes + 1, **added)
+        .values(next_offset=next_offset, flushes=table.c.flushes + 1, flushed_ns=now_ns, **added)
     )
     if moved.rowcount != 1:
         raise FencedError(

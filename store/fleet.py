@@ -35,6 +35,7 @@ class AgentReport:
     """An agent's newest heartbeat, as the collector read it.
 
     `unregistered` holds (query name, first_ns) of queries that it computes in a version which is not registered.
+    `clock_offset_ns` is how far the agent's clock is ahead of the collector's at least (collector/clocks.py).
     """
 
     agent: str
@@ -46,6 +47,7 @@ class AgentReport:
     counters: Mapping[str, int]
     progress: Sequence[VersionProgress]
     unregistered: Sequence[tuple[str, int]] = ()
+    clock_offset_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ class AgentRow:
     last_seen_ns: int
     counters: dict[str, int]
     retired: bool
+    clock_offset_ns: int | None = None
 
 
 def agents(connection: sa.Connection) -> list[AgentRow]:
@@ -77,6 +80,7 @@ def agents(connection: sa.Connection) -> list[AgentRow]:
             row.last_seen_ns,
             json.loads(row.counters),
             row.retired,
+            row.clock_offset_ns,
         )
         for row in rows
     ]
@@ -93,6 +97,26 @@ def totals(connection: sa.Connection) -> dict[str, int]:
     seen = sa.select(t.c.version_id, t.c.window_ns).where(t.c.level == LEVEL_OWN_WINDOW).distinct().subquery()
     found["windows"] = int(connection.execute(sa.select(sa.func.count()).select_from(seen)).scalar_one())
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class CollectorRow:
+    """One collector by the partitions it claimed last; `flushed_ns` is its newest flush, None before the first."""
+
+    collector: str
+    partitions: int
+    flushed_ns: int | None
+
+
+def collectors(connection: sa.Connection) -> list[CollectorRow]:
+    """Who claimed partitions last, by name; a partition that nobody else has claimed stays a dead collector's."""
+    table = tables.offsets
+    rows = connection.execute(
+        sa.select(table.c.owner, sa.func.count().label("n"), sa.func.max(table.c.flushed_ns).label("flushed_ns"))
+        .group_by(table.c.owner)
+        .order_by(table.c.owner)
+    )
+    return [CollectorRow(row.owner, row.n, row.flushed_ns) for row in rows]
 
 
 def write_reports(connection: sa.Connection, reports: Sequence[AgentReport], now_ns: int) -> None:
@@ -215,7 +239,7 @@ def _write_unregistered(connection: sa.Connection, reports: Sequence[AgentReport
 def _write_agents(connection: sa.Connection, reports: Sequence[AgentReport]) -> None:
     table = tables.agents
     statement = insert(connection, table)
-    newest = ("host", "machine_id", "incarnation", "started_ns", "last_seen_ns", "counters")
+    newest = ("host", "machine_id", "incarnation", "started_ns", "last_seen_ns", "counters", "clock_offset_ns")
     connection.execute(
         statement.on_conflict_do_update(
             index_elements=["agent"],
@@ -232,6 +256,7 @@ def _write_agents(connection: sa.Connection, reports: Sequence[AgentReport]) -> 
                 "first_seen_ns": report.sent_ns,
                 "last_seen_ns": report.sent_ns,
                 "counters": json.dumps(dict(report.counters), sort_keys=True),
+                "clock_offset_ns": report.clock_offset_ns,
             }
             for report in reports
         ],

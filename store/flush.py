@@ -23,6 +23,7 @@ from store.page_writes import PagePlace, merge_into_pages
 from store.registry import RegisteredVersion, is_valid
 from store.rollup import AMOUNTS, mark_dirty
 from store.series import SeriesIds
+from store.series_limit import Refusal, write_refusals
 from store.tables import LEVEL_OWN_WINDOW
 from store.upsert import batched, insert
 
@@ -81,6 +82,7 @@ class Flush:
     interruptions: Sequence[Interruption] = ()
     missing: Sequence[MissingFrames] = ()
     arrived_late: Sequence[MissingFrames] = ()
+    refusals: Sequence[Refusal] = ()
     quarantined: Sequence[Quarantined] = ()
     released: Sequence[int] = ()
     dead_letters: Sequence[DeadLetter] = ()
@@ -101,7 +103,7 @@ def write_flush(
     make_days_for(engine, touched, flush.now_ns)
     try:
         with engine.begin() as connection:
-            advance(connection, held, flush.next_offset, flush.counts)
+            advance(connection, held, flush.next_offset, flush.counts, flush.now_ns)
             floors = load_floors(connection, {v: by_id[v].plan.window_ns for v in touched}, lock="share")
             too_old = sum(
                 _merge_partial(
@@ -118,6 +120,7 @@ def write_flush(
             write_reports(connection, flush.reports, flush.now_ns)
             write_interruptions(connection, flush.interruptions)
             write_missing(connection, flush.missing, flush.arrived_late)
+            write_refusals(connection, held.partition, flush.refusals, flush.now_ns)
             dropped = _write_kept(connection, held, flush)
             turned_out = Counts(too_old=too_old, dead_letters_dropped=dropped)
             count(connection, held, turned_out)

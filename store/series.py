@@ -5,6 +5,7 @@ are kept apart and forgotten when it fails.
 """
 
 import json
+from collections import Counter
 from hashlib import blake2b
 
 import numpy as np
@@ -33,6 +34,11 @@ class SeriesIds:
     def __init__(self) -> None:
         self._known: dict[tuple[int, str], int] = {}
         self._uncommitted: dict[tuple[int, str], int] = {}
+        self._sizes: Counter[int] = Counter()
+
+    def known(self, query_id: int) -> int:
+        """How many series of the query are remembered: what this process has made, and what it has met."""
+        return self._sizes[query_id]
 
     def resolve(self, connection: sa.Connection, query_id: int, labels: pl.DataFrame, n: int) -> npt.NDArray[np.int64]:
         """int64[n] ids for the n rows of string columns `labels`; missing series are made.
@@ -54,6 +60,7 @@ class SeriesIds:
 
     def committed(self) -> None:
         """The transaction went through: keep its ids."""
+        self._sizes.update(query_id for query_id, _ in self._uncommitted)
         self._known.update(self._uncommitted)
         self._uncommitted.clear()
 

@@ -23,6 +23,7 @@ offsets = sa.Table(
     sa.Column("owner", sa.String(256), nullable=False),
     # How many flushes the partition has seen: a flush tried again after its commit went through is told apart by it.
     sa.Column("flushes", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("flushed_ns", sa.BigInteger),
     # Cumulative since the database was made, written in the flush's own transaction: exact, whoever dies.
     sa.Column("frames", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("bytes", sa.BigInteger, nullable=False, server_default="0"),
@@ -35,6 +36,7 @@ offsets = sa.Table(
     sa.Column("skipped_offsets", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("too_old", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("dead_letters_dropped", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("over_series_max", sa.BigInteger, nullable=False, server_default="0"),
 )
 
 marks = sa.Table(
@@ -55,6 +57,8 @@ queries = sa.Table(
     metadata,
     sa.Column("id", _id, primary_key=True, autoincrement=True),
     sa.Column("name", sa.String(256), nullable=False, unique=True),
+    # How many series it may have, as the collector that started last applies it.
+    sa.Column("series_max", sa.BigInteger),
 )
 
 versions = sa.Table(
@@ -93,6 +97,19 @@ series = sa.Table(
     # Labels may be longer than what PostgreSQL takes into an index.
     sa.Column("labels_hash", sa.String(32), nullable=False),
     sa.UniqueConstraint("query_id", "labels_hash"),
+)
+
+# Who was refused new series, cumulative; bounded per query and partition (store/series_limit.py).
+series_refused = sa.Table(
+    "series_refused",
+    metadata,
+    sa.Column("query_id", sa.ForeignKey("queries.id"), primary_key=True),
+    sa.Column("agent", sa.String(256), primary_key=True),
+    sa.Column("partition", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("groups", sa.BigInteger, nullable=False),
+    sa.Column("records", sa.BigInteger, nullable=False),
+    sa.Column("last_ns", sa.BigInteger, nullable=False),
+    sa.Column("example", sa.Text, nullable=False),
 )
 
 # On PostgreSQL this is partitioned by level and time (store/days.py). No foreign keys: versions and metrics are never
@@ -170,6 +187,8 @@ agents = sa.Table(
     sa.Column("first_seen_ns", sa.BigInteger, nullable=False),
     sa.Column("last_seen_ns", sa.BigInteger, nullable=False),
     sa.Column("counters", sa.Text, nullable=False),
+    # How far the agent's clock is ahead of its collector's at least (collector/clocks.py); NULL: not known.
+    sa.Column("clock_offset_ns", sa.BigInteger),
     sa.Column("retired", sa.Boolean, nullable=False, server_default=sa.false()),
 )
 

@@ -81,7 +81,10 @@ class Subscriber(Protocol):
         """Advice that records below `next_offset` are in the database; a transport may drop or display them."""
 
     def ends(self) -> Mapping[int, int]:
-        """The offset after the last record of each assigned partition, as far as it is known without asking."""
+        """The offset after the last record of each assigned partition, as far as it is known.
+
+        What records read have told; of a paused partition, a few seconds old at most while the transport answers.
+        """
 
     def close(self) -> None:
         """Leave; the partitions go to others."""

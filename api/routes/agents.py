@@ -39,5 +39,6 @@ def _entry(row: AgentRow, now_ns: int, service: Service) -> dict[str, object]:
         "silent_s": round(silent_s(row, now_ns), 3),
         "incarnation": row.incarnation,
         "started": rfc_3339(row.started_ns),
+        "clock_ahead_s": None if row.clock_offset_ns is None else round(row.clock_offset_ns / 1e9, 3),
         "counters": row.counters,
     }

@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from collector.config import CollectorConfig
+from collector.own_metrics import REGISTRY
 from collector.runner import run_collector
 from store.connect import open_engine
 from store.errors import SchemaError
@@ -97,6 +98,40 @@ def test_reading_pauses_at_the_memory_limit_while_the_database_is_away_and_goes_
     for _ in range(60):
         collector.step(0.0)
     assert_same(bench.stored(), truth(bench.plan, RECORDS))
+
+
+def flush_age_s(partition: int = 0) -> float | None:
+    return REGISTRY.get_sample_value("tailwatch_collector_flush_age_seconds", {"partition": str(partition)})
+
+
+def test_the_age_of_the_last_flush_grows_while_the_database_is_away_and_only_then(bench: Bench) -> None:
+    agent = FakeAgent(bench.plan)
+    collector = bench.collector()
+    bench.publish(agent.send(RECORDS[:1_000], 99))
+    bench.drain(collector)
+    fill(bench, full=True)
+    bench.publish(agent.send(RECORDS[1_000:], 99))
+    began_s = time.monotonic()
+    for _ in range(3):
+        collector._next_flush = 0.0
+        bench.drain(collector)
+    failed_s = time.monotonic() - began_s
+    collector._next_flush = 0.0
+    bench.drain(collector)  # nothing waits in partition 1
+    idle = flush_age_s(1)
+    assert idle is not None
+    assert (flush_age_s() or 0.0) >= failed_s > idle
+    fill(bench, full=False)
+    collector._next_flush = 0.0
+    began_s = time.monotonic()
+    bench.drain(collector)
+    recovered = flush_age_s()
+    assert recovered is not None
+    assert recovered <= time.monotonic() - began_s
+    collector._subscriber.reassign(frozenset({1}))  # type: ignore[attr-defined]
+    bench.drain(collector)
+    assert flush_age_s() is None
+    assert flush_age_s(1) is not None
 
 
 def test_a_transport_that_fails_for_a_moment_is_asked_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
