@@ -1,6 +1,7 @@
 """The agent as a whole: what it says of itself, what it delivers, how it stops."""
 
 import socket
+from collections import Counter
 from pathlib import Path
 
 import msgspec
@@ -21,10 +22,11 @@ from tests.agents.world import (
     publisher_to,
     received,
     replay_config,
+    spool_rows,
     truth,
 )
 from tests.fleet import START_NS, TABLES
-from wire.heartbeat import FINISHED_NS
+from wire.heartbeat import FINISHED_NS, decode_heartbeat
 
 
 @pytest.mark.parametrize("execution", ["local", "drain"])
@@ -137,3 +139,38 @@ def test_datagrams_of_a_configured_stream_are_read_in_the_configured_order(tmp_p
         agent.close()
     (partial,) = received(tmp_path / "log.db", Chain(plan, {})).partials
     assert partial.states["wait_ms"].to_columns("x")["x.hi"].to_list() == [2.5]
+
+
+def test_heartbeats_say_which_incarnation_was_before_and_how_far_it_went(tmp_path: Path) -> None:
+    path, _ = probe_file(tmp_path, 300)
+    with publisher_to(tmp_path / "log.db") as publisher:
+        for _ in range(3):
+            agent = Agent(replay_config(tmp_path, path), [PLAN], TABLES, publisher, machine=MACHINE)
+            agent.turn()
+            agent.close()
+    got = received(tmp_path / "log.db")
+    lives = {header.started_ns: header.incarnation for header in got.headers}
+    frames_of = Counter(header.incarnation for header in got.headers)
+    before = ""
+    for started_ns in sorted(lives):
+        said = {
+            (beat.previous_incarnation, beat.previous_sequence)
+            for beat in got.heartbeats
+            if beat.started_ns == started_ns
+        }
+        assert said == {(before, frames_of[before])}
+        before = lives[started_ns]
+
+
+def test_the_heartbeat_and_the_metrics_say_how_old_the_oldest_frame_is(tmp_path: Path) -> None:
+    agent = requests_agent(tmp_path, BrokenPublisher())
+    agent.spool._db.execute("UPDATE frames SET created_ns = created_ns - 90000000000")
+    agent.checkpoint()
+    assert 90 <= agent.counters()["spool_oldest_age_s"] <= 100
+    page = {sample.metric: sample.value for sample in agent.samples()}
+    assert 90 <= page["tailwatch_agents_spool_oldest_age_seconds"] <= 100
+    bodies = spool_rows(agent.spool.path, "SELECT body FROM frames WHERE kind = 'heartbeat' ORDER BY id")
+    ages = [decode_heartbeat(bytes(body[0])).counters["spool_oldest_age_s"] for body in bodies]  # type: ignore[call-overload]
+    assert ages[0] == 0
+    assert 90 <= ages[1] <= 100
+    agent.abandon()

@@ -22,6 +22,7 @@ from tests.agents.world import (
     publisher_to,
     received,
     replay_config,
+    spool_rows,
     truth,
 )
 from tests.fleet import TABLES
@@ -136,3 +137,27 @@ def test_what_cannot_be_opened_is_told_and_nothing_stays_open(tmp_path: Path) ->
             Agent(unknown, [PLAN], TABLES, publisher, machine=MACHINE)
         with pytest.raises(SpoolWriteError, match=r"set agent\.spool_path"):
             Agent(replay_config(tmp_path, path, spool_path="/proc/spool.db"), [PLAN], TABLES, publisher)
+
+
+def test_beside_a_spool_of_another_machine_it_starts_clean_and_reads_its_files_from_the_beginning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, records = probe_file(tmp_path, 500)
+    theirs = Agent(replay_config(tmp_path, path), [PLAN], TABLES, BrokenPublisher(), machine="a" * 32)
+    assert turned(theirs, lambda: theirs.sources[0].source.finished)
+    theirs.close()
+    kept = theirs.spool.frames
+    assert kept > 0
+    with publisher_to(tmp_path / "log.db") as publisher:
+        ours = Agent(replay_config(tmp_path, path), [PLAN], TABLES, publisher, machine=MACHINE)
+        aside = tmp_path / f"spool.db.of-{'a' * 8}"
+        assert f"another machine wrote it path={tmp_path / 'spool.db'} machine=aaaaaaaa kept_as={aside}" in caplog.text
+        assert turned(ours, lambda: ours.sources[0].source.finished)
+        ours.close()
+        assert ours.spool.frames == 0
+    assert spool_rows(aside, "SELECT count(*) FROM frames") == [(kept,)]
+    got = received(tmp_path / "log.db")
+    assert_same_answer(got.merged(), truth(records))
+    assert {beat.machine_id for beat in got.heartbeats} == {MACHINE}
+    assert {(beat.previous_incarnation, beat.previous_sequence) for beat in got.heartbeats} == {("", 0)}
+    assert {header.incarnation for header in got.headers} == {ours.incarnation.id}

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from agents.errors import SpoolWriteError
 from agents.executor import QueryRun
 from agents.frames import frames_of, heartbeat_frame
-from agents.spool import Checkpoint, Incarnation, Spool, SpoolFrame
+from agents.spool import Checkpoint, Incarnation, Spool
 from agents.spool_room import SpoolRoom
 from agents.uplink import Uplink
+from agents.waiting import SpoolFrame
 from pipeline.manifest import Manifest
 from tests.agents.world import CHAIN, MACHINE, Received, assert_same_answer, publisher_to, received, truth
 from tests.fleet import probe_records
