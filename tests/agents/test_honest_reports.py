@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from agents import catch_up, uplink
 from agents.agent import Agent
 from agents.config import DatagramsConfig, ReplayConfig
+from agents.errors import SpoolWriteError
 from agents.sources import replay
 from agents.uplink import Uplink
 from pipeline.chain import Chain
@@ -268,3 +269,42 @@ def test_a_second_outage_while_catching_up_makes_room_in_the_backlog_of_this_sta
     spool.max_bytes = 2**24
     world.finish()
     check(world)
+
+
+@pytest.mark.parametrize("reached_the_disk", [False, True])
+@pytest.mark.parametrize("failing", [1, 2])
+def test_a_disk_that_fails_while_it_goes_on_anew_costs_nothing(
+    tmp_path: Path, failing: int, reached_the_disk: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last checkpoint of the one incarnation, or the first of the next."""
+    for module in (catch_up, uplink):
+        monkeypatch.setattr(module, "AT_ONCE_BYTES", 3_000)
+    monkeypatch.setattr(replay, "BATCH_ROWS", 20)
+    world = World(tmp_path)
+    spool, first = world.agent.spool, world.agent.incarnation
+    for action in ["turn", "away", *["send", "checkpoint", "turn"] * 10, "back"]:
+        world.act(action)
+    store, calls = spool.store, itertools.count(1)
+
+    def fails_once(*arguments: Any) -> None:
+        fails = next(calls) == failing
+        if reached_the_disk or not fails:
+            store(*arguments)
+        if fails:
+            raise SpoolWriteError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(spool, "store", fails_once)
+        world.act("wait")
+        assert next(calls) == failing + 1
+        assert world.agent._checkpointer.failing
+        assert (world.agent.incarnation.id == first.id) == (failing == 1)
+        world.send()
+        world.act("checkpoint")
+        for _ in range(3):
+            world.act("wait")
+    world.finish()
+    reader = check(world)
+    # While the old one's checkpoint waited, its frames went on: nothing was left to catch up with.
+    assert len({incarnation for incarnation, _ in reader.seen}) == failing
+    assert world.agent.incarnation.previous == ("" if failing == 1 else first.id)
