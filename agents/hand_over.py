@@ -128,10 +128,11 @@ class HandOver:
         for ordinal, next_sequence in incarnations:
             if ordinal in stranded or (lane is Lane.BACKLOG and ordinal >= running):
                 continue
-            found = self._of(ordinal, limit - len(chosen), held_back)
             if lane is Lane.LIVE and ordinal < running:  # only the frame that announces it
-                found = [one for one in found[:1] if (one.sequence or next_sequence) == 1]
-            chosen += found
+                first = self._of(ordinal, 1, held_back)
+                chosen += [one for one in first if (one.sequence or next_sequence) == 1]
+            else:
+                chosen += self._of(ordinal, limit - len(chosen), held_back)
             if len(chosen) >= limit:
                 break
         return chosen

@@ -187,7 +187,7 @@ class Spool:
                     self._db.executemany("INSERT INTO watermarks VALUES (?, ?)", list(checkpoint.watermarks.items()))
                 if make_room is not None:
                     make_room(frames, self.bytes + frames.bytes_added - self.max_bytes)
-        self._running = incarnation.ordinal
+        self._running = max(self._running, incarnation.ordinal)
         if fresh and not begins and not frames.earlier_changed:
             self.frames += frames.frames_added
             self.bytes += frames.bytes_added

@@ -98,7 +98,7 @@ class Uplink:
             return
         if not self.up and self._under_way:  # whether it is back shows in what was handed over last
             return
-        at_most = inf if self.up else AT_ONCE_BYTES
+        at_most = inf if self.up and not self.left_behind() else AT_ONCE_BYTES
         try:
             if self._spool.backlog_bytes <= min(AT_ONCE_BYTES, self._allowance.left()):
                 self._send(Lane.BOTH, MAX_UNDER_WAY, at_most)

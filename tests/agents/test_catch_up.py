@@ -1,14 +1,17 @@
 """A backlog beside live data: who goes first, how fast, how much of it at a time; and when an outage was one."""
 
 import logging
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.catch_up import AT_ONCE_BYTES, OUTAGE_S, Allowance
+from agents.errors import SpoolWriteError
 from agents.hand_over import Lane
 from agents.spool import Checkpoint, Incarnation, Spool
 from agents.uplink import MAX_UNDER_WAY, Uplink
@@ -245,6 +248,19 @@ def test_an_outage_is_over_when_something_comes_through_again(spool: Spool, repo
     assert not uplink.left_behind(), "that outage is history"
 
 
+def test_what_waits_behind_a_transport_that_was_silent_does_not_all_follow_at_once(spool: Spool) -> None:
+    spool.store(spool.begin("agent-1", 1), Checkpoint(1, frames("a", 120), {}, 1, False))
+    transport, clock = SlowTransport(), Clock()
+    uplink = Uplink(spool, transport, clock, catch_up_bytes_per_s=RATE)
+    uplink.step()
+    assert len(transport.taken) == MAX_UNDER_WAY
+    clock.now_s += OUTAGE_S
+    transport.acknowledge_all()
+    uplink.step()
+    assert uplink.left_behind()
+    assert 0 < (len(transport.taken) - MAX_UNDER_WAY) * BODY <= AT_ONCE_BYTES
+
+
 def test_a_short_interruption_is_no_outage(spool: Spool) -> None:
     spool.store(spool.begin("agent-1", 1), Checkpoint(1, frames("a", 30), {}, 1, False))
     transport, clock = SlowTransport(), Clock()
@@ -283,6 +299,38 @@ def test_a_successor_that_never_stored_anything_was_never_there(spool: Spool) ->
     spool.store(first, Checkpoint(2, [], {}, 1700, True))
     following = spool.begin("agent-1", 2000)
     assert (following.interrupted_from_ns, following.previous) == (None, first.id)
+
+
+class LateError(sqlite3.Connection):
+    """Commits once, and says that it could not."""
+
+    armed = False
+
+    def execute(self, *arguments: Any) -> sqlite3.Cursor:
+        cursor = super().execute(*arguments)
+        if LateError.armed and arguments == ("COMMIT",):
+            LateError.armed = False
+            raise sqlite3.OperationalError("disk I/O error")
+        return cursor
+
+
+def test_a_successor_whose_first_commit_seemed_to_fail_is_stored_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(tmp_path / "spool.db", MACHINE, 2**28, LateError)
+    first = spool.begin("agent-1", 1000)
+    spool.store(first, Checkpoint(1, frames("a", 3), {}, 1500, False))
+    second = spool.successor(first, 1600)
+    begins = Checkpoint(1, frames("b", 2), {}, 1700, False)
+    monkeypatch.setattr(LateError, "armed", True)
+    with pytest.raises(SpoolWriteError):
+        spool.store(second, begins)
+    spool.store(second, begins)
+    assert (spool.frames, spool.backlog_frames) == (5, 3)
+    spool.store(second, Checkpoint(2, frames("c", 1), {}, 1800, False))
+    handed = spool.hand_over(9, (), lambda: 4)
+    assert [decode_frame(one.payload).header.query for one in handed] == ["a0", "a1", "a2", "b0", "b1", "c0"]
+    spool.close()
 
 
 def test_the_age_of_the_oldest_frame_is_that_of_its_checkpoint(spool: Spool, caplog: pytest.LogCaptureFixture) -> None:
