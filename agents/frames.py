@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from agents.executor import QueryDelta
-from agents.spool import SpoolFrame
+from agents.waiting import SpoolFrame
 from pipeline.grouping import window_starts
 from pipeline.manifest import MANIFEST_SCHEMA, Manifest, drained, dropped
 from pipeline.partial import Partial

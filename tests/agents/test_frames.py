@@ -8,7 +8,7 @@ import pytest
 from agents import frames as frames_module
 from agents.executor import QueryRun
 from agents.frames import frames_of, moved
-from agents.spool import SpoolFrame
+from agents.waiting import SpoolFrame
 from pipeline.chain import Chain
 from pipeline.manifest import MANIFEST_SCHEMA, Manifest
 from pipeline.partial import Partial
