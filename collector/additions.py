@@ -1,10 +1,14 @@
 """What a frame adds: its body read by kind, checked, and only then put into what is pending.
 
-Everything that can fail comes before the first addition, so a frame that turns out unusable has added nothing.
+Everything that can fail comes before the first addition, so a frame that turns out unusable has added nothing. Records
+of windows too far ahead are left out alone: an agent whose clock is wrong has made frames that are partly right, and
+coverage shows what its manifest speaks of and has not arrived.
 """
 
+import numpy as np
 import polars as pl
 
+from collector.clock import utc
 from collector.errors import UnusableFrameError
 from collector.pending import Pending
 from collector.plans import Plans
@@ -13,6 +17,7 @@ from pipeline.partial import Partial
 from pipeline.schema import polars_schema
 from store.fleet import AgentReport, VersionProgress
 from store.interruptions import UNCLEAN_END, Interruption
+from store.levels import Int64Array
 from wire.columns import unpack_columns
 from wire.frame import Frame, Header
 from wire.heartbeat import decode_heartbeat
@@ -21,8 +26,10 @@ from wire.heartbeat import decode_heartbeat
 RECORDS_MAX = 2**40
 
 
-def add_frame(frame: Frame, plans: Plans, pending: Pending) -> None:
+def add_frame(frame: Frame, plans: Plans, pending: Pending, newest_ns: int) -> str | None:
     """Add what the frame says; its version, where it names one, is usable.
+
+    Windows that begin after `newest_ns` are left out and counted; returns what to say of them, if there are any.
 
     Raises:
         UnusableFrameError, CorruptFrameError, PipelineError: it does not fit its plan; nothing was added.
@@ -31,42 +38,56 @@ def add_frame(frame: Frame, plans: Plans, pending: Pending) -> None:
     if header.kind == "heartbeat":
         _add_heartbeat(frame, plans, pending)
     elif header.kind == "status":
-        return
+        return None
     elif not header.version:
         raise UnusableFrameError(f"a {header.kind} frame of {header.agent} names no query version")
     elif header.kind == "partial":
-        _add_partial(frame, plans, pending)
+        return _add_partial(frame, plans, pending, newest_ns)
     elif header.kind == "drained":
-        _add_drained(frame, plans, pending)
+        return _add_drained(frame, plans, pending, newest_ns)
     else:
         manifest = Manifest.from_frame(unpack_columns(frame.body, MANIFEST_SCHEMA))
         _check_amounts(header, manifest.to_frame()["rows"])
         pending.add_manifest(plans.versions[header.version].version_id, header.agent, manifest)
+    return None
 
 
-def _add_partial(frame: Frame, plans: Plans, pending: Pending) -> None:
+def _add_partial(frame: Frame, plans: Plans, pending: Pending, newest_ns: int) -> str | None:
     version = plans.versions[frame.header.version]
     partial = Partial.from_frame(version.plan, unpack_columns(frame.body, Partial.schema(version.plan)))
     _check_amounts(frame.header, partial.keys["rows"])
+    left_out = None
+    windows, rows = partial.keys["window"].to_numpy(), partial.keys["rows"].to_numpy()
+    ahead = windows > newest_ns
+    if ahead.any():
+        partial = partial.take(np.flatnonzero(~ahead))
+        left_out = _leave_out(frame.header, windows[ahead], rows[ahead], pending)
     arrived = partial.record_counts()
     pending.add_partial(frame.header.version, partial)
     for window_ns, count in arrived.items():
         pending.arrived(version.version_id, window_ns, frame.header.agent, got_local=count)
     pending.count("records", sum(arrived.values()))
+    return left_out
 
 
-def _add_drained(frame: Frame, plans: Plans, pending: Pending) -> None:
+def _add_drained(frame: Frame, plans: Plans, pending: Pending, newest_ns: int) -> str | None:
     header = frame.header
     version, chain = plans.versions[header.version], plans.chain(header.version)
     rows = unpack_columns(frame.body, polars_schema(chain.schema_at(header.cut)))
     if rows["ts"].null_count():
         raise UnusableFrameError(f"drained rows of {header.agent} have no time stamp; agents drop and count such rows")
     windows, counts = window_counts(rows, version.plan.window_ns)
+    ahead = windows > newest_ns
+    if ahead.any():
+        rows = rows.filter(pl.col("ts") < int(windows[ahead].min()))
     partial = chain.finish(rows, after=header.cut)
+    left_out = _leave_out(header, windows[ahead], counts[ahead], pending) if ahead.any() else None
+    windows, counts = windows[~ahead], counts[~ahead]
     pending.add_partial(header.version, partial)
     for window_ns, count in zip(windows.tolist(), counts.tolist(), strict=True):
         pending.arrived(version.version_id, window_ns, header.agent, got_drained=count)
     pending.count("records", rows.height)
+    return left_out
 
 
 def _add_heartbeat(frame: Frame, plans: Plans, pending: Pending) -> None:
@@ -107,3 +128,13 @@ def _check_amounts(header: Header, amounts: pl.Series) -> None:
         raise UnusableFrameError(
             f"a {header.kind} frame of {header.agent} speaks of {most} records; at most {RECORDS_MAX}"
         )
+
+
+def _leave_out(header: Header, windows: Int64Array, amounts: Int64Array, pending: Pending) -> str:
+    """Count records whose windows lie too far ahead; returns what to say of them."""
+    records = int(amounts.sum())
+    pending.count("too_new", records)
+    return (
+        f"a {header.kind} frame of {header.agent} holds {records} records of windows from {utc(int(windows.min()))} "
+        f"to {utc(int(windows.max()))}; the agent's clock said {utc(header.created_ns)} when it made the frame"
+    )

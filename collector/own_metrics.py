@@ -38,6 +38,11 @@ partitions_held = Gauge(
 records_too_old = Counter(
     "tailwatch_collector_records_too_old_total", "Records older than the coarsest level is kept.", registry=REGISTRY
 )
+records_too_new = Counter(
+    "tailwatch_collector_records_too_new_total",
+    "Records refused because their window lies too far ahead of the clock.",
+    registry=REGISTRY,
+)
 dead_letters_dropped = Counter(
     "tailwatch_collector_dead_letters_dropped_total", "Dead letters deleted to make room for newer.", registry=REGISTRY
 )

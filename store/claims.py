@@ -54,6 +54,7 @@ class Counts:
     lost_frames: int = 0
     skipped_offsets: int = 0
     too_old: int = 0
+    too_new: int = 0
     dead_letters_dropped: int = 0
 
 

@@ -6,7 +6,7 @@ there afterwards, together with the new position, or none: so a collector may di
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -98,7 +98,8 @@ def write_flush(
     """
     by_id = {version.version_id: version for version in versions.values()}
     touched = _touched(flush, versions)
-    make_days_for(engine, touched, flush.now_ns)
+    # A window that only a manifest speaks of has no page: an agent's wrong clock must not make a partition.
+    make_days_for(engine, _touched(replace(flush, arrivals=()), versions), flush.now_ns)
     try:
         with engine.begin() as connection:
             advance(connection, held, flush.next_offset, flush.counts)

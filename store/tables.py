@@ -34,6 +34,7 @@ offsets = sa.Table(
     sa.Column("lost_frames", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("skipped_offsets", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("too_old", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("too_new", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("dead_letters_dropped", sa.BigInteger, nullable=False, server_default="0"),
 )
 

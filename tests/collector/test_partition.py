@@ -124,7 +124,9 @@ def test_a_frame_older_than_any_spool_of_a_forgotten_incarnation_is_refused(benc
     assert bench.stored() is None
 
 
-def test_a_frame_that_never_comes_is_counted_lost_and_lowers_coverage(bench: Bench) -> None:
+def test_a_frame_that_never_comes_is_counted_lost_and_lowers_coverage(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     now_ns = time.time_ns()
     agent = FakeAgent(bench.plan, now_ns=START_NS + WINDOW_NS)
     sent = agent.send(RECORDS[:30], 99)
@@ -135,7 +137,9 @@ def test_a_frame_that_never_comes_is_counted_lost_and_lowers_coverage(bench: Ben
     collector = bench.collector(spool_age_s=age_s)
     bench.drain(collector)
     assert bench.totals()["lost_frames"] == 0
-    collector._held[0].flush(now_ns + round(2 * age_s * 1e9))
+    passed_ns, monotonic_ns = round(2 * age_s * 1e9), time.monotonic_ns
+    monkeypatch.setattr("collector.clock.monotonic_ns", lambda: monotonic_ns() + passed_ns)
+    collector._held[0].flush(now_ns + passed_ns)
     assert bench.totals()["lost_frames"] == 2
     whole = whole_coverage(bench)
     assert whole.ratio < 1.0
