@@ -5,6 +5,8 @@ of windows too far ahead are left out alone: an agent whose clock is wrong has m
 coverage shows what its manifest speaks of and has not arrived.
 """
 
+import re
+
 import numpy as np
 import polars as pl
 
@@ -24,6 +26,7 @@ from wire.heartbeat import decode_heartbeat
 
 # No frame of 1 MB speaks of more; sums of such amounts stay within 64 bits.
 RECORDS_MAX = 2**40
+_INCARNATION = re.compile(r"([0-9a-f]{32})?")
 
 
 def add_frame(frame: Frame, plans: Plans, pending: Pending, newest_ns: int) -> str | None:
@@ -94,6 +97,11 @@ def _add_heartbeat(frame: Frame, plans: Plans, pending: Pending) -> None:
     header, beat = frame.header, decode_heartbeat(frame.body)
     if beat.agent != header.agent:
         raise UnusableFrameError(f"heartbeat of {beat.agent} in a frame of {header.agent}")
+    if not _INCARNATION.fullmatch(beat.previous_incarnation) or not 0 <= beat.previous_sequence < 2**63:
+        raise UnusableFrameError(
+            f"heartbeat of {beat.agent} names {beat.previous_incarnation[:64]!r}, sequence {beat.previous_sequence}, "
+            "as its previous incarnation; want 32 hex digits or nothing, and a sequence from 0"
+        )
     known = [(plans.versions[query.version], query) for query in beat.queries if query.version in plans.versions]
     pending.add_report(
         AgentReport(
@@ -113,6 +121,7 @@ def _add_heartbeat(frame: Frame, plans: Plans, pending: Pending) -> None:
             unregistered=[
                 (query.query, query.first_ns) for query in beat.queries if query.version not in plans.versions
             ],
+            previous=beat.previous_incarnation,
         )
     )
     pending.interruptions.extend(

@@ -43,6 +43,9 @@ records_too_new = Counter(
     "Records refused because their window lies too far ahead of the clock.",
     registry=REGISTRY,
 )
+shared_ids = Counter(
+    "tailwatch_collector_shared_ids_total", "Times an agent id was found in use by two at once.", registry=REGISTRY
+)
 dead_letters_dropped = Counter(
     "tailwatch_collector_dead_letters_dropped_total", "Dead letters deleted to make room for newer.", registry=REGISTRY
 )

@@ -149,6 +149,7 @@ class Partition:
         turned_out = write_flush(self._engine, self._claim, flush, self._plans.versions, self._series)
         own_metrics.records_too_old.inc(turned_out.too_old)
         own_metrics.records_too_new.inc(flush.counts.too_new)
+        own_metrics.shared_ids.inc(turned_out.shared_ids)
         own_metrics.dead_letters_dropped.inc(turned_out.dead_letters_dropped)
         self._claim = replace(self._claim, next_offset=flush.next_offset, flushes=self._claim.flushes + 1)
         self._pending = Pending()

@@ -55,6 +55,7 @@ class Counts:
     skipped_offsets: int = 0
     too_old: int = 0
     too_new: int = 0
+    shared_ids: int = 0
     dead_letters_dropped: int = 0
 
 

@@ -34,7 +34,8 @@ class VersionProgress:
 class AgentReport:
     """An agent's newest heartbeat, as the collector read it.
 
-    `unregistered` holds (query name, first_ns) of queries that it computes in a version which is not registered.
+    `unregistered` holds (query name, first_ns) of queries that it computes in a version which is not registered;
+    `previous` is the incarnation before this one, as far as the agent knows.
     """
 
     agent: str
@@ -46,6 +47,7 @@ class AgentReport:
     counters: Mapping[str, int]
     progress: Sequence[VersionProgress]
     unregistered: Sequence[tuple[str, int]] = ()
+    previous: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,26 +97,34 @@ def totals(connection: sa.Connection) -> dict[str, int]:
     return found
 
 
-def write_reports(connection: sa.Connection, reports: Sequence[AgentReport], now_ns: int) -> None:
+def write_reports(
+    connection: sa.Connection, reports: Sequence[AgentReport], orders: Mapping[tuple[str, str], int], now_ns: int
+) -> None:
     """Take in heartbeats, one per agent and start. Only an agent's newest start may move its progress.
 
     A clock that runs ahead of the collector's by more than a minute counts as a minute ahead: it must not vouch for
-    time that has not come.
+    time that has not come. `orders` tells by (agent, incarnation) when each start counts as begun (store/starts.py).
     """
     if not reports:
         return
-    ordered = [
-        _sobered(report, now_ns + CLOCK_LEAD_NS)
-        for report in sorted(reports, key=lambda report: (report.agent, report.started_ns))
-    ]
+    sobered = [_sobered(report, now_ns + CLOCK_LEAD_NS) for report in reports]
+    ordered = sorted(
+        (replace(report, started_ns=orders[report.agent, report.incarnation]) for report in sobered),
+        key=lambda report: (report.agent, report.started_ns),
+    )
     _note_absences(connection, ordered)
-    _write_agents(connection, ordered)
+    _write_agents(connection, sorted(sobered, key=lambda report: (report.agent, report.sent_ns, report.started_ns)))
     _write_progress(connection, ordered)
     _write_unregistered(connection, ordered)
 
 
 def _sobered(report: AgentReport, latest_ns: int) -> AgentReport:
-    progress = [p if p.replayable else replace(p, watermark_ns=min(p.watermark_ns, latest_ns)) for p in report.progress]
+    progress = [
+        p
+        if p.replayable
+        else replace(p, first_ns=min(p.first_ns, latest_ns), watermark_ns=min(p.watermark_ns, latest_ns))
+        for p in report.progress
+    ]
     return replace(report, sent_ns=min(report.sent_ns, latest_ns), progress=progress)
 
 

@@ -23,6 +23,7 @@ from store.page_writes import PagePlace, merge_into_pages
 from store.registry import RegisteredVersion, is_valid
 from store.rollup import AMOUNTS, mark_dirty
 from store.series import SeriesIds
+from store.starts import note_shared_ids, note_starts
 from store.tables import LEVEL_OWN_WINDOW
 from store.upsert import batched, insert
 
@@ -116,11 +117,11 @@ def write_flush(
             write_marks(connection, held, flush.marks)
             if flush.idle_marks_before_ns is not None:
                 delete_idle_marks(connection, held, flush.idle_marks_before_ns)
-            write_reports(connection, flush.reports, flush.now_ns)
+            shared = _write_fleet(connection, flush)
             write_interruptions(connection, flush.interruptions)
             write_missing(connection, flush.missing, flush.arrived_late)
             dropped = _write_kept(connection, held, flush)
-            turned_out = Counts(too_old=too_old, dead_letters_dropped=dropped)
+            turned_out = Counts(too_old=too_old, dead_letters_dropped=dropped, shared_ids=shared)
             count(connection, held, turned_out)
     except BaseException:
         series.rolled_back()
@@ -219,6 +220,15 @@ def _write_arrivals(
         ),
         [rows[key] for key in sorted(rows)],
     )
+
+
+def _write_fleet(connection: sa.Connection, flush: Flush) -> int:
+    """Heartbeats; returns how many agent ids turned out to be used twice."""
+    if not flush.reports:
+        return 0
+    orders = note_starts(connection, flush.reports, flush.now_ns, flush.idle_marks_before_ns or 0)
+    write_reports(connection, flush.reports, orders, flush.now_ns)
+    return note_shared_ids(connection, flush.reports)
 
 
 def _touched(flush: Flush, versions: Mapping[str, RegisteredVersion]) -> dict[int, Int64Array]:

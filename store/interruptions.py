@@ -1,8 +1,9 @@
 """Stretches of event time in which records of an agent may be missing, and why; coverage reads them.
 
-Three causes. An agent says itself that it ended uncleanly. An agent was away: the stretch between the watermark of one
+Four causes. An agent says itself that it ended uncleanly. An agent was away: the stretch between the watermark of one
 start and the first record of the next. Frames are missing: their sequence numbers were skipped; a live query is in
-doubt for the time in which they were made, a replayed one as a whole, because its event time is not the clock's.
+doubt for the time in which they were made, a replayed one as a whole, because its event time is not the clock's. An
+agent id is used by two: likewise.
 """
 
 from collections.abc import Sequence
@@ -17,6 +18,10 @@ UNCLEAN_END = "unclean end"
 AWAY = "away"
 FRAMES_MISSING = "frames missing"
 FRAMES_OF_REPLAY_MISSING = "frames of a replay missing"
+ID_SHARED = "agent id used twice"
+ID_SHARED_BY_REPLAYS = "agent id used twice, by replays"
+# Reasons that put all of a replay in doubt.
+WHOLE = (FRAMES_OF_REPLAY_MISSING, ID_SHARED_BY_REPLAYS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,21 @@ def write_interruptions(connection: sa.Connection, interruptions: Sequence[Inter
             if interruption.from_ns < interruption.to_ns
         ],
     )
+
+
+def stretch_interruption(connection: sa.Connection, interruption: Interruption) -> None:
+    """Note a stretch that may be known already, from the same begin and for the same reason, but not as long."""
+    table = tables.interruptions
+    connection.execute(
+        sa.delete(table).where(
+            table.c.agent == interruption.agent,
+            table.c.version_id == interruption.version_id,
+            table.c.from_ns == interruption.from_ns,
+            table.c.to_ns < interruption.to_ns,
+            table.c.reason == interruption.reason,
+        )
+    )
+    write_interruptions(connection, [interruption])
 
 
 def write_missing(

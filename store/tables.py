@@ -35,6 +35,7 @@ offsets = sa.Table(
     sa.Column("skipped_offsets", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("too_old", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("too_new", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("shared_ids", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("dead_letters_dropped", sa.BigInteger, nullable=False, server_default="0"),
 )
 
@@ -172,6 +173,26 @@ agents = sa.Table(
     sa.Column("last_seen_ns", sa.BigInteger, nullable=False),
     sa.Column("counters", sa.Text, nullable=False),
     sa.Column("retired", sa.Boolean, nullable=False, server_default=sa.false()),
+)
+
+# Every start of an agent that is not forgotten; written by the owner of the start's partition.
+starts = sa.Table(
+    "starts",
+    metadata,
+    sa.Column("agent", sa.String(256), primary_key=True),
+    sa.Column("incarnation", sa.String(32), primary_key=True),
+    sa.Column("previous", sa.String(32), nullable=False),
+    sa.Column("host", sa.String(256), nullable=False),
+    sa.Column("machine_id", sa.String(256), nullable=False),
+    # By the agent's clock, and when it counts as begun beside other starts (store/starts.py).
+    sa.Column("started_ns", sa.BigInteger, nullable=False),
+    sa.Column("order_ns", sa.BigInteger, nullable=False),
+    # The newest heartbeat by the agent's clock; the first and newest by a collector's.
+    sa.Column("sent_ns", sa.BigInteger, nullable=False),
+    sa.Column("first_seen_ns", sa.BigInteger, nullable=False),
+    sa.Column("seen_ns", sa.BigInteger, nullable=False),
+    # An earlier start that was found alive beside this one.
+    sa.Column("clash_with", sa.String(32), nullable=False, server_default=""),
 )
 
 progress = sa.Table(

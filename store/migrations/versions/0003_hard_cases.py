@@ -1,4 +1,4 @@
-"""What the hard cases need: records too far ahead are counted."""
+"""What the hard cases need: records too far ahead are counted, every start of an agent is known."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,5 +10,20 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the counter."""
-    op.add_column("offsets", sa.Column("too_new", sa.BigInteger(), nullable=False, server_default="0"))
+    """Add counters and the table of starts, which fills with the next heartbeats."""
+    for name in ("too_new", "shared_ids"):
+        op.add_column("offsets", sa.Column(name, sa.BigInteger(), nullable=False, server_default="0"))
+    op.create_table(
+        "starts",
+        sa.Column("agent", sa.String(256), primary_key=True),
+        sa.Column("incarnation", sa.String(32), primary_key=True),
+        sa.Column("previous", sa.String(32), nullable=False),
+        sa.Column("host", sa.String(256), nullable=False),
+        sa.Column("machine_id", sa.String(256), nullable=False),
+        sa.Column("started_ns", sa.BigInteger(), nullable=False),
+        sa.Column("order_ns", sa.BigInteger(), nullable=False),
+        sa.Column("sent_ns", sa.BigInteger(), nullable=False),
+        sa.Column("first_seen_ns", sa.BigInteger(), nullable=False),
+        sa.Column("seen_ns", sa.BigInteger(), nullable=False),
+        sa.Column("clash_with", sa.String(32), nullable=False, server_default=""),
+    )
