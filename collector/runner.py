@@ -335,14 +335,21 @@ class Collector:
         due = [number for number, at in self._unclaimed.items() if time.monotonic() >= at]
         for number in due:
             try:
+                log_id = self._subscriber.log_id()
                 with self._engine.begin() as connection:
-                    held = claim(connection, self._config.topic, number, self._owner)
+                    held = claim(connection, self._config.topic, number, self._owner, log_id)
                 partition = Partition(self._config, self._engine, held, self._plans, self._series)
-            except sa.exc.SQLAlchemyError as error:
+            except (sa.exc.SQLAlchemyError, TransportError) as error:
                 log.warning("claim failed partition=%d error=%s", number, in_short(error))
                 self._unclaimed[number] = time.monotonic() + _RETRY_S
                 continue
             log.info("claimed partition=%d epoch=%d next_offset=%d", number, held.epoch, held.next_offset)
+            if held.left_log:
+                own_metrics.offset_resets.inc()
+                log.warning(
+                    "another log in place of the one read before, going on at its beginning partition=%d was=%s is=%s",
+                    number, held.left_log, log_id,
+                )  # fmt: skip
             self._held[number] = partition
             del self._unclaimed[number]
             if partition.kept_frames:

@@ -19,6 +19,8 @@ offsets = sa.Table(
     sa.Column("topic", sa.String(249), primary_key=True),
     sa.Column("partition", sa.Integer, primary_key=True),
     sa.Column("next_offset", sa.BigInteger, nullable=False),
+    # In which log of this name that offset lies; empty where the transport does not say.
+    sa.Column("log_id", sa.String(64), nullable=False, server_default=""),
     sa.Column("epoch", sa.BigInteger, nullable=False),
     sa.Column("owner", sa.String(256), nullable=False),
     # How many flushes the partition has seen: a flush tried again after its commit went through is told apart by it.

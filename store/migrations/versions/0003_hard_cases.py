@@ -1,4 +1,4 @@
-"""What the hard cases need: records too far ahead are counted, every start of an agent is known."""
+"""What the hard cases need: more counters, every start of an agent, and in which log a position lies."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -13,6 +13,7 @@ def upgrade() -> None:
     """Add counters and the table of starts, which fills with the next heartbeats."""
     for name in ("too_new", "shared_ids"):
         op.add_column("offsets", sa.Column(name, sa.BigInteger(), nullable=False, server_default="0"))
+    op.add_column("offsets", sa.Column("log_id", sa.String(64), nullable=False, server_default=""))
     op.create_table(
         "starts",
         sa.Column("agent", sa.String(256), primary_key=True),
