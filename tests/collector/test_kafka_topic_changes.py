@@ -9,7 +9,7 @@ from kafka import KafkaAdminClient
 from collector import own_metrics
 from tests.collector.conftest import Bench
 from tests.collector.test_kafka_rebalance import Running, stored_count
-from tests.counterparts.broker import tansu
+from tests.counterparts.broker import noida, tansu
 from tests.fleet import FakeAgent, probe_records, truth
 from tests.stored import assert_same
 from tests.wire.kafka_world import PARTITIONS, made_topic, published, publisher, until
@@ -91,3 +91,38 @@ def test_a_topic_made_anew_under_a_running_collector_is_read_from_its_beginning(
     collector.stop()
     assert_same(bench.stored(), truth(bench.plan, RECORDS))
     assert bench.totals()["dead_letters"] == 0
+
+
+def test_partitions_added_to_a_topic_are_shared_and_read_without_a_restart(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wire.kafka_subscriber._METADATA_AGE_MS", 500)
+    with noida() as broker:  # tansu refuses to add partitions
+        kafka = made_topic(broker.address, session_timeout_s=6.0)
+        collectors = [Running(name, bench, kafka) for name in ("one", "two")]
+
+        def shares() -> list[int]:
+            return sorted(len(collector.subscriber.assigned()) for collector in collectors)
+
+        until(lambda: shares() == [PARTITIONS // 2] * 2, "they share", 40)
+        old = FakeAgent(bench.plan, "old", 1, "a" * 32)
+        with publisher(kafka) as sender:
+            published(sender, [(1, frame) for frame in old.send(RECORDS[:100], 99)])
+            with administrator(kafka) as admin:
+                admin.create_partitions({kafka.topic: PARTITIONS + 2})
+            until(lambda: shares() == [PARTITIONS // 2 + 1] * 2, "they share six", 40)
+            # An agent that runs keeps its partition, one that starts may take a new one.
+            published(sender, [(1, frame) for frame in old.send(RECORDS[100:200], 0)], 10)
+        with publisher(kafka) as sender:
+            assert sender.partitions() == PARTITIONS + 2
+            for number in (PARTITIONS, PARTITIONS + 1):
+                new = FakeAgent(bench.plan, f"new-{number}", number, f"{number:032x}")
+                at = 200 + 100 * (number - PARTITIONS)
+                published(sender, [(number, frame) for frame in new.send(RECORDS[at : at + 100], 99)], 20 * number)
+        wanted = sum(truth(bench.plan, RECORDS).record_counts().values())
+        until(lambda: stored_count(bench) == wanted, "all is stored")
+        for collector in collectors:
+            collector.stop()
+    assert_same(bench.stored(), truth(bench.plan, RECORDS))
+    counted = bench.totals()
+    assert (counted["frames"], counted["duplicates"], counted["dead_letters"]) == (8, 0, 0)
