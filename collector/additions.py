@@ -22,7 +22,7 @@ from store.interruptions import UNCLEAN_END, Interruption
 from store.levels import Int64Array
 from wire.columns import unpack_columns
 from wire.frame import Frame, Header
-from wire.heartbeat import decode_heartbeat
+from wire.heartbeat import Heartbeat
 
 # No frame of 1 MB speaks of more; sums of such amounts stay within 64 bits.
 RECORDS_MAX = 2**40
@@ -30,7 +30,7 @@ _INCARNATION = re.compile(r"([0-9a-f]{32})?")
 
 
 def add_frame(frame: Frame, plans: Plans, pending: Pending, newest_ns: int) -> str | None:
-    """Add what the frame says; its version, where it names one, is usable.
+    """Add what a frame says that is no heartbeat; its version, where it names one, is usable.
 
     Windows that begin after `newest_ns` are left out and counted; returns what to say of them, if there are any.
 
@@ -38,20 +38,17 @@ def add_frame(frame: Frame, plans: Plans, pending: Pending, newest_ns: int) -> s
         UnusableFrameError, CorruptFrameError, PipelineError: it does not fit its plan; nothing was added.
     """
     header = frame.header
-    if header.kind == "heartbeat":
-        _add_heartbeat(frame, plans, pending)
-    elif header.kind == "status":
+    if header.kind == "status":
         return None
-    elif not header.version:
+    if not header.version:
         raise UnusableFrameError(f"a {header.kind} frame of {header.agent} names no query version")
-    elif header.kind == "partial":
+    if header.kind == "partial":
         return _add_partial(frame, plans, pending, newest_ns)
-    elif header.kind == "drained":
+    if header.kind == "drained":
         return _add_drained(frame, plans, pending, newest_ns)
-    else:
-        manifest = Manifest.from_frame(unpack_columns(frame.body, MANIFEST_SCHEMA))
-        _check_amounts(header, manifest.to_frame()["rows"])
-        pending.add_manifest(plans.versions[header.version].version_id, header.agent, manifest)
+    manifest = Manifest.from_frame(unpack_columns(frame.body, MANIFEST_SCHEMA))
+    _check_amounts(header, manifest.to_frame()["rows"])
+    pending.add_manifest(plans.versions[header.version].version_id, header.agent, manifest)
     return None
 
 
@@ -93,8 +90,12 @@ def _add_drained(frame: Frame, plans: Plans, pending: Pending, newest_ns: int) -
     return left_out
 
 
-def _add_heartbeat(frame: Frame, plans: Plans, pending: Pending) -> None:
-    header, beat = frame.header, decode_heartbeat(frame.body)
+def add_heartbeat(header: Header, beat: Heartbeat, plans: Plans, pending: Pending, *, restored: bool) -> None:
+    """Add what an agent says of itself; `restored` tells that its spool is an older copy.
+
+    Raises:
+        UnusableFrameError: it says what cannot be; nothing was added.
+    """
     if beat.agent != header.agent:
         raise UnusableFrameError(f"heartbeat of {beat.agent} in a frame of {header.agent}")
     if not _INCARNATION.fullmatch(beat.previous_incarnation) or not 0 <= beat.previous_sequence < 2**63:
@@ -122,6 +123,8 @@ def _add_heartbeat(frame: Frame, plans: Plans, pending: Pending) -> None:
                 (query.query, query.first_ns) for query in beat.queries if query.version not in plans.versions
             ],
             previous=beat.previous_incarnation,
+            previous_sequence=beat.previous_sequence,
+            restored=restored,
         )
     )
     pending.interruptions.extend(

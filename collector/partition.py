@@ -8,19 +8,22 @@ every new claim.
 
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 
 import polars as pl
 import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
 
 from collector import own_metrics
-from collector.additions import add_frame
+from collector.additions import add_frame, add_heartbeat
 from collector.clock import ClockBounds, utc
 from collector.config import CollectorConfig
 from collector.errors import UnusableFrameError
 from collector.marks import Gap, Mark
 from collector.pending import Pending
 from collector.plans import Plans
+from collector.spool_copies import SpoolCopies
 from store.claims import Claim
 from store.flush import DeadLetter, Flush, Quarantined, quarantine_size, quarantined_frames, write_flush
 from store.interruptions import MissingFrames
@@ -28,6 +31,7 @@ from store.leases import known_clocks_ns
 from store.series import SeriesIds
 from wire.errors import CorruptFrameError, NewerFrameError, WireError
 from wire.frame import WIRE_VERSION, Frame, Header, decode_frame
+from wire.heartbeat import decode_heartbeat
 from wire.transport import Record
 
 log = logging.getLogger(__name__)
@@ -42,9 +46,18 @@ class Partition:
     """A partition under one claim."""
 
     def __init__(
-        self, config: CollectorConfig, engine: sa.Engine, held: Claim, plans: Plans, series: SeriesIds
+        self,
+        config: CollectorConfig,
+        engine: sa.Engine,
+        held: Claim,
+        plans: Plans,
+        series: SeriesIds,
+        beside: Mapping[int, "Partition"],
     ) -> None:
-        """Start from what the last flush left; the caller seeks to `position`."""
+        """Start from what the last flush left; the caller seeks to `position`.
+
+        `beside` are the partitions held here, by number: their marks are newer than the database's.
+        """
         self._config = config
         self._engine = engine
         self._claim = held
@@ -53,6 +66,8 @@ class Partition:
         self._marks = {(row.agent, row.incarnation): Mark.from_row(row) for row in held.marks}
         self._moved: set[tuple[str, str]] = set()
         self._pending = Pending()
+        self._beside = beside
+        self._copies = SpoolCopies(engine, held.topic, plans, self._marks)
         self._spool_age_ns = round(config.spool_age_s * 1e9)
         self._future_max_ns = round(config.future_max_s * 1e9)
         self.position = held.next_offset
@@ -65,6 +80,11 @@ class Partition:
     def pending_bytes(self) -> int:
         """Bytes of frames whose additions are in memory."""
         return self._pending.bytes
+
+    def sequence_of(self, agent: str, incarnation: str) -> int:
+        """The highest sequence of a start that was taken in, flushed or not; 0 where it is not known."""
+        mark = self._marks.get((agent, incarnation))
+        return 0 if mark is None else mark.sequence
 
     def take(self, record: Record, now_ns: int) -> bool:
         """Take one record in; False when it must wait because the quarantine is full (nothing was changed).
@@ -150,6 +170,9 @@ class Partition:
         own_metrics.records_too_old.inc(turned_out.too_old)
         own_metrics.records_too_new.inc(flush.counts.too_new)
         own_metrics.shared_ids.inc(turned_out.shared_ids)
+        own_metrics.restored_spools.inc(turned_out.restored_spools)
+        if turned_out.restored_spools:
+            self._copies.load()
         own_metrics.dead_letters_dropped.inc(turned_out.dead_letters_dropped)
         self._claim = replace(self._claim, next_offset=flush.next_offset, flushes=self._claim.flushes + 1)
         self._pending = Pending()
@@ -220,9 +243,16 @@ class Partition:
 
     def _add_or_bury(self, frame: Frame, record: Record, now_ns: int) -> None:
         latest_ns = self._clock.latest(now_ns)
+        left_out = None
         try:
-            left_out = add_frame(frame, self._plans, self._pending, latest_ns + self._future_max_ns)
-        except MemoryError:
+            if frame.header.kind == "heartbeat":
+                beat = decode_heartbeat(frame.body)
+                restored = self._copies.judge(frame.header, beat, self._highest_mark)
+                add_heartbeat(frame.header, beat, self._plans, self._pending, restored=restored)
+            else:
+                self._copies.check(frame.header)
+                left_out = add_frame(frame, self._plans, self._pending, latest_ns + self._future_max_ns)
+        except (MemoryError, SQLAlchemyError):
             raise
         # One frame must never end the collector, again on every restart: whatever is wrong with it is the reason of
         # its dead letter. Polars' panics are no Exceptions.
@@ -236,6 +266,10 @@ class Partition:
                     f"{utc(latest_ns)}, the clock here: these records are left out and counted in too_new, the others "
                     "are stored; set the agent's clock right",
                 )
+
+    def _highest_mark(self, agent: str, incarnation: str) -> int:
+        held = [self, *self._beside.values()]
+        return max(partition.sequence_of(agent, incarnation) for partition in held)
 
     def _look_at_gaps(self, now_ns: int) -> None:
         now_ns = self._clock.earliest(now_ns)

@@ -60,6 +60,7 @@ class Counts:
     too_old: int = 0
     too_new: int = 0
     shared_ids: int = 0
+    restored_spools: int = 0
     dead_letters_dropped: int = 0
 
 

@@ -16,6 +16,8 @@ from store.tables import LEVEL_OWN_WINDOW
 from store.upsert import batched, insert, larger, smaller
 
 CLOCK_LEAD_NS = 60 * 10**9
+# Sums and differences of what agents say are times stay within 64 bits.
+_SANE_NS = 2**62
 _AGENTS_PER_QUERY = 500
 
 
@@ -35,7 +37,8 @@ class AgentReport:
     """An agent's newest heartbeat, as the collector read it.
 
     `unregistered` holds (query name, first_ns) of queries that it computes in a version which is not registered;
-    `previous` is the incarnation before this one, as far as the agent knows.
+    `previous` is the incarnation before this one in the agent's spool, which has handed over nothing of it above
+    `previous_sequence`; `restored` says that the collector knows better (store/restored.py).
     """
 
     agent: str
@@ -48,6 +51,8 @@ class AgentReport:
     progress: Sequence[VersionProgress]
     unregistered: Sequence[tuple[str, int]] = ()
     previous: str = ""
+    previous_sequence: int = 0
+    restored: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,11 @@ class AgentRow:
     last_seen_ns: int
     counters: dict[str, int]
     retired: bool
+
+
+def sane(time_ns: int) -> int:
+    """A time that somebody else's clock gave, within what can be calculated with."""
+    return max(-_SANE_NS, min(time_ns, _SANE_NS))
 
 
 def agents(connection: sa.Connection) -> list[AgentRow]:

@@ -21,6 +21,7 @@ from store.interruptions import Interruption, MissingFrames, write_interruptions
 from store.levels import TOO_OLD, Floors, Int64Array, load_floors
 from store.page_writes import PagePlace, merge_into_pages
 from store.registry import RegisteredVersion, is_valid
+from store.restored import note_restored
 from store.rollup import AMOUNTS, mark_dirty
 from store.series import SeriesIds
 from store.starts import note_shared_ids, note_starts
@@ -117,11 +118,13 @@ def write_flush(
             write_marks(connection, held, flush.marks)
             if flush.idle_marks_before_ns is not None:
                 delete_idle_marks(connection, held, flush.idle_marks_before_ns)
-            shared = _write_fleet(connection, flush)
+            shared, restored = _write_fleet(connection, held.topic, flush)
             write_interruptions(connection, flush.interruptions)
             write_missing(connection, flush.missing, flush.arrived_late)
             dropped = _write_kept(connection, held, flush)
-            turned_out = Counts(too_old=too_old, dead_letters_dropped=dropped, shared_ids=shared)
+            turned_out = Counts(
+                too_old=too_old, dead_letters_dropped=dropped, shared_ids=shared, restored_spools=restored
+            )
             count(connection, held, turned_out)
     except BaseException:
         series.rolled_back()
@@ -222,13 +225,14 @@ def _write_arrivals(
     )
 
 
-def _write_fleet(connection: sa.Connection, flush: Flush) -> int:
-    """Heartbeats; returns how many agent ids turned out to be used twice."""
+def _write_fleet(connection: sa.Connection, topic: str, flush: Flush) -> tuple[int, int]:
+    """Heartbeats; returns how many agent ids turned out to be used twice, and how many spools to be older copies."""
     if not flush.reports:
-        return 0
+        return 0, 0
     orders = note_starts(connection, flush.reports, flush.now_ns, flush.idle_marks_before_ns or 0)
     write_reports(connection, flush.reports, orders, flush.now_ns)
-    return note_shared_ids(connection, flush.reports)
+    restored = note_restored(connection, topic, flush.reports, flush.now_ns)
+    return note_shared_ids(connection, flush.reports), restored
 
 
 def _touched(flush: Flush, versions: Mapping[str, RegisteredVersion]) -> dict[int, Int64Array]:

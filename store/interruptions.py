@@ -1,9 +1,9 @@
 """Stretches of event time in which records of an agent may be missing, and why; coverage reads them.
 
-Four causes. An agent says itself that it ended uncleanly. An agent was away: the stretch between the watermark of one
+Five causes. An agent says itself that it ended uncleanly. An agent was away: the stretch between the watermark of one
 start and the first record of the next. Frames are missing: their sequence numbers were skipped; a live query is in
 doubt for the time in which they were made, a replayed one as a whole, because its event time is not the clock's. An
-agent id is used by two: likewise.
+agent id is used by two: likewise. A spool was restored from an older disk: what a replay read since is refused.
 """
 
 from collections.abc import Sequence
@@ -20,8 +20,9 @@ FRAMES_MISSING = "frames missing"
 FRAMES_OF_REPLAY_MISSING = "frames of a replay missing"
 ID_SHARED = "agent id used twice"
 ID_SHARED_BY_REPLAYS = "agent id used twice, by replays"
+SPOOL_RESTORED = "spool restored from an older disk"
 # Reasons that put all of a replay in doubt.
-WHOLE = (FRAMES_OF_REPLAY_MISSING, ID_SHARED_BY_REPLAYS)
+WHOLE = (FRAMES_OF_REPLAY_MISSING, ID_SHARED_BY_REPLAYS, SPOOL_RESTORED)
 
 
 @dataclass(frozen=True, slots=True)

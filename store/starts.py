@@ -20,7 +20,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from store import tables
-from store.fleet import AgentReport
+from store.fleet import AgentReport, sane
 from store.interruptions import ID_SHARED, ID_SHARED_BY_REPLAYS, Interruption, stretch_interruption
 from store.upsert import batched, insert, larger
 
@@ -28,8 +28,6 @@ log = logging.getLogger(__name__)
 
 CLASH_NS = 60 * 10**9
 _AGENTS_PER_QUERY = 500
-# Sums and differences of an agent's times stay within 64 bits.
-_SANE_NS = 2**62
 _T = tables.starts
 
 
@@ -112,7 +110,7 @@ def _order(connection: sa.Connection, report: AgentReport, now_ns: int) -> int:
             .scalar_subquery(),
         )
     ).one()
-    order_ns = max(-_SANE_NS, min(report.started_ns, now_ns))
+    order_ns = min(sane(report.started_ns), now_ns)
     if before is not None:
         order_ns = max(order_ns, before + 1)
     return order_ns if after is None else min(order_ns, after - 1)
@@ -129,9 +127,9 @@ def _row(report: AgentReport, orders: Mapping[tuple[str, str], int], now_ns: int
         "previous": report.previous,
         "host": report.host,
         "machine_id": report.machine_id,
-        "started_ns": max(-_SANE_NS, min(report.started_ns, _SANE_NS)),
+        "started_ns": sane(report.started_ns),
         "order_ns": orders[report.agent, report.incarnation],
-        "sent_ns": max(-_SANE_NS, min(report.sent_ns, _SANE_NS)),
+        "sent_ns": sane(report.sent_ns),
         "first_seen_ns": now_ns,
         "seen_ns": now_ns,
     }
@@ -162,6 +160,9 @@ def _alive_together(
         )
         .join(other, sa.and_(other.c.agent == one.c.agent, other.c.incarnation != one.c.incarnation))
         .where(
+            # Of one spool, and so one after the other; the earlier one's frames may go on for long.
+            one.c.previous != other.c.incarnation,
+            other.c.previous != one.c.incarnation,
             one.c.agent.in_({agent for agent, _ in starts}),
             one.c.incarnation.in_({incarnation for _, incarnation in starts}),
             *(x.c.sent_ns > y.c.started_ns + CLASH_NS for x, y in both),

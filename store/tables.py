@@ -38,6 +38,7 @@ offsets = sa.Table(
     sa.Column("too_old", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("too_new", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("shared_ids", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("restored_spools", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("dead_letters_dropped", sa.BigInteger, nullable=False, server_default="0"),
 )
 
@@ -52,6 +53,7 @@ marks = sa.Table(
     sa.Column("mark_created_ns", sa.BigInteger, nullable=False),
     sa.Column("gaps", sa.LargeBinary, nullable=False),
     sa.Column("updated_ns", sa.BigInteger, nullable=False),
+    sa.Index("marks_by_start", "agent", "incarnation"),
 )
 
 queries = sa.Table(
@@ -195,6 +197,8 @@ starts = sa.Table(
     sa.Column("seen_ns", sa.BigInteger, nullable=False),
     # An earlier start that was found alive beside this one.
     sa.Column("clash_with", sa.String(32), nullable=False, server_default=""),
+    # Its spool, or the one before it, was restored from an older disk (store/restored.py).
+    sa.Column("restored", sa.Boolean, nullable=False, server_default=sa.false()),
 )
 
 progress = sa.Table(

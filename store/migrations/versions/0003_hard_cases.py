@@ -11,7 +11,7 @@ depends_on = None
 
 def upgrade() -> None:
     """Add counters and the table of starts, which fills with the next heartbeats."""
-    for name in ("too_new", "shared_ids"):
+    for name in ("too_new", "shared_ids", "restored_spools"):
         op.add_column("offsets", sa.Column(name, sa.BigInteger(), nullable=False, server_default="0"))
     op.add_column("offsets", sa.Column("log_id", sa.String(64), nullable=False, server_default=""))
     op.create_table(
@@ -27,4 +27,6 @@ def upgrade() -> None:
         sa.Column("first_seen_ns", sa.BigInteger(), nullable=False),
         sa.Column("seen_ns", sa.BigInteger(), nullable=False),
         sa.Column("clash_with", sa.String(32), nullable=False, server_default=""),
+        sa.Column("restored", sa.Boolean(), nullable=False, server_default=sa.false()),
     )
+    op.create_index("marks_by_start", "marks", ["agent", "incarnation"])
