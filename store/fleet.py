@@ -122,8 +122,8 @@ def write_reports(
         (replace(report, started_ns=orders[report.agent, report.incarnation]) for report in sobered),
         key=lambda report: (report.agent, report.started_ns),
     )
-    _note_absences(connection, ordered)
     _write_agents(connection, sorted(sobered, key=lambda report: (report.agent, report.sent_ns, report.started_ns)))
+    _note_absences(connection, ordered)
     _write_progress(connection, ordered)
     _write_unregistered(connection, ordered)
 
@@ -141,28 +141,36 @@ def _sobered(report: AgentReport, latest_ns: int) -> AgentReport:
 def _note_absences(connection: sa.Connection, reports: Sequence[AgentReport]) -> None:
     """Between the watermark of one start of a live query and the first record of the next, nobody measured.
 
-    Frames of the earlier start may come after those of the later one: then the absence turns out to be shorter.
+    Frames of the earlier start may come after those of the later one: then the absence turns out to be shorter, or
+    that there was an earlier start only now. The agents' rows are written already: no other flush does this meanwhile.
     """
     table = tables.progress
-    newest: dict[tuple[str, int], tuple[int, int]] = {}
+    known: dict[tuple[str, int], tuple[int, int, int]] = {}
     for agents_of in batched(sorted({report.agent for report in reports}), _AGENTS_PER_QUERY):
         for row in connection.execute(sa.select(table).where(table.c.agent.in_(agents_of))):
-            newest[row.agent, row.version_id] = row.started_ns, row.watermark_ns
-    absences: list[Interruption] = []
+            known[row.agent, row.version_id] = row.started_ns, row.watermark_ns, row.first_ns
     for report in reports:
         for p in report.progress:
             key = (report.agent, p.version_id)
-            started_ns, watermark_ns = newest.get(key, (report.started_ns, p.watermark_ns))
+            started_ns, watermark_ns, first_ns = known.get(key, (report.started_ns, p.watermark_ns, p.first_ns))
             if p.replayable:
                 continue
             if report.started_ns > started_ns:
-                absences.append(Interruption(report.agent, p.version_id, watermark_ns, p.first_ns, AWAY))
-                newest[key] = report.started_ns, p.watermark_ns
+                write_interruptions(
+                    connection, [Interruption(report.agent, p.version_id, watermark_ns, p.first_ns, AWAY)]
+                )
+                known[key] = report.started_ns, p.watermark_ns, min(first_ns, p.first_ns)
             elif report.started_ns == started_ns:
-                newest[key] = started_ns, max(watermark_ns, p.watermark_ns)
+                known[key] = started_ns, max(watermark_ns, p.watermark_ns), min(first_ns, p.first_ns)
+            elif p.first_ns < first_ns:
+                write_interruptions(
+                    connection, [Interruption(report.agent, p.version_id, p.watermark_ns, first_ns, AWAY)]
+                )
+                known[key] = started_ns, watermark_ns, p.first_ns
+                mine = table.c.agent == report.agent, table.c.version_id == p.version_id
+                connection.execute(sa.update(table).where(*mine).values(first_ns=p.first_ns))
             else:
                 shorten_absence(connection, report.agent, p.version_id, p.first_ns, p.watermark_ns)
-    write_interruptions(connection, absences)
 
 
 def _write_progress(connection: sa.Connection, reports: Sequence[AgentReport]) -> None:

@@ -92,27 +92,16 @@ def write_missing(
 
 
 def shorten_absence(connection: sa.Connection, agent: str, version_id: int, first_ns: int, watermark_ns: int) -> None:
-    """A start that was thought to have ended earlier has covered [first_ns, watermark_ns)."""
+    """A start that is not the newest has covered [first_ns, watermark_ns): what is left of absences lies around it."""
     table = tables.interruptions
+    mine = table.c.agent == agent, table.c.version_id == version_id, table.c.reason == AWAY
     absences = connection.execute(
-        sa.select(table.c.from_ns, table.c.to_ns).where(
-            table.c.agent == agent,
-            table.c.version_id == version_id,
-            table.c.reason == AWAY,
-            table.c.from_ns >= first_ns,
-            table.c.from_ns < watermark_ns,
-        )
+        sa.select(table.c.from_ns, table.c.to_ns).where(*mine, table.c.from_ns < watermark_ns, table.c.to_ns > first_ns)
     ).all()
     for low, high in absences:
-        place = (
-            table.c.agent == agent,
-            table.c.version_id == version_id,
-            table.c.from_ns == low,
-            table.c.to_ns == high,
-        )
-        connection.execute(sa.delete(table).where(*place))
-    shorter = [Interruption(agent, version_id, watermark_ns, high, AWAY) for _, high in absences]
-    write_interruptions(connection, shorter)
+        connection.execute(sa.delete(table).where(*mine, table.c.from_ns == low, table.c.to_ns == high))
+    left = [part for low, high in absences for part in ((low, first_ns), (watermark_ns, high))]
+    write_interruptions(connection, [Interruption(agent, version_id, low, high, AWAY) for low, high in left])
 
 
 def _stretches(connection: sa.Connection, frames: MissingFrames) -> list[Interruption]:

@@ -183,6 +183,20 @@ def test_a_move_between_hosts_whose_clocks_differ_is_not_taken_for_an_id_used_tw
     assert timeline.bench.totals()["shared_ids"] == 0
 
 
+def test_what_follows_in_the_same_spool_is_not_taken_for_an_id_used_twice(timeline: Timeline) -> None:
+    """The earlier one's backlog is sent slowly beside the later one's frames; its clock was ahead and was set right."""
+    bench = timeline.bench
+    earlier = Start(bench, "a", "host-a", ahead_ns=10 * CLASH_NS)
+    timeline.ticks(20, earlier)
+    kept = [earlier.beat() for _ in range(20)]
+    later = Start(bench, "b", "host-a", partition=1, previous=earlier.agent.incarnation)
+    for beat in kept:
+        earlier.send(beat)
+        timeline.ticks(5, later)
+    assert later.agent.now_ns > earlier.started_ns + 2 * CLASH_NS
+    assert (bench.totals()["shared_ids"], timeline.shared()) == (0, {})
+
+
 def test_a_start_after_one_whose_clock_was_an_hour_ahead_moves_the_watermark(timeline: Timeline) -> None:
     """The clock was set right, then the agent was started again: by its own word the new start is the older one."""
     bench = timeline.bench
