@@ -9,6 +9,7 @@ import pytest
 from collector import own_metrics
 from collector.runner import Collector
 from store.coverage import Coverage
+from store.interruptions import ID_SHARED
 from store.starts import CLASH_NS, shared_ids
 from tests.collector.conftest import Bench
 from tests.collector.test_clocks import HOUR_NS, covered, moved
@@ -195,6 +196,9 @@ def test_what_follows_in_the_same_spool_is_not_taken_for_an_id_used_twice(timeli
         timeline.ticks(5, later)
     assert later.agent.now_ns > earlier.started_ns + 2 * CLASH_NS
     assert (bench.totals()["shared_ids"], timeline.shared()) == (0, {})
+    with bench.engine.connect() as connection:
+        reasons = connection.exec_driver_sql("SELECT DISTINCT reason FROM interruptions").scalars().all()
+    assert ID_SHARED not in reasons
 
 
 def test_a_start_after_one_whose_clock_was_an_hour_ahead_moves_the_watermark(timeline: Timeline) -> None:
