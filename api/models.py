@@ -123,6 +123,9 @@ class AgentEntry(_Model):
 
     agent: str = Field(examples=["rack7-host12"])
     host: str
+    shared_by: list[str] = Field(
+        description="Hosts that use this agent id at once, where there are two; give one of them another agent.id."
+    )
     state: Literal["alive", "silent", "retired"]
     first_seen: _Time
     last_seen: _Time

@@ -50,6 +50,19 @@ records_over_series_max = Counter(
     ["query"],
     registry=REGISTRY,
 )
+records_too_new = Counter(
+    "tailwatch_collector_records_too_new_total",
+    "Records refused because their window lies too far ahead of the clock.",
+    registry=REGISTRY,
+)
+shared_ids = Counter(
+    "tailwatch_collector_shared_ids_total", "Times an agent id was found in use by two at once.", registry=REGISTRY
+)
+restored_spools = Counter(
+    "tailwatch_collector_restored_spools_total",
+    "Starts of agents with a spool that was restored from an older disk.",
+    registry=REGISTRY,
+)
 dead_letters_dropped = Counter(
     "tailwatch_collector_dead_letters_dropped_total", "Dead letters deleted to make room for newer.", registry=REGISTRY
 )

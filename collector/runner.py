@@ -199,16 +199,26 @@ class Collector:
             return
         if self._unwritable.get(record.partition, (None, ""))[0] == record.offset:
             partition.bury(record, self._unwritable[record.partition][1])
-        elif not partition.take(record, now_ns):
-            log.warning("partition waits partition=%d reason=quarantine full", record.partition)
-            self._waiting.add(record.partition)
-            self._subscriber.pause(frozenset({record.partition}))
-            self._subscriber.seek(record.partition, record.offset)
+        elif not self._taken(partition, record, now_ns):
             return
         own_metrics.frames.inc()
         own_metrics.frame_bytes.inc(len(record.payload))
         if record.partition in self._careful_until:
             self._take_carefully(record, partition)
+
+    def _taken(self, partition: Partition, record: Record, now_ns: int) -> bool:
+        try:
+            taken = partition.take(record, now_ns)
+        except sa.exc.SQLAlchemyError as error:
+            log.warning("database not readable partition=%d error=%s", record.partition, in_short(error))
+            self._drop(frozenset({record.partition}), retry_s=_RETRY_S)
+            return False
+        if not taken:
+            log.warning("partition waits partition=%d reason=quarantine full", record.partition)
+            self._waiting.add(record.partition)
+            self._subscriber.pause(frozenset({record.partition}))
+            self._subscriber.seek(record.partition, record.offset)
+        return taken
 
     def _take_carefully(self, record: Record, partition: Partition) -> None:
         number = record.partition
@@ -307,7 +317,12 @@ class Collector:
     def _release(self, number: int) -> None:
         partition = self._held[number]
         while partition.kept_frames:
-            released = partition.release(time.time_ns())
+            try:
+                released = partition.release(time.time_ns())
+            except sa.exc.SQLAlchemyError as error:
+                log.warning("quarantine not readable partition=%d error=%s", number, in_short(error))
+                self._drop(frozenset({number}), retry_s=_RETRY_S)
+                return
             if released:
                 log.info("quarantine released partition=%d frames=%d", number, released)
             if not released or not self._flush_one(number):
@@ -357,14 +372,23 @@ class Collector:
         due = [number for number, at in self._unclaimed.items() if time.monotonic() >= at]
         for number in due:
             try:
+                log_id = self._subscriber.log_id()
                 with self._engine.begin() as connection:
-                    held = claim(connection, self._config.topic, number, self._owner)
-                partition = Partition(self._config, self._engine, held, self._plans, self._series, self._limit)
-            except sa.exc.SQLAlchemyError as error:
+                    held = claim(connection, self._config.topic, number, self._owner, log_id)
+                partition = Partition(
+                    self._config, self._engine, held, self._plans, self._series, self._limit, self._held
+                )
+            except (sa.exc.SQLAlchemyError, TransportError) as error:
                 log.warning("claim failed partition=%d error=%s", number, in_short(error))
                 self._unclaimed[number] = time.monotonic() + _RETRY_S
                 continue
             log.info("claimed partition=%d epoch=%d next_offset=%d", number, held.epoch, held.next_offset)
+            if held.left_log:
+                own_metrics.offset_resets.inc()
+                log.warning(
+                    "another log in place of the one read before, going on at its beginning partition=%d was=%s is=%s",
+                    number, held.left_log, log_id,
+                )  # fmt: skip
             self._held[number] = partition
             del self._unclaimed[number]
             if partition.kept_frames:

@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 # Memory bound of what is fetched ahead, over all partitions.
 _FETCH_BYTES: Final = 16 * 2**20
 _FETCH_WAIT_MS: Final = 200
+# So soon it is known that partitions were added, or that the topic was made anew.
+_METADATA_AGE_MS: Final = 10_000
 _BOUNDS_WAIT_MS: Final = 5_000
 # What the group decides while nobody is inside the library's `poll` is lost, and the member joins once more (seen in
 # kafka-python 3.0.12): during a rebalance the gaps between two calls must be few.
@@ -63,6 +65,7 @@ class KafkaSubscriber:
             "session_timeout_ms": round(config.session_timeout_s * 1e3),
             "heartbeat_interval_ms": round(config.heartbeat_s * 1e3),
             "max_poll_interval_ms": _MAX_POLL_INTERVAL_MS,
+            "metadata_max_age_ms": _METADATA_AGE_MS,
             "fetch_max_bytes": _FETCH_BYTES,
             "fetch_max_wait_ms": _FETCH_WAIT_MS,
         }
@@ -78,6 +81,7 @@ class KafkaSubscriber:
         self._advised_s = 0.0
         self._asked_ends: dict[int, int] = {}
         self._asked_s = float("-inf")
+        self._log_id = ""
         self._heard_s = time.monotonic()
         self._failure: BaseException | None = None
         self._on_assign: AssignmentCallback = _ignore
@@ -121,6 +125,7 @@ class KafkaSubscriber:
         except RuntimeError as error:  # the library's thread has ended
             raise self._lost(TransportError(f"{self._config.where}: the client broke down: {error!r}")) from error
         self._raise_failure()
+        self._check_log()
         records = [
             Record(place.partition, record.offset, record.value or b"")
             for place, records in found.items()
@@ -139,6 +144,11 @@ class KafkaSubscriber:
             self._consumer.seek(self._place(partition), offset)
             self._positions[partition], self._placed_s[partition] = offset, time.monotonic()
             self._hold(frozenset({partition}))
+
+    def log_id(self) -> str:
+        """The topic's id, as the brokers give it since Kafka 2.8; a topic made anew has another."""
+        found = None if self._consumer is None else self._consumer._client.cluster.topic_id(self._config.topic)
+        return "" if found is None or not found.int else str(found.hex)
 
     def pause(self, partitions: frozenset[int]) -> None:
         """Hand out nothing of these partitions until `resume`."""
@@ -262,6 +272,15 @@ class KafkaSubscriber:
             place.partition, wanted, earliest, max(end, self._fetched_ends().get(place.partition, 0))
         )
 
+    def _check_log(self) -> None:
+        """In a topic made anew our positions mean nothing, though it may have records there."""
+        found = self.log_id()
+        if self._log_id and found and found != self._log_id:
+            raise self._lost(
+                TransportError(f"topic {self._config.topic!r} was made anew: it was {self._log_id} and is {found}")
+            )
+        self._log_id = found or self._log_id
+
     def _check_silence(self, heard: bool) -> None:
         now = time.monotonic()
         if not heard and now - self._heard_s > _SILENCE_S and not any(map(connects, self._config.servers)):
@@ -287,6 +306,7 @@ class KafkaSubscriber:
         self._assigned = frozenset()
         self._consumer = self._listener = None
         self._asked_ends = {}
+        self._log_id = ""
 
     def _place(self, partition: int) -> Any:
         return TopicPartition(self._config.topic, partition)

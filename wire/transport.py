@@ -71,6 +71,12 @@ class Subscriber(Protocol):
     def seek(self, partition: int, offset: int) -> None:
         """Continue `partition` at `offset`."""
 
+    def log_id(self) -> str:
+        """Which log this is, at most 64 characters: another one of the same name has another; empty if unknown.
+
+        Offsets mean something within one log only.
+        """
+
     def pause(self, partitions: frozenset[int]) -> None:
         """Hand out nothing of these partitions until `resume`; their place is kept."""
 

@@ -182,6 +182,25 @@ def test_a_fresh_database_has_empty_lists(tmp_path):
         assert "none yet" in problem.json()["detail"]
 
 
+def test_an_agent_whose_id_two_hosts_use_names_both_while_both_are_heard_of(tmp_path):
+    import sqlite3
+
+    world = fill(tmp_path / "shared.db", probe_records(n=60))
+    with sqlite3.connect(world.path) as database:
+        columns = "previous, machine_id, started_ns, order_ns, sent_ns, first_seen_ns, seen_ns"
+        database.execute(
+            f"INSERT INTO starts (agent, incarnation, host, clash_with, {columns}) "
+            f"SELECT agent, 'f', 'other', incarnation, {columns} FROM starts WHERE agent = 'agent-host0'"
+        )
+    database.close()
+    with asking(world.url) as client:
+        page = client.get("/api/v1/agents")
+        AgentsPage.model_validate_json(page.content, strict=True)
+        assert [agent["shared_by"] for agent in page.json()["agents"]] == [["host0", "other"], []]
+    with asking(world.url, now_ns=lambda: NOW_NS + 3600 * SECOND_NS) as client:
+        assert [agent["shared_by"] for agent in client.get("/api/v1/agents").json()["agents"]] == [[], []]
+
+
 def test_odd_agent_names_survive_paging(tmp_path):
     import sqlite3
 

@@ -1,139 +1,183 @@
-"""What heartbeats prove about an agent's clock: ahead by at least so much, never more than it is."""
+"""Clocks that are wrong, an agent's or the collector's: counts stay true, nothing is deleted or refused for it."""
 
-import logging
 import time
+from pathlib import Path
 
+import polars as pl
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from collector.clocks import AHEAD_NS, WINDOW, Clocks
-from store.fleet import AgentRow, agents
+from store.connect import open_engine, upgrade
+from store.coverage import Coverage, coverage
+from store.days import days
+from store.registry import metric
 from tests.collector.conftest import Bench
-from tests.fleet import SECOND_NS, FakeAgent, probe_records
+from tests.collector.test_partition import dead_letters
+from tests.fleet import START_NS, WINDOW_NS, FakeAgent, probe_plan, probe_records, truth
+from tests.stored import assert_same
+from wire.heartbeat import Heartbeat, QueryProgress, encode_heartbeat
 
-HOUR_NS = 3600 * SECOND_NS
-INCARNATION = "0" * 32
-
-
-def heard(clocks: Clocks, ahead_ns: int, ways_ns: list[int], agent: str = "a") -> int:
-    """Heartbeats by a clock that is ahead, each on its way for so long; gives the bound."""
-    for number, way_ns in enumerate(ways_ns):
-        made_ns = number * SECOND_NS
-        clocks.heard(agent, INCARNATION, made_ns + ahead_ns, made_ns + way_ns)
-    bound = clocks.ahead_ns(agent, INCARNATION)
-    assert bound is not None
-    return bound
+HOUR_NS = 3600 * 10**9
+DAY_NS = 24 * HOUR_NS
+YEAR_NS = 365 * DAY_NS
+RECORDS = probe_records(60, seed=61)
 
 
-@given(
-    st.integers(-HOUR_NS, HOUR_NS),
-    st.lists(st.integers(0, 10 * HOUR_NS), min_size=1, max_size=5 * WINDOW),
-)
-def test_the_bound_is_off_by_the_quickest_way_of_the_last_heartbeats(ahead_ns: int, ways_ns: list[int]) -> None:
-    bound = heard(Clocks(), ahead_ns, ways_ns)
-    assert ahead_ns - min(ways_ns[-WINDOW:]) <= bound <= ahead_ns - min(ways_ns[-2 * WINDOW :])
+def moved(records: pl.DataFrame, first_ns: int) -> pl.DataFrame:
+    """The records with their first window at the one of `first_ns`."""
+    return records.with_columns(pl.col("ts") + (first_ns // WINDOW_NS * WINDOW_NS - START_NS))
 
 
-def test_a_backlog_does_not_look_like_a_clock_ahead_and_is_forgotten_once_heartbeats_are_fresh() -> None:
-    clocks = Clocks()
-    assert heard(clocks, 0, [HOUR_NS] * 100) == -HOUR_NS
-    assert heard(clocks, 0, [SECOND_NS // 10]) == -SECOND_NS // 10
+def live_beat(agent: FakeAgent, first_ns: int, watermark_ns: int) -> bytes:
+    """A heartbeat of an agent whose sources cannot be replayed, by its own clock."""
+    progress = QueryProgress(agent.plan.query, agent.plan.version, first_ns, watermark_ns, replayable=False)
+    beat = Heartbeat(agent.name, "h", "m", first_ns, agent.now_ns, clean=False, queries=[progress], counters={})
+    return agent.frame("heartbeat", encode_heartbeat(beat))
 
 
-def test_a_clock_that_was_set_right_is_right_after_a_while() -> None:
-    clocks = Clocks()
-    assert heard(clocks, HOUR_NS, [0]) == HOUR_NS
-    assert heard(clocks, 0, [0] * 2 * WINDOW) == 0
-
-
-def test_agents_and_incarnations_have_clocks_of_their_own() -> None:
-    clocks = Clocks()
-    clocks.heard("a", "1" * 32, HOUR_NS, 0)
-    clocks.heard("a", "2" * 32, 0, 0)
-    clocks.heard("b", "1" * 32, 7, 0)
-    known = [clocks.ahead_ns(agent, digit * 32) for agent, digit in (("a", "1"), ("a", "2"), ("b", "1"), ("b", "2"))]
-    assert known == [HOUR_NS, 0, 7, None]
-    clocks.forget("a", "1" * 32)
-    assert clocks.ahead_ns("a", "1" * 32) is None
-
-
-def test_a_time_beyond_all_reason_still_fits_the_database() -> None:
-    clocks = Clocks()
-    clocks.heard("a", INCARNATION, 2**63 - 1, -(2**63))
-    clocks.heard("b", INCARNATION, -(2**63), 2**63 - 1)
-    assert (clocks.ahead_ns("a", INCARNATION), clocks.ahead_ns("b", INCARNATION)) == (2**62, -(2**62))
-
-
-def test_a_clock_ahead_is_said_once_and_again_when_it_comes_back(caplog: pytest.LogCaptureFixture) -> None:
-    clocks = Clocks()
-    with caplog.at_level(logging.WARNING, "collector.clocks"):
-        heard(clocks, AHEAD_NS, [0] * 3)
-        assert caplog.messages == []
-        heard(clocks, 7 * SECOND_NS, [0] * 5, agent="rack7")
-        assert len(caplog.messages) == 1
-        assert "agent=rack7 ahead_s=7.0" in caplog.messages[0]
-        heard(clocks, 0, [0] * 2 * WINDOW, agent="rack7")
-        heard(clocks, HOUR_NS, [0], agent="rack7")
-    assert len(caplog.messages) == 2
-
-
-def stored(bench: Bench) -> AgentRow:
+def covered(bench: Bench, start_ns: int, end_ns: int, now_ns: int) -> Coverage:
+    start_ns = start_ns // WINDOW_NS * WINDOW_NS
     with bench.engine.connect() as connection:
-        (row,) = agents(connection)
-    return row
+        return coverage(connection, metric(connection, "rtt_us"), start_ns, -(-end_ns // WINDOW_NS) * WINDOW_NS, now_ns)
 
 
-@pytest.mark.parametrize("ahead_s", [-3600, 30])
-def test_the_bound_of_an_agent_is_stored_with_its_heartbeat(bench: Bench, ahead_s: int) -> None:
-    collector = bench.collector()
-    began_ns = time.time_ns()
-    agent = FakeAgent(bench.plan, now_ns=began_ns + ahead_s * SECOND_NS)
-    bench.publish([agent.heartbeat()])
-    bench.drain(collector)
-    took_ns = time.time_ns() - began_ns
-    offset_ns = stored(bench).clock_offset_ns
-    assert offset_ns is not None
-    assert ahead_s * SECOND_NS - took_ns <= offset_ns <= ahead_s * SECOND_NS
+@pytest.mark.parametrize("cut", [0, 99])
+def test_a_timestamp_a_year_ahead_is_refused_and_counted_and_the_rest_of_its_frame_is_kept(
+    bench: Bench, cut: int
+) -> None:
+    now_ns = time.time_ns()
+    agent = FakeAgent(bench.plan, now_ns=now_ns + YEAR_NS)
+    ahead, right = moved(RECORDS[:20], now_ns + YEAR_NS), moved(RECORDS[20:], now_ns)
+    bench.publish(agent.send(pl.concat([ahead, right]), cut))
+    bench.drain(bench.collector())
+    assert_same(bench.stored(), truth(bench.plan, right))
+    kept = ahead.filter(pl.col("err") == 0).join(pl.DataFrame({"src": ["a", "b", "c"]}), on="src", how="semi").height
+    refused = ahead.height if cut == 0 else kept
+    counted = bench.totals()
+    assert (counted["too_new"], counted["too_old"], counted["dead_letters"], counted["frames"]) == (refused, 0, 1, 2)
+    (reason,) = dead_letters(bench)
+    kind = "partial" if cut else "drained"
+    year = time.gmtime((now_ns + YEAR_NS) // 10**9).tm_year
+    assert f"a {kind} frame of agent-1 holds {refused} records of windows from {year}-" in reason
+    assert "more than 86400 s (collector.future_max_s) ahead of" in reason
+    with bench.engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT payload FROM dead_letters").scalar_one()
+        if connection.dialect.name == "postgresql":
+            assert all(day.from_ns < now_ns + 3 * DAY_NS for day in days(connection))
+    a_year_on = covered(bench, now_ns + YEAR_NS, now_ns + YEAR_NS + 4 * WINDOW_NS, now_ns + 2 * YEAR_NS)
+    assert (a_year_on.records_known, a_year_on.records_merged) == (ahead.height, ahead.height - refused)
+    assert covered(bench, now_ns, now_ns + 4 * WINDOW_NS, now_ns + HOUR_NS).records_merged == right.height
 
 
-def test_the_stored_bound_follows_the_newest_heartbeat(bench: Bench) -> None:
-    collector = bench.collector()
-    agent = FakeAgent(bench.plan, now_ns=time.time_ns() - HOUR_NS)
-    bench.publish([agent.heartbeat()])
-    bench.drain(collector)
-    assert (stored(bench).clock_offset_ns or 0) <= -HOUR_NS
-    started_ns, agent.now_ns = agent.now_ns, time.time_ns()
-    assert agent.now_ns > started_ns
-    bench.publish([agent.heartbeat()])
-    bench.drain(collector)
-    assert (stored(bench).clock_offset_ns or -HOUR_NS) > -60 * SECOND_NS
-
-
-def test_frames_of_other_kinds_push_no_heartbeat_out(bench: Bench) -> None:
-    collector = bench.collector()
+def test_a_window_as_far_ahead_as_is_allowed_is_taken_and_the_next_one_is_not(bench: Bench) -> None:
     agent = FakeAgent(bench.plan, now_ns=time.time_ns())
-    bench.publish([agent.heartbeat()])
-    bench.drain(collector)
-    before = stored(bench).clock_offset_ns
-    agent.now_ns -= HOUR_NS
-    bench.publish([frame for _ in range(WINDOW) for frame in agent.send(probe_records(5, 1), 99)])
-    bench.publish([agent.heartbeat()])
-    bench.drain(collector)
-    assert collector._held[0]._clocks.ahead_ns(agent.name, agent.incarnation) == before
+    bench.collector()
+    near = moved(RECORDS[:30].with_columns(pl.lit(START_NS).alias("ts")), time.time_ns() + HOUR_NS - WINDOW_NS)
+    far = near.with_columns(pl.col("ts") + 2 * WINDOW_NS)
+    bench.publish(agent.send(near, 99) + agent.send(far, 99))
+    bench.drain(bench.collector(future_max_s=3600.0))
+    assert_same(bench.stored(), truth(bench.plan, near))
+    assert bench.totals()["too_new"] > 0
 
 
-def test_a_heartbeat_that_is_read_again_later_does_not_move_the_clock(bench: Bench) -> None:
+def test_a_watermark_a_year_ahead_vouches_for_no_time_that_has_not_come(bench: Bench) -> None:
+    now_ns = time.time_ns()
+    agent = FakeAgent(bench.plan, now_ns=now_ns + YEAR_NS)
+    bench.publish([live_beat(agent, now_ns, now_ns + YEAR_NS)])
+    bench.drain(bench.collector())
+    assert covered(bench, now_ns, now_ns + WINDOW_NS, now_ns + WINDOW_NS).ratio == 1.0
+    later_ns = now_ns + HOUR_NS
+    assert covered(bench, later_ns, later_ns + WINDOW_NS, later_ns + WINDOW_NS).ratio == 0.0
+
+
+@pytest.mark.parametrize("off_ns", [HOUR_NS, -HOUR_NS])
+@pytest.mark.parametrize("cut", [0, 99])
+def test_an_agents_clock_an_hour_off_changes_no_count_and_answers_stand_where_its_clock_says(
+    bench: Bench, cut: int, off_ns: int
+) -> None:
+    now_ns = time.time_ns() // WINDOW_NS * WINDOW_NS
+    begun_ns = now_ns - 4 * WINDOW_NS
+    agent = FakeAgent(bench.plan, now_ns=now_ns + off_ns)
+    records = moved(RECORDS, begun_ns + off_ns)
+    beat = live_beat(agent, begun_ns + off_ns, now_ns + off_ns)
+    bench.publish([*agent.send(records[:30], cut), *agent.send(records[30:], cut), beat])
+    bench.drain(bench.collector())
+    assert_same(bench.stored(), truth(bench.plan, records))
+    counted = bench.totals()
+    assert (counted["dead_letters"], counted["too_new"], counted["too_old"]) == (0, 0, 0)
+    later_ns = now_ns + 2 * HOUR_NS
+    its_own = covered(bench, begun_ns + off_ns, begun_ns + off_ns + 4 * WINDOW_NS, later_ns)
+    assert (its_own.records_known, its_own.records_merged) == (60, 60)
+    ours = covered(bench, begun_ns, now_ns - WINDOW_NS, now_ns)
+    assert (ours.records_known, ours.records_merged) == (0, 0)
+    if off_ns < 0:  # its records of this hour are yet to come, and it says so
+        assert its_own.ratio == 1.0
+        assert (ours.ratio, ours.agents_expected) == (0.0, 1)
+    else:  # it vouches for nothing that it would have measured before its clock began
+        assert (ours.ratio, ours.agents_expected) == (1.0, 0)
+
+
+@pytest.mark.parametrize("jump_ns", [HOUR_NS, -HOUR_NS, YEAR_NS, -YEAR_NS])
+def test_a_collectors_clock_that_jumps_refuses_nothing_and_forgets_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, jump_ns: int
+) -> None:
+    now_ns, clock = time.time_ns(), time.time_ns
+    records = moved(RECORDS, now_ns)
+    agent = FakeAgent(bench.plan, now_ns=now_ns)
+    idle = FakeAgent(bench.plan, "idle", incarnation="1" * 32, now_ns=now_ns)
+    first = agent.send(records[:20], 99) + idle.send(records[20:30], 99)
+    skipped = agent.send(records[30:40], 0)
+    bench.publish(first)
     collector = bench.collector()
-    agent = FakeAgent(bench.plan, now_ns=time.time_ns())
-    beat = agent.heartbeat()
-    bench.publish([beat])
     bench.drain(collector)
-    before = stored(bench).clock_offset_ns
-    bench.publish([beat] * 2 * WINDOW)
+    monkeypatch.setattr(time, "time_ns", lambda: clock() + jump_ns)
+    bench.publish(agent.send(records[40:50], 99))
     bench.drain(collector)
-    agent.now_ns -= HOUR_NS
-    bench.publish([agent.heartbeat()])
+    bench.publish([*first, *idle.send(records[50:], 99), *skipped])
     bench.drain(collector)
-    (clock,) = collector._held[0]._clocks._agents.values()
-    assert clock.ahead_ns == before
+    monkeypatch.undo()
+    bench.publish([*first, live_beat(agent, now_ns, now_ns + WINDOW_NS)])
+    bench.drain(collector)
+    bench.drain(bench.collector())
+    assert_same(bench.stored(), truth(bench.plan, records))
+    counted = bench.totals()
+    assert (counted["dead_letters"], counted["too_new"], counted["lost_frames"]) == (0, 0, 0)
+    assert counted["duplicates"] == 2 * len(first)
+    assert covered(bench, now_ns, now_ns + WINDOW_NS, now_ns + WINDOW_NS).ratio == 1.0
+
+
+def test_a_collector_that_starts_with_a_clock_a_year_behind_knows_that_the_last_flush_was_before(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start_with_a_wrong_clock(bench, monkeypatch, -YEAR_NS)
+
+
+@pytest.mark.parametrize("jump_ns", [YEAR_NS, -YEAR_NS])
+def test_a_collector_that_starts_with_a_wrong_clock_goes_by_the_database_servers(
+    tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch, jump_ns: int
+) -> None:
+    upgrade(postgres_url)
+    engine = open_engine(postgres_url)
+    start_with_a_wrong_clock(Bench(tmp_path, postgres_url, engine, probe_plan()), monkeypatch, jump_ns)
+    engine.dispose()
+
+
+def start_with_a_wrong_clock(bench: Bench, monkeypatch: pytest.MonkeyPatch, jump_ns: int) -> None:
+    """A second collector takes over with a clock that is off."""
+    now_ns, clock = time.time_ns(), time.time_ns
+    records, agent = moved(RECORDS, now_ns), FakeAgent(bench.plan, now_ns=now_ns)
+    idle = FakeAgent(bench.plan, "idle", incarnation="1" * 32, now_ns=now_ns)
+    first = agent.send(records[:20], 99) + idle.send(records[20:30], 99)
+    bench.publish(first)
+    bench.drain(bench.collector())
+    monkeypatch.setattr(time, "time_ns", lambda: clock() + jump_ns)
+    bench.publish(agent.send(records[30:], 99))
+    collector = bench.collector()
+    bench.drain(collector)
+    bench.publish(first)
+    bench.drain(collector)
+    monkeypatch.undo()
+    bench.publish(first)
+    bench.drain(bench.collector())
+    assert_same(bench.stored(), truth(bench.plan, records))
+    counted = bench.totals()
+    assert (counted["dead_letters"], counted["too_new"], counted["duplicates"]) == (0, 0, 2 * len(first))

@@ -16,7 +16,7 @@ AHEAD_NS = 5 * 10**9
 _FAR_NS = 2**62
 
 
-class Clocks:
+class AgentClocks:
     """The incarnations of one partition's agents; kept as long as the partition is held."""
 
     def __init__(self) -> None:
