@@ -6,6 +6,7 @@ time as long as the position goes back to where the last flush left it.
 
 from collections.abc import Iterable
 
+from pipeline.gathering import Gathering
 from pipeline.manifest import Manifest
 from pipeline.partial import Partial
 from store.claims import Counts
@@ -13,15 +14,12 @@ from store.fleet import AgentReport
 from store.flush import Arrival, DeadLetter, Quarantined
 from store.interruptions import Interruption, MissingFrames
 
-# Partials of one version are merged when this many have come together, so that memory follows groups, not frames.
-_MERGE_AT = 16
-
 
 class Pending:
     """The additions of frames taken in since the last flush."""
 
     def __init__(self) -> None:
-        self._partials: dict[str, list[Partial]] = {}
+        self._gathered: dict[str, Gathering] = {}
         self._arrivals: dict[tuple[int, int, str], dict[str, int]] = {}
         self._reports: dict[tuple[str, str], AgentReport] = {}
         self._counts: dict[str, int] = {}
@@ -37,8 +35,10 @@ class Pending:
         """Groups to merge into the pages of a version."""
         if not len(partial):
             return
-        waiting = [*self._partials.get(version, []), partial]
-        self._partials[version] = [Partial.merge(waiting)] if len(waiting) >= _MERGE_AT else waiting
+        gathered = self._gathered.get(version)
+        if gathered is None:
+            gathered = self._gathered[version] = Gathering(partial.plan)
+        gathered.add(partial)
         self.count("groups", len(partial))
 
     def add_manifest(self, version_id: int, agent: str, manifest: Manifest) -> None:
@@ -75,10 +75,7 @@ class Pending:
 
     def partials(self) -> dict[str, Partial]:
         """One merged partial per version."""
-        for version, waiting in self._partials.items():
-            if len(waiting) > 1:
-                self._partials[version] = [Partial.merge(waiting)]
-        return {version: waiting[0] for version, waiting in self._partials.items()}
+        return {version: gathered.partial() for version, gathered in self._gathered.items()}
 
     def arrivals(self) -> list[Arrival]:
         """Arrivals in key order."""

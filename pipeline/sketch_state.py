@@ -13,11 +13,10 @@ import polars as pl
 
 from pipeline.errors import StateError
 from pipeline.grouping import Grouping
-from pipeline.state import Described, IntArray, State
+from pipeline.state import Described, FloatArray, IntArray, State
 from quantiles.errors import CorruptSketchError
 from quantiles.exact_sums import SumColumn
 from quantiles.sketch_column import SketchColumn
-from quantiles.sketch_parts import SketchParts
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,24 +87,25 @@ class SketchState(State):
         parts = [frame[f"{prefix}.{part}"] for part in ("nan", "hi", "lo")]
         if any(column.null_count() for column in (gaps, counts, *parts)):
             raise StateError(f"{prefix}: a part of a sketch is missing; drop the frame and send it again")
-        sizes = gaps.list.len().to_numpy().astype(np.int64)
-        if np.any(sizes != counts.list.len().to_numpy()):
+        lists = pl.DataFrame([gaps.alias("gaps"), counts.alias("counts")])  # two calls of Polars cost less than four
+        lengths = lists.select(pl.all().list.len())
+        sizes = lengths["gaps"].to_numpy().astype(np.int64)
+        if np.any(sizes != lengths["counts"].to_numpy()):
             raise StateError(f"{prefix}: a sketch has not one count per cell; drop the frame and send it again")
-        flat_gaps, flat_counts = (c.explode(empty_as_null=False) for c in (gaps, counts))
+        flat_gaps, flat_counts = lists.select(pl.all().explode(empty_as_null=False)).get_columns()
         if flat_gaps.null_count() or flat_counts.null_count():
             raise StateError(f"{prefix}: a cell of a sketch is NULL; drop the frame and send it again")
         offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
         nan_counts, hi, lo = (column.to_numpy() for column in parts)
-        minima, maxima = (frame[f"{prefix}.{part}"].fill_null(float("nan")).to_numpy() for part in ("min", "max"))
-        cells = _cells(prefix, flat_gaps.to_numpy().astype(np.int64), offsets)
-        sketches = SketchParts(
-            metric.scale, offsets, cells, flat_counts.to_numpy(), nan_counts, minima, maxima,
-            SumColumn(metric.integer, hi, lo),
-        )  # fmt: skip
+        minima, maxima = (_or_nan(frame[f"{prefix}.{part}"]) for part in ("min", "max"))
         try:
-            return cls(SketchColumn.from_parts(sketches))
+            column = SketchColumn.from_gaps(
+                metric.scale, flat_gaps.to_numpy(), flat_counts.to_numpy(), offsets, nan_counts, minima, maxima,
+                SumColumn(metric.integer, hi, lo),
+            )  # fmt: skip
         except CorruptSketchError as error:
             raise StateError(f"{prefix}: {error}") from error
+        return cls(column)
 
     def to_bodies(self) -> tuple[bytes, IntArray]:
         return self.column.to_bodies()
@@ -130,12 +130,5 @@ def _lists(name: str, flat: np.ndarray[tuple[int], np.dtype[np.int32 | np.int64]
     return slices.select(whole.list.slice("start", "size").alias(name)).to_series()
 
 
-def _cells(prefix: str, gaps: IntArray, offsets: IntArray) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
-    """Undoes the gaps: a running sum that starts anew in each sketch."""
-    running = np.cumsum(gaps)
-    starts = offsets[:-1][np.diff(offsets) > 0]
-    before = np.repeat(running[starts] - gaps[starts], np.diff(offsets)[np.diff(offsets) > 0])
-    cells = running - before
-    if len(cells) and max(-int(cells.min()), int(cells.max())) >= 2**31:
-        raise StateError(f"{prefix}: a cell lies outside int32; drop the frame and send it again")
-    return cells.astype(np.int32)
+def _or_nan(column: pl.Series) -> FloatArray:
+    return (column.fill_null(float("nan")) if column.null_count() else column).to_numpy()

@@ -9,7 +9,7 @@ from typing import cast
 import numpy as np
 from numba import njit
 
-from quantiles._kernels import numba_adding, numba_bodies, numba_rows
+from quantiles._kernels import numba_adding, numba_bodies, numba_growing, numba_rows
 from quantiles._kernels.numpy_kernels import MAX_VARINT_BYTES
 from quantiles.array_types import ByteArray, CellArray, FloatArray, IntArray, SampleArray, TokenArray
 from quantiles.bins import (
@@ -39,6 +39,8 @@ from quantiles.cell_tokens import (
 )
 
 merge_bodies = numba_bodies.merge_bodies
+cells_of_gaps, add_to_slots = numba_growing.cells_of_gaps, numba_growing.add_to_slots
+pairs_of_slots = numba_growing.pairs_of_slots
 add_core, add_rows, ROW_COUNTS = numba_adding.add_core, numba_rows.add_rows, numba_rows.ROW_COUNTS
 
 
