@@ -27,10 +27,13 @@ Prepared: TypeAlias = tuple[float, Array, Array]  # values of the column, both p
 SLACK: Final = 3
 SLACK_SHARE: Final = 32
 ALIGNED: Final = 8
+ROWS_AT_ONCE: Final = 8192
 # A stretch may take so many bytes at all, and as many per cell in it; what would take more is kept as pairs, of 12 B.
 FREE_BYTES: Final = 512
 BYTES_PER_CELL: Final = 8
 FIRST_BYTES: Final = 1 << 16
+# Of the memory, as much may lie in places that rows have left.
+LEFT_SHARE: Final = 8
 # Pairs wait to be merged until they are so many, or as many as there are merged ones.
 WAITING_PAIRS: Final = 1 << 16
 
@@ -174,7 +177,7 @@ class GrowingColumn:
     def _place(self, needed: IntArray) -> IntArray:
         """Where each of some stretches of zeros begins."""
         total = int(needed.sum())
-        if self._used + total > len(self._memory):
+        if self._used + total > len(self._memory) or self._left > max(FIRST_BYTES, self._used // LEFT_SHARE):
             self._close_ranks(self._used - self._left + total)
         places = self._used + np.cumsum(needed) - needed
         self._used += total
@@ -195,11 +198,13 @@ class GrowingColumn:
         lengths = mine["width"][taken].astype(np.int64) * mine["size"][taken]
         places = np.cumsum(lengths) - lengths
         closed = np.zeros(larger, np.uint8)
-        for begin in range(0, taken.size, ALIGNED * 1024):
-            some = slice(begin, begin + ALIGNED * 1024)
-            n = lengths[some]
-            steps = np.arange(int(n.sum())) - np.repeat(np.cumsum(n) - n, n)
-            closed[steps + np.repeat(places[some], n)] = self._memory[steps + np.repeat(mine["place"][taken[some]], n)]
+        old, new = self._memory.view(np.int64), closed.view(np.int64)  # stretches are aligned
+        for begin in range(0, taken.size, ROWS_AT_ONCE):
+            some = slice(begin, begin + ROWS_AT_ONCE)
+            n = lengths[some] // ALIGNED
+            first = int(places[begin]) // ALIGNED
+            steps = np.arange(int(n.sum())) + np.repeat(mine["place"][taken[some]] // ALIGNED - np.cumsum(n) + n, n)
+            new[first : first + steps.size] = old[steps]
         mine["place"][taken] = places
         self._memory, self._used, self._left = closed, int(lengths.sum()), 0
 

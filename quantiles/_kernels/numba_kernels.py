@@ -49,6 +49,8 @@ MANTISSA = HIDDEN_BIT - 1
 
 # A group whose cells span more than this many slots per pair is sorted; scanning its span would cost more.
 SCAN_PER_PAIR = 32
+# So few pairs are sorted where they stand: a scan would read ten slots for each (drained rows over many series).
+SORT_UP_TO = 12
 
 
 def cells_of(values: SampleArray, bins: Bins) -> CellArray:
@@ -141,7 +143,9 @@ def _sum_pairs(groups, cells, counts, n_groups, low, slots):  # type: ignore[no-
     kept = np.int64(0)  # never ahead of the pairs read, so the results can overwrite them
     for g in range(n_groups):
         begin, end = starts[g], starts[g + 1]
-        if end > begin:
+        if end - begin <= SORT_UP_TO:
+            kept = _sorted_pairs(their_cells, their_counts, begin, end, kept)
+        else:
             first, last = their_cells[begin], their_cells[begin]
             for i in range(begin, end):
                 first, last = min(first, their_cells[i]), max(last, their_cells[i])
@@ -164,6 +168,25 @@ def _sum_pairs(groups, cells, counts, n_groups, low, slots):  # type: ignore[no-
                         kept += 1
         offsets[g + 1] = kept
     return offsets, their_cells[:kept].copy(), their_counts[:kept].copy()
+
+
+@njit(cache=True)
+def _sorted_pairs(cells, counts, begin, end, kept):  # type: ignore[no-untyped-def]
+    """Pairs begin:end sorted by insertion, equal cells added up and moved to `kept`; returns where the last one ends."""
+    for i in range(begin + 1, end):
+        cell, count, at = cells[i], counts[i], i
+        while at > begin and cells[at - 1] > cell:
+            cells[at], counts[at] = cells[at - 1], counts[at - 1]
+            at -= 1
+        cells[at], counts[at] = cell, count
+    start = kept
+    for i in range(begin, end):
+        if kept > start and cells[kept - 1] == cells[i]:
+            counts[kept - 1] += counts[i]
+        else:
+            cells[kept], counts[kept] = cells[i], counts[i]
+            kept += 1
+    return kept
 
 
 def group_extremes(values: SampleArray, groups: IntArray, n_groups: int) -> tuple[FloatArray, FloatArray]:
