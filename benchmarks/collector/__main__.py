@@ -72,6 +72,7 @@ def _measured(name: str, size: Sizing, board: Scoreboard) -> list[Table]:
     if find_spec(f"benchmarks.collector.{name}") is None:
         print(f"table {name} is absent: this checkout has no benchmarks/collector/{name}.py\n", flush=True)
         return []
+    started = time.monotonic()
     try:
         run: Run = import_module(f"benchmarks.collector.{name}").run
         found = run(size, board)
@@ -80,7 +81,8 @@ def _measured(name: str, size: Sizing, board: Scoreboard) -> list[Table]:
         print(f"table {name} failed: {type(error).__name__}: {error}")
         return []
     for table in found:
-        print(table.text(), flush=True)
+        print(table.text())
+    print(f"{name} took {time.monotonic() - started:.0f} s\n", flush=True)
     return found
 
 

@@ -47,7 +47,7 @@ def run(size: Sizing, board: Scoreboard) -> list[Table]:
     ]
     ratios: dict[int, float] = {}
     small: dict[int, float] = {}
-    for values in (*SMALL_VALUES, *MANY_VALUES):
+    for values in (SMALL_VALUES[-1], MANY_VALUES[0]) if size.quick else (*SMALL_VALUES, *MANY_VALUES):
         keys = max(2_000, min(size.memory_keys, size.memory_keys * 2_000 // values))
         frames, encoded, cells = _frames(keys, values)
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as child:

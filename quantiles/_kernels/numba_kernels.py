@@ -123,7 +123,7 @@ def _sum_slots(cells, counts, low, slots):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _sum_pairs(groups, cells, counts, n_groups, low, slots):  # type: ignore[no-untyped-def]
+def _sum_pairs(groups, cells, counts, n_groups, low, slots):  # type: ignore[no-untyped-def]  # noqa: PLR0912
     """A counting sort by group, then each group through the shared slots, which are all zero again afterwards."""
     starts = np.zeros(n_groups + 1, np.int64)
     for i in range(groups.size):
@@ -172,7 +172,7 @@ def _sum_pairs(groups, cells, counts, n_groups, low, slots):  # type: ignore[no-
 
 @njit(cache=True)
 def _sorted_pairs(cells, counts, begin, end, kept):  # type: ignore[no-untyped-def]
-    """Pairs begin:end sorted by insertion, equal cells added up and moved to `kept`; returns where the last one ends."""
+    """Pairs begin:end sorted by insertion, equal cells added up, moved to `kept`; returns their end."""
     for i in range(begin + 1, end):
         cell, count, at = cells[i], counts[i], i
         while at > begin and cells[at - 1] > cell:

@@ -119,7 +119,8 @@ def test_a_flush_comes_with_a_second_of_work_and_not_with_every_frame(monkeypatc
     load = partial_load(probe_plan(), keys=100, groups=40, frames=6, spread=0.1)
     frames = [frame for frame, _ in sent(load.bodies, agents=1)]
     with intake(load.plan) as made:
-        clock = iter([0.0, 0.3, 0.6, 1.0, 1.1, 1.3, 1.6, 1.9])  # start, three frames, flushed, three frames
+        monkeypatch.setattr("benchmarks.collector.taking_in.FRAMES_A_READ", 2)
+        clock = iter([0.0, 0.9, 1.0, 1.1, 1.9])  # at the start, after two frames and four, flushed, after six
         monkeypatch.setattr("benchmarks.collector.taking_in.time.process_time", lambda: next(clock))
         made.take(frames)
         assert made.flushes == 2
