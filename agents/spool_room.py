@@ -23,7 +23,7 @@ from pipeline.manifest import MANIFEST_SCHEMA, Manifest, drained, dropped, windo
 from pipeline.partial import Partial
 from pipeline.plan import Plan
 from pipeline.schema import polars_schema
-from wire.columns import unpack_columns
+from wire.columns import unpack_columns, unpack_ragged
 from wire.errors import CorruptFrameError
 
 log = logging.getLogger(__name__)
@@ -111,10 +111,10 @@ class SpoolRoom:
                 if frames.bytes_added <= goal:
                     return
                 schema = Partial.schema(plan)
-                parts = [Partial.from_frame(plan, unpack_columns(frames.body(one.id), schema)) for one in run]
-                fitting = list(pieces(Partial.merge(parts).sorted().to_frame()))
+                parts = [Partial.from_columns(plan, unpack_ragged(frames.body(one.id), schema)) for one in run]
+                fitting = list(pieces(Partial.merge(parts).sorted().to_columns()))
                 if len(fitting) == 1 and fitting[0].body is not None:
-                    merged = partial_frame(plan, fitting[0].rows, fitting[0].body, run[0].created_ns)
+                    merged = partial_frame(plan, fitting[0].integers("window"), fitting[0].body, run[0].created_ns)
                     self._replace_by(frames, run, merged)
 
     def _drop_drained(self, frames: WaitingFrames, goal: int) -> None:

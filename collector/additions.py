@@ -23,7 +23,7 @@ from store.fleet import AgentReport, VersionProgress
 from store.interruptions import UNCLEAN_END, Interruption
 from store.levels import Int64Array
 from store.registry import RegisteredVersion
-from wire.columns import unpack_columns
+from wire.columns import unpack_columns, unpack_ragged
 from wire.frame import Frame, Header
 from wire.heartbeat import Heartbeat
 
@@ -57,7 +57,7 @@ def add_frame(frame: Frame, plans: Plans, pending: Pending, limit: SeriesLimit, 
 
 def _add_partial(frame: Frame, plans: Plans, pending: Pending, limit: SeriesLimit, newest_ns: int) -> str | None:
     version = plans.versions[frame.header.version]
-    partial = Partial.from_frame(version.plan, unpack_columns(frame.body, Partial.schema(version.plan)))
+    partial = Partial.from_columns(version.plan, unpack_ragged(frame.body, Partial.schema(version.plan)))
     _check_amounts(frame.header, partial.keys["rows"])
     left_out = None
     windows, rows = partial.keys["window"].to_numpy(), partial.keys["rows"].to_numpy()

@@ -26,7 +26,7 @@ from collector.pending import Pending
 from collector.plans import Plans
 from collector.series_limit import SeriesLimit
 from collector.spool_copies import SpoolCopies
-from pipeline.partial import Partial
+from pipeline.gathering import Gathering
 from store.claims import Claim
 from store.flush import DeadLetter, Flush, Quarantined, quarantine_size, quarantined_frames, write_flush
 from store.interruptions import MissingFrames
@@ -87,9 +87,9 @@ class Partition:
         """Bytes of frames whose additions are in memory."""
         return self._pending.bytes
 
-    def pending_partials(self) -> Iterable[Partial]:
+    def gathered(self) -> Iterable[Gathering]:
         """Groups that the next flush writes."""
-        return self._pending.waiting()
+        return self._pending.gathered()
 
     def sequence_of(self, agent: str, incarnation: str) -> int:
         """The highest sequence of a start that was taken in, flushed or not; 0 where it is not known."""

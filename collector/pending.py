@@ -7,6 +7,7 @@ time as long as the position goes back to where the last flush left it.
 from collections.abc import Iterable
 
 from collector.series_limit import Refused
+from pipeline.gathering import Gathering
 from pipeline.manifest import Manifest
 from pipeline.partial import Partial
 from store.claims import Counts
@@ -16,15 +17,12 @@ from store.interruptions import Interruption, MissingFrames
 from store.registry import RegisteredVersion
 from store.series_limit import Refusal
 
-# Partials of one version are merged when this many have come together, so that memory follows groups, not frames.
-_MERGE_AT = 16
-
 
 class Pending:
     """The additions of frames taken in since the last flush."""
 
     def __init__(self) -> None:
-        self._partials: dict[str, list[Partial]] = {}
+        self._gathered: dict[str, Gathering] = {}
         self._arrivals: dict[tuple[int, int, str], dict[str, int]] = {}
         self._reports: dict[tuple[str, str], AgentReport] = {}
         self._refusals: dict[tuple[int, str], Refusal] = {}
@@ -41,8 +39,10 @@ class Pending:
         """Groups to merge into the pages of a version."""
         if not len(partial):
             return
-        waiting = [*self._partials.get(version, []), partial]
-        self._partials[version] = [Partial.merge(waiting)] if len(waiting) >= _MERGE_AT else waiting
+        gathered = self._gathered.get(version)
+        if gathered is None:
+            gathered = self._gathered[version] = Gathering(partial.plan)
+        gathered.add(partial)
         self.count("groups", len(partial))
 
     def refuse(self, version: RegisteredVersion, agent: str, refused: Refused) -> None:
@@ -91,16 +91,13 @@ class Pending:
         """Add to one of the partition's cumulative counters."""
         self._counts[counter] = self._counts.get(counter, 0) + amount
 
-    def waiting(self) -> Iterable[Partial]:
-        """All partials, merged as far as they are."""
-        return (partial for waiting in self._partials.values() for partial in waiting)
+    def gathered(self) -> Iterable[Gathering]:
+        """The groups, by version."""
+        return self._gathered.values()
 
     def partials(self) -> dict[str, Partial]:
         """One merged partial per version."""
-        for version, waiting in self._partials.items():
-            if len(waiting) > 1:
-                self._partials[version] = [Partial.merge(waiting)]
-        return {version: waiting[0] for version, waiting in self._partials.items()}
+        return {version: gathered.partial() for version, gathered in self._gathered.items()}
 
     def refusals(self) -> list[Refusal]:
         """What the series limit has refused, per query and agent."""

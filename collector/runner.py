@@ -24,7 +24,7 @@ from collector.jobs.rounds import Rounds
 from collector.partition import Partition
 from collector.plans import Plans
 from collector.series_limit import SeriesLimit
-from pipeline.partial import Partial
+from pipeline.gathering import Gathering
 from pipeline.plan import Plan
 from pipeline.tables import StaticTable
 from store.claims import claim
@@ -108,7 +108,7 @@ class Collector:
         self._subscriber = subscriber
         self._owner = owner_name(config)
         self._series = SeriesIds()
-        self._limit = SeriesLimit(engine, config.series_max, self._series, self._pending_partials)
+        self._limit = SeriesLimit(engine, config.series_max, self._series, self._gathered)
         self._held: dict[int, Partition] = {}
         self._unclaimed: dict[int, float] = {}
         self._waiting: set[int] = set()
@@ -296,8 +296,8 @@ class Collector:
     def _pending_bytes(self) -> int:
         return sum(partition.pending_bytes for partition in self._held.values())
 
-    def _pending_partials(self) -> Iterable[Partial]:
-        return (groups for held in self._held.values() for groups in held.pending_partials())
+    def _gathered(self) -> Iterable[Gathering]:
+        return (groups for held in self._held.values() for groups in held.gathered())
 
     def _full(self) -> bool:
         return self._pending_bytes() >= self._config.max_pending_bytes

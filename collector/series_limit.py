@@ -25,6 +25,7 @@ import numpy.typing as npt
 import polars as pl
 import sqlalchemy as sa
 
+from pipeline.gathering import Gathering
 from pipeline.partial import Partial
 from store.refusals import in_short
 from store.registry import RegisteredVersion
@@ -39,7 +40,7 @@ _NEVER_S = float("-inf")
 _BEFORE_ALL_IDS = -(2**63)
 
 Hashes = npt.NDArray[np.uint64]
-PendingPartials = Callable[[], Iterable[Partial]]
+Pending = Callable[[], Iterable[Gathering]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ class _Known:
 class SeriesLimit:
     """Decides, for one collector, which groups may go on; used by one thread."""
 
-    def __init__(self, engine: sa.Engine, series_max: int, series: SeriesIds, pending: PendingPartials) -> None:
+    def __init__(self, engine: sa.Engine, series_max: int, series: SeriesIds, pending: Pending) -> None:
         """`pending` gives what this collector holds in memory, of all its partitions."""
         self._engine = engine
         self._max = series_max
@@ -172,17 +173,17 @@ class SeriesLimit:
         if not near or known.size < self._max:
             known.refusing = False
 
-    def _of_query(self, version: RegisteredVersion) -> Iterable[Partial]:
-        return (partial for partial in self._pending() if partial.plan.query == version.plan.query)
+    def _of_query(self, version: RegisteredVersion) -> Iterable[Gathering]:
+        return (groups for groups in self._pending() if groups.plan.query == version.plan.query)
 
     def _pending_groups(self, version: RegisteredVersion) -> int:
-        return sum(len(partial) for partial in self._of_query(version))
+        return sum(len(groups) for groups in self._of_query(version))
 
     def _pending_hashes(self, known: _Known, version: RegisteredVersion) -> set[int]:
         """Of the pending groups, those whose series are not in the database."""
         fresh: set[int] = set()
-        for partial in self._of_query(version):
-            hashes = np.unique(_hashes(partial.keys, partial.plan.labels))
+        for groups in self._of_query(version):
+            hashes = np.unique(_hashes(groups.keys(), groups.plan.labels))
             if known.hashes.size:
                 hashes = hashes[known.hashes[_places(known.hashes, hashes)] != hashes]
             fresh.update(hashes.tolist())

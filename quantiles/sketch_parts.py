@@ -85,6 +85,16 @@ def sketch_totals(offsets: IntArray, counts: IntArray) -> IntArray:
     return running[offsets[1:]] - running[offsets[:-1]]
 
 
+def held_values(parts: SketchParts) -> float:
+    """How many values all sketches hold together, NaN included; no sum of theirs can wrap it. Counts are positive."""
+    return sum(
+        float(counts.sum())
+        if not len(counts) or int(counts.max()) * len(counts) < COUNT_LIMIT  # five times as fast as adding floats
+        else float(counts.sum(dtype=np.float64))
+        for counts in (parts.counts, parts.nan_counts)
+    )
+
+
 def checked(parts: SketchParts) -> SketchParts:
     """The parts, when they are n valid sketches.
 
@@ -114,7 +124,7 @@ def checked_rows(parts: SketchParts) -> SketchParts:
     """The part of `checked` that costs O(n): for parts whose cells and counts are known to be in order."""
     filled = np.diff(parts.offsets) > 0
     _refuse(parts.nan_counts < 0, "has a negative NaN count")
-    if float(parts.counts.sum(dtype=np.float64)) + float(parts.nan_counts.sum(dtype=np.float64)) >= COUNT_LIMIT:
+    if held_values(parts) >= COUNT_LIMIT:
         owner = np.repeat(np.arange(len(filled)), np.diff(parts.offsets))
         sizes = np.bincount(owner, weights=parts.counts, minlength=len(filled)) + parts.nan_counts
         _refuse(sizes >= COUNT_LIMIT, "counts more than 2**62 values")

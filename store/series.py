@@ -33,6 +33,8 @@ class SeriesIds:
 
     def __init__(self) -> None:
         self._known: dict[tuple[int, str], int] = {}
+        # By query, label names and values, so that a row of labels known before costs one look-up and no JSON.
+        self._known_rows: dict[tuple[int, tuple[str, ...]], dict[tuple[str, ...], int]] = {}
         self._uncommitted: dict[tuple[int, str], int] = {}
         self._sizes: Counter[int] = Counter()
 
@@ -49,14 +51,17 @@ class SeriesIds:
             text = label_text({})
             self._fill(connection, query_id, [text])
             return np.full(n, self._lookup(query_id, text), np.int64)
-        distinct = labels.unique(maintain_order=True)
-        texts = [label_text(row) for row in distinct.iter_rows(named=True)]
-        self._fill(connection, query_id, texts)
-        ids = pl.Series("", [self._lookup(query_id, text) for text in texts], dtype=pl.Int64)
-        joined = labels.join(
-            distinct.with_columns(ids.alias(" id")), on=labels.columns, how="left", maintain_order="left"
-        )
-        return joined[" id"].to_numpy()
+        known = self._known_rows.setdefault((query_id, tuple(labels.columns)), {})
+        rows = list(zip(*(column.to_list() for column in labels.get_columns()), strict=True))
+        missing = list(dict.fromkeys(row for row in rows if row not in known))
+        if missing:
+            texts = {row: label_text(dict(zip(labels.columns, row, strict=True))) for row in missing}
+            self._fill(connection, query_id, list(texts.values()))
+            found = {row: self._lookup(query_id, text) for row, text in texts.items()}
+            if not self._uncommitted:
+                known.update(found)
+            known = known | found
+        return np.array([known[row] for row in rows], np.int64)
 
     def committed(self) -> None:
         """The transaction went through: keep its ids."""

@@ -10,7 +10,7 @@ Measured beside Arrow IPC and zstd alone by benchmarks/collector (wire_bytes).
 """
 
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import Literal, TypeAlias
@@ -21,7 +21,7 @@ import numpy.typing as npt
 import polars as pl
 import zstandard
 
-from pipeline.ragged import Column, Ragged
+from pipeline.ragged import Column, Columns, Ragged, as_series
 from wire.errors import CorruptFrameError, FrameTooLargeError
 from wire.integers import MAX_ITEMS, Int64Array, Narrowed, narrow, size_of_span, widen
 
@@ -63,7 +63,7 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(_Prefix, strict=True)
 
 
-def pack_columns(table: pl.DataFrame | Mapping[str, Column]) -> bytes:
+def pack_columns(table: pl.DataFrame | Columns) -> bytes:
     """A table's columns, all of one length, as a frame body; equal tables give equal bytes.
 
     Columns are Int64, Float64, Boolean, String, and lists of Int32 or Int64 without NULL, of Polars or `Ragged`.
@@ -96,19 +96,13 @@ def unpack_columns(body: bytes, schema: dict[str, pl.DataType]) -> pl.DataFrame:
     """
     with _anything_else_is_corrupt():
         columns = _unpacked_columns(body, schema)
-        return pl.DataFrame([_series(name, column, schema[name]) for name, column in columns.items()])
+        return pl.DataFrame([as_series(name, column, schema[name]) for name, column in columns.items()])
 
 
 def unpack_ragged(body: bytes, schema: dict[str, pl.DataType]) -> dict[str, Column]:
     """As `unpack_columns`, but by name, and with columns of lists as `Ragged` int64, whose range is not checked."""
     with _anything_else_is_corrupt():
         return _unpacked_columns(body, schema)
-
-
-def _series(name: str, column: Column, dtype: pl.DataType) -> pl.Series:
-    if isinstance(column, Ragged) and isinstance(dtype, pl.List):
-        return column.to_series(name, dtype)
-    return column  # type: ignore[return-value]  # only columns of lists are ragged
 
 
 def _unpacked_columns(body: bytes, schema: dict[str, pl.DataType]) -> dict[str, Column]:

@@ -9,6 +9,7 @@ from typing import cast
 
 import numpy as np
 
+from quantiles._kernels import numpy_growing
 from quantiles.array_types import (
     BoolArray,
     ByteArray,
@@ -41,6 +42,9 @@ from quantiles.cell_tokens import (
     WIDEST_GAP,
 )
 from quantiles.exact_sums import LOW_BITS, LOW_MASK, SumColumn
+
+cells_of_gaps, add_to_slots = numpy_growing.cells_of_gaps, numpy_growing.add_to_slots
+pairs_of_slots = numpy_growing.pairs_of_slots
 
 CHUNK = 32_768
 SMALLEST_NORMAL = float(np.finfo(np.float64).smallest_normal)

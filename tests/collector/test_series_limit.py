@@ -266,7 +266,7 @@ def test_what_another_collector_made_is_known_before_anything_is_refused(
             row = {"id": at, "query_id": query_id, "labels": text, "labels_hash": f"{number}"}
             connection.execute(sa.insert(tables.series), row)
     take_in(bench, first, agents[1].send(rows(["src-9", *names(4, 6)], 2), 99))
-    taken = {src for partial in first._pending_partials() for src in partial.keys["src"]}
+    taken = {src for groups in first._gathered() for src in groups.keys()["src"]}
     assert taken == set(names(0, 6))
 
 
@@ -301,7 +301,7 @@ def test_no_limit_is_applied_blindly_while_the_database_cannot_be_asked(
     collector = bench.collector(series_max=4)
     monkeypatch.setattr(series_limit, "count_series", gone)
     take_in(bench, collector, agent.send(rows(names(0, 6)), 99))
-    assert sum(map(len, collector._pending_partials())) == 6
+    assert sum(map(len, collector._gathered())) == 6
     monkeypatch.undo()
     monkeypatch.setattr(series_limit, "LOOK_AGAIN_S", 0.0)
     monkeypatch.setattr(series_limit, "LOOK_S", 0.0)
