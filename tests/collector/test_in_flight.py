@@ -11,9 +11,9 @@ from kafka import KafkaAdminClient, TopicPartition
 
 from collector import partition as partition_module
 from tests.collector.conftest import Bench
-from tests.collector.test_clocks import live_beat
 from tests.collector.test_exactly_once import coverage_of
 from tests.collector.test_kafka_rebalance import Running
+from tests.collector.test_wrong_clocks import live_beat
 from tests.counterparts.broker import noida, tansu
 from tests.counterparts.choice import free_port
 from tests.fleet import START_NS, WINDOW_NS, FakeAgent, probe_records, truth

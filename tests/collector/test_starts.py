@@ -12,7 +12,7 @@ from store.coverage import Coverage
 from store.interruptions import ID_SHARED
 from store.starts import CLASH_NS, shared_ids
 from tests.collector.conftest import Bench
-from tests.collector.test_clocks import HOUR_NS, covered, moved
+from tests.collector.test_wrong_clocks import HOUR_NS, covered, moved
 from tests.fleet import SECOND_NS, WINDOW_NS, FakeAgent, probe_records, truth
 from tests.stored import assert_same
 from wire.heartbeat import Heartbeat, QueryProgress, encode_heartbeat
