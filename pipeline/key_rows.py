@@ -34,14 +34,27 @@ class KeyRows:
         """The row of each key; keys not seen before get the next rows."""
         codes: IntArray | None = None
         place = 0
-        for label, texts in zip(labels, self._labels.values(), strict=True):
-            mine = texts.codes(label)
+        for mine in self._codes(labels):
             if codes is None:
                 codes = mine
             else:
                 codes, place = self._pairs[place].codes(codes, mine), place + 1
         by_window = self._windows.codes(windows)
         return by_window if codes is None else self._pairs[place].codes(codes, by_window)
+
+    def _codes(self, labels: list[pl.Series]) -> list[IntArray]:
+        """The codes of the texts, label by label; one call of Polars for all, for each wakes a thread."""
+        known = list(self._labels.values())
+        if not labels or not len(labels[0]):
+            return [np.empty(0, np.int64) for _ in labels]
+        together = pl.DataFrame([label.alias(str(place)) for place, label in enumerate(labels)])
+        coded = together.select(
+            pl.col(str(place)).cast(texts.type).to_physical() for place, texts in enumerate(known)
+        ).get_columns()
+        found = [column.to_numpy().astype(np.int64) for column in coded]
+        for label, texts, codes in zip(labels, known, found, strict=True):
+            texts.learn(label, codes)
+        return found
 
     def keys(self) -> tuple[IntArray, dict[str, pl.Series]]:
         """Window and label texts of every row, in order of the rows."""
@@ -64,22 +77,18 @@ class _Texts:
 
     def __init__(self) -> None:
         # Categories of its own: nothing outlives the object. Polars forgets codes that no series has any more.
-        self._type = pl.Categorical(pl.Categories.random())
-        self._remembered = pl.Series([""]).cast(self._type)
+        self.type = pl.Categorical(pl.Categories.random())
+        self._remembered = pl.Series([""]).cast(self.type)
         self._known = pl.Series([""])
 
-    def codes(self, texts: pl.Series) -> IntArray:
-        if not len(texts):
-            return np.empty(0, np.int64)
-        coded = texts.cast(self._type)
-        codes = coded.to_physical().to_numpy().astype(np.int64)
+    def learn(self, texts: pl.Series, codes: IntArray) -> None:
+        """Remember the texts of codes that were not known before."""
         n = int(codes.max()) + 1
         if n > len(self._known):
             firsts = np.full(n, len(codes), np.int64)
             np.minimum.at(firsts, codes, np.arange(len(codes)))
             new = texts.gather(firsts[len(self._known) :])
             self._known = pl.concat([self._known, new.alias("")], rechunk=True)
-        return codes
 
     def texts(self, codes: IntArray) -> pl.Series:
         return self._known.gather(codes)

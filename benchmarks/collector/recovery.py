@@ -34,6 +34,7 @@ def run(size: Sizing, board: Scoreboard) -> list[Table]:
     table.notes = [
         f"Two collectors with default settings share {PARTITIONS} partitions of tansu.",
         f"A frame comes to each every {SEND_EVERY_S:g} s. The broker drops a dead member after its session.",
+        "tansu then lets the group wait for half a session more before it shares anew, which is within these figures.",
     ]
     beyond: list[float] = []
     try:
