@@ -115,7 +115,8 @@ def with_agents(world, **agents):
             counters = {} if age_s is None else {"spool_oldest_age_s": age_s}
             silent = name.startswith("silent")
             report = AgentReport(name, "h", "m", "0" * 32, 0, NOW_NS - silent * 3600 * SECOND_NS, counters, [])
-            write_reports(connection, [replace(report, clock_offset_ns=offset_ns)], NOW_NS)
+            report = replace(report, clock_offset_ns=offset_ns)
+            write_reports(connection, [report], {(name, report.incarnation): 0}, NOW_NS)
     engine.dispose()
     return world
 
