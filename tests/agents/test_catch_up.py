@@ -375,3 +375,16 @@ def test_a_backlog_without_a_partition_holds_up_nobody(
         Uplink(spool, publisher, catch_up_bytes_per_s=RATE).drain(2.0)
     assert (spool.frames, spool.stuck.stranded) == (60, 60)
     assert caplog.text.count("which the transport lacks") == 1
+
+
+def test_a_frame_too_large_for_the_wire_does_not_hold_up_the_backlog(spool: Spool) -> None:
+    made = [*frames("a", 1), *frames("huge", 1, AT_ONCE_BYTES), *frames("b", 30)]
+    spool.store(spool.begin("agent-1", 1), Checkpoint(1, made, {}, 1, False))
+    spool.begin("agent-1", 2)
+    transport, clock = SlowTransport(prompt=True), Clock()
+    uplink = Uplink(spool, transport, clock, catch_up_bytes_per_s=RATE)
+    for _ in range(30):
+        clock.now_s += 1
+        uplink.step()
+    assert len(transport.taken) == 31
+    assert (spool.frames, spool.stuck.unsendable) == (1, 1)
