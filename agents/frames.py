@@ -22,6 +22,7 @@ from pipeline.ragged import Columns, Ragged, plain
 from pipeline.schema import TIME_COLUMN
 from pipeline.state import IntArray
 from wire.columns import pack_columns
+from wire.errors import FrameTooLargeError
 from wire.frame import MAX_FRAME_BYTES, MAX_HEADER_BYTES, Kind
 from wire.heartbeat import Heartbeat, encode_heartbeat
 
@@ -119,15 +120,22 @@ def _too_large(manifest: Manifest, item: str, counts: dict[int, int], plan: Plan
 
 
 def _halved(rows: Columns) -> Iterator[Piece]:
-    body, height = pack_columns(rows), _height(rows)
-    if len(body) <= MAX_BODY_BYTES:
+    body, height = _body(rows), _height(rows)
+    if body is not None or height == 1:
         yield Piece(rows, body)
-    elif height == 1:
-        yield Piece(rows, None)
     else:
         middle = height // 2
         yield from _halved(_sliced(rows, 0, middle))
         yield from _halved(_sliced(rows, middle, height - middle))
+
+
+def _body(rows: Columns) -> bytes | None:
+    """None where a frame does not take them, or a collector would refuse to unpack them."""
+    try:
+        body = pack_columns(rows)
+    except FrameTooLargeError:
+        return None
+    return body if len(body) <= MAX_BODY_BYTES else None
 
 
 def _height(rows: Columns) -> int:

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 from agents.spool_file import transaction
 from agents.waiting import COLUMNS
 from wire.errors import FrameTooLargeError
-from wire.frame import Header, encode_frame
+from wire.frame import MAX_FRAME_BYTES, Header, encode_frame
 
 log = logging.getLogger(__name__)
 
@@ -187,11 +187,14 @@ class HandOver:
 
 
 def _fitting(chosen: list[_Next], max_bytes: float) -> list[_Next]:
-    """The first ones, up to `max_bytes`; none is skipped for being large."""
+    """The first ones, up to `max_bytes`; none is skipped for being large.
+
+    One that is too large for the wire counts as a frame that is not, or it would wait for an allowance for ever.
+    """
     fitting: list[_Next] = []
     left = max_bytes
     for one in chosen:
-        left -= one.bytes
+        left -= min(one.bytes, MAX_FRAME_BYTES)
         if left < 0:
             break
         fitting.append(one)

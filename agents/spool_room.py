@@ -91,8 +91,11 @@ class SpoolRoom:
         for waiting in frames:
             if waiting.kind == "heartbeat":
                 beats.setdefault(waiting.incarnation, []).append(waiting)
-        for of_one in beats.values():
-            for waiting in of_one[1:-1]:  # the first one announces the incarnation and says whom it follows
+        for ordinal, of_one in beats.items():
+            # The very first one announces the incarnation and says whom it follows. Any other would vouch for
+            # manifests that are about to be merged into later ones.
+            first = 1 if frames.nothing_sent_of(ordinal) else 0
+            for waiting in of_one[first:-1]:
                 frames.remove(waiting)
 
     def _merge_manifests(self, frames: WaitingFrames, goal: int) -> None:

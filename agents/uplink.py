@@ -71,7 +71,7 @@ class Uplink:
         Raises:
             SpoolWriteError: the spool cannot be written now; nothing is lost, frames may be sent once more.
         """
-        if not self._spool.frames:
+        if not self._spool.frames or (self.up and not self._held):  # what waits else is stuck, or held back here
             self._outage.nothing_waits()
         try:
             self._collect(0.0)

@@ -75,6 +75,11 @@ class WaitingFrames:
         ).fetchall()
         return iter([Waiting(*row) for row in rows])
 
+    def nothing_sent_of(self, incarnation: int) -> bool:
+        """Whether no frame of this incarnation was handed over: the first, which announces it, waits as well."""
+        sql = "SELECT next_sequence FROM incarnations WHERE ordinal = ?"
+        return int(self._db.execute(sql, (incarnation,)).fetchone()[0]) == 1
+
     def body(self, frame_id: int) -> bytes:
         """The body of one of them."""
         (body,) = self._db.execute("SELECT body FROM frames WHERE id = ?", (frame_id,)).fetchone()

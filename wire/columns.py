@@ -29,6 +29,8 @@ from wire.integers import MAX_ITEMS, Int64Array, Narrowed, narrow, size_of_span,
 # limits stand (MAX_ITEMS is the third), because equal values take no bytes and narrow ones widen eight times.
 MAX_UNPACKED_BYTES = 16 * 2**20
 MAX_ROWS = 1_000_000
+# Names and kinds of columns; more would be objects by the million.
+MAX_PREFIX_BYTES = 2**18
 _ZSTD_LEVEL = 1  # of narrowed columns, level 3 saves 1-3 % of the bytes for a tenth more CPU
 _PREFIX = struct.Struct("<I")
 _TEXT_SAMPLE = 256
@@ -69,7 +71,8 @@ def pack_columns(table: pl.DataFrame | Columns) -> bytes:
     Columns are Int64, Float64, Boolean, String, and lists of Int32 or Int64 without NULL, of Polars or `Ragged`.
 
     Raises:
-        FrameTooLargeError: more than MAX_ROWS rows, or more than MAX_ITEMS items in a column of lists.
+        FrameTooLargeError: more than `unpack_columns` takes: MAX_ROWS rows, MAX_ITEMS items in a column of lists,
+            MAX_UNPACKED_BYTES before compression or in one column of text.
         TypeError: a column of another type.
     Cost: a few passes per column plus zstd over the narrowed bytes.
     """
@@ -85,6 +88,11 @@ def pack_columns(table: pl.DataFrame | Columns) -> bytes:
         buffers += [*([] if nulls is None else [nulls]), *packed[2]]
     prefix = _encoder.encode(_Prefix(rows, columns))
     payload = b"".join([_PREFIX.pack(len(prefix)), prefix, *buffers])
+    if len(payload) > MAX_UNPACKED_BYTES or len(prefix) > MAX_PREFIX_BYTES:
+        raise FrameTooLargeError(
+            f"{rows} rows take {len(payload)} bytes, {len(prefix)} of them for names; "
+            f"at most {MAX_UNPACKED_BYTES} and {MAX_PREFIX_BYTES}, split them"
+        )
     return zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compress(payload)
 
 
@@ -108,6 +116,8 @@ def unpack_ragged(body: bytes, schema: dict[str, pl.DataType]) -> dict[str, Colu
 def _unpacked_columns(body: bytes, schema: dict[str, pl.DataType]) -> dict[str, Column]:
     payload = _unpacked(body)
     (prefix_bytes,) = _PREFIX.unpack_from(payload)
+    if prefix_bytes > MAX_PREFIX_BYTES:
+        raise CorruptFrameError(f"a prefix of {prefix_bytes} bytes; at most {MAX_PREFIX_BYTES}")
     prefix = _decoder.decode(payload[_PREFIX.size : _PREFIX.size + prefix_bytes])
     names = [column.name for column in prefix.columns]
     if not 0 <= prefix.rows <= MAX_ROWS or names != list(schema):
@@ -206,7 +216,10 @@ def _packed_codes(series: pl.Series, distinct: pl.Series) -> _Packed:
     else:
         codes = series.cast(pl.Enum(distinct)).to_physical().to_numpy().astype(np.int64)
     texts = [text.encode() for text in distinct.to_list()]
-    kind, arrays, stored = _with("codes", codes, np.array([len(text) for text in texts], np.int64), in_order=False)
+    lengths = np.array([len(text) for text in texts], np.int64)
+    if (text_bytes := int(lengths[codes].sum())) > MAX_UNPACKED_BYTES:
+        raise FrameTooLargeError(f"{text_bytes} bytes of text in one column; at most {MAX_UNPACKED_BYTES}, split them")
+    kind, arrays, stored = _with("codes", codes, lengths, in_order=False)
     return kind, arrays, [*stored, *texts]
 
 

@@ -66,13 +66,15 @@ def requests_agent(folder: Path, publisher: object, **changes: object) -> Agent:
 
 
 def received_of(folder: Path, query: str, chain: Chain) -> pl.DataFrame:
-    """The merged answer of one of several queries in the log."""
-    parts = []
+    """The merged answer of one of several queries in the log; a frame sent twice, after a kill, counts once."""
+    parts: dict[tuple[str, int], Partial] = {}
     for record in records_in(folder / "log.db"):
         frame = decode_frame(record.payload)
-        if (frame.header.query, frame.header.kind) == (query, "partial"):
-            parts.append(Partial.from_frame(chain.plan, unpack_columns(frame.body, Partial.schema(chain.plan))))
-    return Partial.merge(parts).sorted().to_frame()
+        header = frame.header
+        if (header.query, header.kind) == (query, "partial"):
+            part = Partial.from_frame(chain.plan, unpack_columns(frame.body, Partial.schema(chain.plan)))
+            parts[header.incarnation, header.sequence] = part
+    return Partial.merge(list(parts.values())).sorted().to_frame()
 
 
 def got(port: int, path: str) -> tuple[int, bytes]:

@@ -273,6 +273,26 @@ def test_a_short_interruption_is_no_outage(spool: Spool) -> None:
         assert not uplink.left_behind()
 
 
+def test_what_is_held_back_here_is_not_taken_for_an_outage(spool: Spool) -> None:
+    spool.store(spool.begin("agent-1", 1), Checkpoint(1, frames("stranded", 1), {}, 1, False))
+    spool.hand_over(1, (), lambda: 10**6)
+    life = spool.begin("agent-1", 2)
+    transport, clock = SlowTransport(), Clock()
+    uplink = Uplink(spool, transport, clock, catch_up_bytes_per_s=RATE)
+    for number in range(1, 4):
+        clock.now_s += 6 * OUTAGE_S  # as far apart as checkpoints may be
+        uplink.step()
+        spool.store(life, Checkpoint(number, frames(f"live{number}.", 30), {}, 1, False))
+        uplink.step()
+        assert names(transport)[-1] == f"live{number}.29"
+        transport.durable = [transport.taken[-30][1]]
+        uplink.step()
+        assert not uplink.left_behind()
+        transport.acknowledge_all()
+        uplink.step()
+    assert (spool.frames, spool.stuck.stranded) == (1, 1)
+
+
 def test_a_successor_begins_with_its_first_checkpoint_and_what_waits_becomes_the_backlog(spool: Spool) -> None:
     first = spool.begin("agent-1", 1000)
     spool.store(first, Checkpoint(1, frames("a", 3), {}, 1500, False, {"q": 1400}))
@@ -375,3 +395,16 @@ def test_a_backlog_without_a_partition_holds_up_nobody(
         Uplink(spool, publisher, catch_up_bytes_per_s=RATE).drain(2.0)
     assert (spool.frames, spool.stuck.stranded) == (60, 60)
     assert caplog.text.count("which the transport lacks") == 1
+
+
+def test_a_frame_too_large_for_the_wire_does_not_hold_up_the_backlog(spool: Spool) -> None:
+    made = [*frames("a", 1), *frames("huge", 1, AT_ONCE_BYTES), *frames("b", 30)]
+    spool.store(spool.begin("agent-1", 1), Checkpoint(1, made, {}, 1, False))
+    spool.begin("agent-1", 2)
+    transport, clock = SlowTransport(prompt=True), Clock()
+    uplink = Uplink(spool, transport, clock, catch_up_bytes_per_s=RATE)
+    for _ in range(30):
+        clock.now_s += 1
+        uplink.step()
+    assert len(transport.taken) == 31
+    assert (spool.frames, spool.stuck.unsendable) == (1, 1)
