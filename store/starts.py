@@ -59,10 +59,12 @@ def note_starts(
             )
         )
         orders |= {(row.agent, row.incarnation): row.order_ns for row in rows}
-    for report in reports:
+    # By agent, for what is forgotten was other owners'; written at once, for the next one may follow it.
+    for report in sorted(reports, key=lambda report: (report.agent, report.incarnation)):
         if (report.agent, report.incarnation) not in orders:
             _forget(connection, report.agent, forget_before_ns)
             orders[report.agent, report.incarnation] = _order(connection, report, now_ns)
+            _write(connection, [_row(report, orders, now_ns)])
     _write(connection, [_row(report, orders, now_ns) for report in reports])
     return orders
 

@@ -223,6 +223,24 @@ def test_a_start_that_names_the_one_before_it_comes_after_it_whatever_the_clocks
     assert timeline.coverage(3, 15).ratio == 1.0
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_two_starts_that_are_first_heard_of_together_are_in_the_order_in_which_they_came(
+    timeline: Timeline, order: int
+) -> None:
+    """The collector was away; the clock was an hour ahead and set right between them."""
+    bench = timeline.bench
+    ahead = Start(bench, "a", "host-a", ahead_ns=HOUR_NS)
+    first = ahead.beat()
+    timeline.now_ns += TICK_NS
+    right = Start(bench, "b", "host-a", previous=ahead.agent.incarnation)
+    timeline.now_ns += TICK_NS
+    right.send(*[first, right.beat()][::order])
+    timeline.ticks(10, right)
+    assert timeline.coverage(3, 11).ratio == 1.0
+    timeline.ticks(10)
+    assert timeline.coverage(13, 21).ratio < 1.0, "it is the one that vouches"
+
+
 def test_a_late_heartbeat_of_an_earlier_start_takes_nothing_over_whatever_its_clock_said(timeline: Timeline) -> None:
     bench = timeline.bench
     ahead = Start(bench, "a", "host-a", ahead_ns=HOUR_NS)
