@@ -162,9 +162,6 @@ def _alive_together(
         )
         .join(other, sa.and_(other.c.agent == one.c.agent, other.c.incarnation != one.c.incarnation))
         .where(
-            # Of one spool, and so one after the other; the earlier one's frames may go on for long.
-            one.c.previous != other.c.incarnation,
-            other.c.previous != one.c.incarnation,
             one.c.agent.in_({agent for agent, _ in starts}),
             one.c.incarnation.in_({incarnation for _, incarnation in starts}),
             *(x.c.sent_ns > y.c.started_ns + CLASH_NS for x, y in both),
@@ -172,8 +169,31 @@ def _alive_together(
         )
         .order_by(one.c.agent, one.c.incarnation, other.c.order_ns, other.c.incarnation)
     ).all()
-    for row in rows:
-        yield _Start(*row[: len(names)]), _Start(*row[len(names) :])
+    pairs = [(_Start(*row[: len(names)]), _Start(*row[len(names) :])) for row in rows]
+    before = _before(connection, {one.agent for one, _ in pairs})
+    for first, second in pairs:
+        # Of one spool, and so one after the other; the earlier one's frames may go on for long.
+        if not (_follows(before, first, second) or _follows(before, second, first)):
+            yield first, second
+
+
+def _before(connection: sa.Connection, agents: set[str]) -> dict[tuple[str, str], str]:
+    """(agent, incarnation) -> the one before it."""
+    if not agents:
+        return {}
+    rows = connection.execute(sa.select(_T.c.agent, _T.c.incarnation, _T.c.previous).where(_T.c.agent.in_(agents)))
+    return {(row.agent, row.incarnation): row.previous for row in rows}
+
+
+def _follows(before: Mapping[tuple[str, str], str], later: "_Start", earlier: "_Start") -> bool:
+    """Whether the one comes after the other in its spool, next or further on."""
+    seen, at = set[str](), later.incarnation
+    while at and at not in seen:
+        seen.add(at)
+        at = before.get((later.agent, at), "")
+        if at == earlier.incarnation:
+            return True
+    return False
 
 
 def _doubt(connection: sa.Connection, agent: str, from_ns: int, to_ns: int) -> None:

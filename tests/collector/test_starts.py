@@ -201,6 +201,21 @@ def test_what_follows_in_the_same_spool_is_not_taken_for_an_id_used_twice(timeli
     assert ID_SHARED not in reasons
 
 
+def test_what_follows_further_on_in_the_same_spool_is_not_taken_for_an_id_used_twice(timeline: Timeline) -> None:
+    """As above, with another outage in between: the one that goes on names another one than the one that drains."""
+    bench = timeline.bench
+    earlier = Start(bench, "a", "host-a", ahead_ns=10 * CLASH_NS)
+    timeline.ticks(20, earlier)
+    kept = [earlier.beat() for _ in range(20)]
+    between = Start(bench, "b", "host-a", partition=1, previous=earlier.agent.incarnation)
+    timeline.ticks(1, between)
+    later = Start(bench, "c", "host-a", previous=between.agent.incarnation)
+    for beat in kept:
+        earlier.send(beat)
+        timeline.ticks(5, later)
+    assert (bench.totals()["shared_ids"], timeline.shared()) == (0, {})
+
+
 def test_a_start_after_one_whose_clock_was_an_hour_ahead_moves_the_watermark(timeline: Timeline) -> None:
     """The clock was set right, then the agent was started again: by its own word the new start is the older one."""
     bench = timeline.bench
