@@ -5,12 +5,14 @@ import time
 from dataclasses import dataclass, field
 
 import pytest
+import sqlalchemy as sa
 
 from collector import own_metrics
 from collector.runner import Collector
 from store.coverage import Coverage
+from store.fleet import AgentReport
 from store.interruptions import ID_SHARED
-from store.starts import CLASH_NS, shared_ids
+from store.starts import CLASH_NS, note_starts, shared_ids
 from tests.collector.conftest import Bench
 from tests.collector.test_wrong_clocks import HOUR_NS, covered, moved
 from tests.fleet import SECOND_NS, WINDOW_NS, FakeAgent, probe_records, truth
@@ -296,3 +298,16 @@ def test_times_of_any_size_end_no_flush(timeline: Timeline) -> None:
         timeline.ticks(1, start)
     assert timeline.bench.totals()["frames"] == 2
     assert timeline.bench.totals()["dead_letters"] == 0
+
+
+def test_a_fleet_that_begins_at_once_is_written_down_in_few_statements(bench: Bench) -> None:
+    """As after an outage of the broker: every agent goes on as a new incarnation."""
+    statements: list[str] = []
+    reports = [
+        AgentReport(f"agent-{n}", "h", "m", f"{n:032x}", 10**18, 10**18, counters={}, progress=[]) for n in range(100)
+    ]
+    sa.event.listen(bench.engine, "before_cursor_execute", lambda *seen: statements.append(seen[2]))
+    with bench.engine.begin() as connection:
+        orders = note_starts(connection, reports, 10**18, 0)
+    assert set(orders.values()) == {10**18}
+    assert len(statements) < 10
