@@ -18,6 +18,7 @@ from collector.plans import Plans
 from collector.series_limit import SeriesLimit
 from pipeline.manifest import MANIFEST_SCHEMA, Manifest, window_counts
 from pipeline.partial import Partial
+from pipeline.ragged import plain
 from pipeline.schema import polars_schema
 from store.fleet import AgentReport, VersionProgress
 from store.interruptions import UNCLEAN_END, Interruption
@@ -57,8 +58,11 @@ def add_frame(frame: Frame, plans: Plans, pending: Pending, limit: SeriesLimit, 
 
 def _add_partial(frame: Frame, plans: Plans, pending: Pending, limit: SeriesLimit, newest_ns: int) -> str | None:
     version = plans.versions[frame.header.version]
-    partial = Partial.from_columns(version.plan, unpack_ragged(frame.body, Partial.schema(version.plan)))
-    _check_amounts(frame.header, partial.keys["rows"])
+    columns = unpack_ragged(frame.body, Partial.schema(version.plan))
+    partial = Partial.from_columns(version.plan, columns)
+    # A count is no more than its group's records, and would wrap around in a page: bounded as they are.
+    for name in ("rows", *(f"{metric.name}.n" for metric in version.plan.metrics if f"{metric.name}.n" in columns)):
+        _check_amounts(frame.header, plain(columns, name))
     left_out = None
     windows, rows = partial.keys["window"].to_numpy(), partial.keys["rows"].to_numpy()
     ahead = windows > newest_ns
@@ -153,7 +157,7 @@ def add_heartbeat(header: Header, beat: Heartbeat, plans: Plans, pending: Pendin
 
 
 def _check_amounts(header: Header, amounts: pl.Series) -> None:
-    most = max(amounts.to_list(), default=0)
+    most = int(amounts.to_numpy().max(initial=0))
     if most > RECORDS_MAX:
         raise UnusableFrameError(
             f"a {header.kind} frame of {header.agent} speaks of {most} records; at most {RECORDS_MAX}"

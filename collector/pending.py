@@ -39,10 +39,9 @@ class Pending:
         """Groups to merge into the pages of a version."""
         if not len(partial):
             return
-        gathered = self._gathered.get(version)
-        if gathered is None:
-            gathered = self._gathered[version] = Gathering(partial.plan)
+        gathered = self._gathered.get(version) or Gathering(partial.plan)
         gathered.add(partial)
+        self._gathered[version] = gathered  # not before: of what could not be added, nothing is pending
         self.count("groups", len(partial))
 
     def refuse(self, version: RegisteredVersion, agent: str, refused: Refused) -> None:

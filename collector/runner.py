@@ -28,7 +28,7 @@ from pipeline.gathering import Gathering
 from pipeline.plan import Plan
 from pipeline.tables import StaticTable
 from store.claims import claim
-from store.connect import check_schema, lose_patience, open_engine
+from store.connect import check_schema, cut_off, lose_patience, open_engine
 from store.errors import FencedError, StoreError
 from store.refusals import in_short, may_pass
 from store.series import SeriesIds
@@ -48,6 +48,10 @@ _LAST_WAIT_S = 0.3
 # How often an unknown version makes the collector look into the database again.
 _REFRESH_S = 5.0
 _JOBS_END_S = 0.5
+# So long after the stop, a database that has not answered for _SILENT_S is waited for no more.
+_CUT_OFF_S = 1.0
+_SILENT_S = 0.4
+_WATCH_S = 0.05
 
 
 def run_collector(
@@ -64,24 +68,49 @@ def run_collector(
         SchemaError: the database has not this program's schema.
         MetricTakenError, MetricChangedError: the plans contradict what the database knows.
     """
-    engine = open_engine(database_url)
+    engine, beside = open_engine(database_url), open_engine(database_url)
     try:
-        check_schema(engine)
-        known = Plans(engine, tables)
-        known.register(plans, time.time_ns(), round(config.valid_from_lead_s * 1e9))
-        note_series_max(engine, config.series_max)
-        if config.metrics_port:
-            start_http_server(config.metrics_port, addr="127.0.0.1", registry=own_metrics.REGISTRY)
-        with _jobs_beside(config, database_url, stop):
-            Collector(config, engine, known, subscriber).run(stop)
+        with _ending_in_time(stop, engine, beside):
+            check_schema(engine)
+            known = Plans(engine, tables)
+            known.register(plans, time.time_ns(), round(config.valid_from_lead_s * 1e9))
+            note_series_max(engine, config.series_max)
+            if config.metrics_port:
+                start_http_server(config.metrics_port, addr="127.0.0.1", registry=own_metrics.REGISTRY)
+            with _jobs_beside(config, beside, stop):
+                Collector(config, engine, known, subscriber).run(stop)
     finally:
         engine.dispose()
+        beside.dispose()
 
 
 @contextmanager
-def _jobs_beside(config: CollectorConfig, database_url: str, stop: threading.Event) -> Iterator[None]:
+def _ending_in_time(stop: threading.Event, *engines: sa.Engine) -> Iterator[None]:
+    """For as long as the block runs: a database that does not answer does not keep it from ending after `stop`."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(_WATCH_S):
+            if ended.is_set():
+                return
+        silent = set(engines)
+        ended.wait(_CUT_OFF_S)
+        while silent and not ended.wait(_WATCH_S):
+            cut = {engine for engine in silent if cut_off(engine, _SILENT_S)}
+            if cut:
+                log.warning("database does not answer, waiting for it no more; what is not stored stays in transport")
+            silent -= cut
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
+
+
+@contextmanager
+def _jobs_beside(config: CollectorConfig, engine: sa.Engine, stop: threading.Event) -> Iterator[None]:
     """The scheduled jobs in a thread with connections of its own, for as long as the block runs."""
-    engine = open_engine(database_url)
     thread = threading.Thread(target=Rounds(config, engine, owner_name(config)).run, args=(stop,), daemon=True)
     thread.start()
     try:
@@ -89,7 +118,6 @@ def _jobs_beside(config: CollectorConfig, database_url: str, stop: threading.Eve
     finally:
         # Cut short in the middle of a transaction, it has written nothing; its lease runs out.
         thread.join(_JOBS_END_S)
-        engine.dispose()
 
 
 def owner_name(config: CollectorConfig) -> str:

@@ -59,10 +59,13 @@ def note_starts(
             )
         )
         orders |= {(row.agent, row.incarnation): row.order_ns for row in rows}
-    for report in reports:
-        if (report.agent, report.incarnation) not in orders:
-            _forget(connection, report.agent, forget_before_ns)
-            orders[report.agent, report.incarnation] = _order(connection, report, now_ns)
+    new = sorted(
+        (report for report in reports if (report.agent, report.incarnation) not in orders),
+        key=lambda report: (report.agent, report.incarnation),
+    )
+    for some_new in batched(new, _AGENTS_PER_QUERY):
+        _forget(connection, {report.agent for report in some_new}, forget_before_ns)
+        orders |= _orders(connection, some_new, now_ns)
     _write(connection, [_row(report, orders, now_ns) for report in reports])
     return orders
 
@@ -99,25 +102,34 @@ def shared_ids(connection: sa.Connection, alive_since_ns: int) -> Mapping[str, l
     return {agent: sorted(names) for agent, names in hosts.items()}
 
 
-def _order(connection: sa.Connection, report: AgentReport, now_ns: int) -> int:
-    before, after = connection.execute(
-        sa.select(
-            sa.select(sa.func.max(_T.c.order_ns))
-            .where(_T.c.agent == report.agent, _T.c.incarnation == report.previous)
-            .scalar_subquery(),
-            sa.select(sa.func.min(_T.c.order_ns))
-            .where(_T.c.agent == report.agent, _T.c.previous == report.incarnation)
-            .scalar_subquery(),
+def _orders(connection: sa.Connection, new: Sequence[AgentReport], now_ns: int) -> dict[tuple[str, str], int]:
+    """When each of these starts counts as begun: after the one before it, before the one that follows it."""
+    names, before = {report.incarnation for report in new}, {report.previous for report in new if report.previous}
+    rows = connection.execute(
+        sa.select(_T.c.agent, _T.c.incarnation, _T.c.previous, _T.c.order_ns).where(
+            _T.c.agent.in_({report.agent for report in new}),
+            sa.or_(_T.c.incarnation.in_(before), _T.c.previous.in_(names)),
         )
-    ).one()
-    order_ns = min(sane(report.started_ns), now_ns)
-    if before is not None:
-        order_ns = max(order_ns, before + 1)
-    return order_ns if after is None else min(order_ns, after - 1)
+    ).all()
+    known = {(row.agent, row.incarnation): row.order_ns for row in rows}
+    followed: dict[tuple[str, str], int] = {}
+    for row in rows:
+        followed[row.agent, row.previous] = min(row.order_ns, followed.get((row.agent, row.previous), row.order_ns))
+    found: dict[tuple[str, str], int] = {}
+    for report in new:
+        key, previous = (report.agent, report.incarnation), (report.agent, report.previous)
+        order_ns = min(sane(report.started_ns), now_ns)
+        if report.previous and previous in known:
+            order_ns = max(order_ns, known[previous] + 1)
+        if key in followed:
+            order_ns = min(order_ns, followed[key] - 1)
+        found[key] = known[key] = order_ns
+        followed[previous] = min(order_ns, followed.get(previous, order_ns))
+    return found
 
 
-def _forget(connection: sa.Connection, agent: str, before_ns: int) -> None:
-    connection.execute(sa.delete(_T).where(_T.c.agent == agent, _T.c.seen_ns < before_ns))
+def _forget(connection: sa.Connection, agents: set[str], before_ns: int) -> None:
+    connection.execute(sa.delete(_T).where(_T.c.agent.in_(agents), _T.c.seen_ns < before_ns))
 
 
 def _row(report: AgentReport, orders: Mapping[tuple[str, str], int], now_ns: int) -> dict[str, Any]:
@@ -160,9 +172,6 @@ def _alive_together(
         )
         .join(other, sa.and_(other.c.agent == one.c.agent, other.c.incarnation != one.c.incarnation))
         .where(
-            # Of one spool, and so one after the other; the earlier one's frames may go on for long.
-            one.c.previous != other.c.incarnation,
-            other.c.previous != one.c.incarnation,
             one.c.agent.in_({agent for agent, _ in starts}),
             one.c.incarnation.in_({incarnation for _, incarnation in starts}),
             *(x.c.sent_ns > y.c.started_ns + CLASH_NS for x, y in both),
@@ -170,8 +179,31 @@ def _alive_together(
         )
         .order_by(one.c.agent, one.c.incarnation, other.c.order_ns, other.c.incarnation)
     ).all()
-    for row in rows:
-        yield _Start(*row[: len(names)]), _Start(*row[len(names) :])
+    pairs = [(_Start(*row[: len(names)]), _Start(*row[len(names) :])) for row in rows]
+    before = _before(connection, {one.agent for one, _ in pairs})
+    for first, second in pairs:
+        # Of one spool, and so one after the other; the earlier one's frames may go on for long.
+        if not (_follows(before, first, second) or _follows(before, second, first)):
+            yield first, second
+
+
+def _before(connection: sa.Connection, agents: set[str]) -> dict[tuple[str, str], str]:
+    """(agent, incarnation) -> the one before it."""
+    if not agents:
+        return {}
+    rows = connection.execute(sa.select(_T.c.agent, _T.c.incarnation, _T.c.previous).where(_T.c.agent.in_(agents)))
+    return {(row.agent, row.incarnation): row.previous for row in rows}
+
+
+def _follows(before: Mapping[tuple[str, str], str], later: "_Start", earlier: "_Start") -> bool:
+    """Whether the one comes after the other in its spool, next or further on."""
+    seen, at = set[str](), later.incarnation
+    while at and at not in seen:
+        seen.add(at)
+        at = before.get((later.agent, at), "")
+        if at == earlier.incarnation:
+            return True
+    return False
 
 
 def _doubt(connection: sa.Connection, agent: str, from_ns: int, to_ns: int) -> None:

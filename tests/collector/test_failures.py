@@ -8,17 +8,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import polars as pl
 import pytest
 import sqlalchemy as sa
 
 from collector.config import CollectorConfig
 from collector.own_metrics import REGISTRY
 from collector.runner import run_collector
+from pipeline.chain import Chain
 from store.connect import open_engine
 from store.errors import SchemaError
 from tests.collector.conftest import Bench
+from tests.collector.test_partition import dead_letters
 from tests.fleet import TABLES, FakeAgent, probe_records, truth
 from tests.stored import assert_same
+from wire.columns import pack_columns
 from wire.embedded import EmbeddedSubscriber
 from wire.errors import TransportError
 
@@ -211,3 +215,33 @@ def test_a_database_without_the_schema_is_refused_before_anything_is_read(tmp_pa
         run_collector(
             CollectorConfig(), f"sqlite:///{tmp_path / 'none.db'}", [bench.plan], TABLES, subscriber, threading.Event()
         )
+
+
+@pytest.mark.parametrize(
+    ("column", "amount", "reason"),
+    [
+        ("rtt_us.nan", 2**61, "more than 2**62 values"),
+        ("probes_total.n", 2**63 - 1, "at most"),
+        ("rtt_avg_us.n", 2**62, "at most"),
+    ],
+)
+def test_amounts_that_cannot_be_added_up_are_dead_letters_and_nothing_else_is_refused(
+    bench: Bench, caplog: pytest.LogCaptureFixture, column: str, amount: int, reason: str
+) -> None:
+    """From the first frame of a version on: nothing is there that they could be added to."""
+    agent = FakeAgent(bench.plan)
+    chain = Chain(bench.plan, TABLES)
+    wrong = chain.finish(chain.prepare(RECORDS[:60]), after=0).to_frame()
+    wrong = wrong.with_columns(pl.lit(amount, dtype=pl.Int64).alias(column))
+    body = pack_columns(wrong)
+    collector = bench.collector()
+    for _ in range(2):
+        bench.publish([agent.frame("partial", body, cut=99, rows=wrong.height) for _ in range(4)])
+        bench.drain(collector)
+    bench.publish(agent.send(RECORDS, 99))
+    bench.drain(collector)
+    assert_same(bench.stored(), truth(bench.plan, RECORDS))
+    letters = dead_letters(bench)
+    assert len(letters) == 8
+    assert all(reason in letter for letter in letters)
+    assert "flush refused" not in caplog.text

@@ -5,12 +5,14 @@ import time
 from dataclasses import dataclass, field
 
 import pytest
+import sqlalchemy as sa
 
 from collector import own_metrics
 from collector.runner import Collector
 from store.coverage import Coverage
+from store.fleet import AgentReport
 from store.interruptions import ID_SHARED
-from store.starts import CLASH_NS, shared_ids
+from store.starts import CLASH_NS, note_starts, shared_ids
 from tests.collector.conftest import Bench
 from tests.collector.test_wrong_clocks import HOUR_NS, covered, moved
 from tests.fleet import SECOND_NS, WINDOW_NS, FakeAgent, probe_records, truth
@@ -201,6 +203,21 @@ def test_what_follows_in_the_same_spool_is_not_taken_for_an_id_used_twice(timeli
     assert ID_SHARED not in reasons
 
 
+def test_what_follows_further_on_in_the_same_spool_is_not_taken_for_an_id_used_twice(timeline: Timeline) -> None:
+    """As above, with another outage in between: the one that goes on names another one than the one that drains."""
+    bench = timeline.bench
+    earlier = Start(bench, "a", "host-a", ahead_ns=10 * CLASH_NS)
+    timeline.ticks(20, earlier)
+    kept = [earlier.beat() for _ in range(20)]
+    between = Start(bench, "b", "host-a", partition=1, previous=earlier.agent.incarnation)
+    timeline.ticks(1, between)
+    later = Start(bench, "c", "host-a", previous=between.agent.incarnation)
+    for beat in kept:
+        earlier.send(beat)
+        timeline.ticks(5, later)
+    assert (bench.totals()["shared_ids"], timeline.shared()) == (0, {})
+
+
 def test_a_start_after_one_whose_clock_was_an_hour_ahead_moves_the_watermark(timeline: Timeline) -> None:
     """The clock was set right, then the agent was started again: by its own word the new start is the older one."""
     bench = timeline.bench
@@ -221,6 +238,24 @@ def test_a_start_that_names_the_one_before_it_comes_after_it_whatever_the_clocks
     behind.first_ns = timeline.now_ns
     timeline.ticks(20, behind)
     assert timeline.coverage(3, 15).ratio == 1.0
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_two_starts_that_are_first_heard_of_together_are_in_the_order_in_which_they_came(
+    timeline: Timeline, order: int
+) -> None:
+    """The collector was away; the clock was an hour ahead and set right between them."""
+    bench = timeline.bench
+    ahead = Start(bench, "a", "host-a", ahead_ns=HOUR_NS)
+    first = ahead.beat()
+    timeline.now_ns += TICK_NS
+    right = Start(bench, "b", "host-a", previous=ahead.agent.incarnation)
+    timeline.now_ns += TICK_NS
+    right.send(*[first, right.beat()][::order])
+    timeline.ticks(10, right)
+    assert timeline.coverage(3, 11).ratio == 1.0
+    timeline.ticks(10)
+    assert timeline.coverage(13, 21).ratio < 1.0, "it is the one that vouches"
 
 
 def test_a_late_heartbeat_of_an_earlier_start_takes_nothing_over_whatever_its_clock_said(timeline: Timeline) -> None:
@@ -263,3 +298,16 @@ def test_times_of_any_size_end_no_flush(timeline: Timeline) -> None:
         timeline.ticks(1, start)
     assert timeline.bench.totals()["frames"] == 2
     assert timeline.bench.totals()["dead_letters"] == 0
+
+
+def test_a_fleet_that_begins_at_once_is_written_down_in_few_statements(bench: Bench) -> None:
+    """As after an outage of the broker: every agent goes on as a new incarnation."""
+    statements: list[str] = []
+    reports = [
+        AgentReport(f"agent-{n}", "h", "m", f"{n:032x}", 10**18, 10**18, counters={}, progress=[]) for n in range(100)
+    ]
+    sa.event.listen(bench.engine, "before_cursor_execute", lambda *seen: statements.append(seen[2]))
+    with bench.engine.begin() as connection:
+        orders = note_starts(connection, reports, 10**18, 0)
+    assert set(orders.values()) == {10**18}
+    assert len(statements) < 10
