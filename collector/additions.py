@@ -153,7 +153,7 @@ def add_heartbeat(header: Header, beat: Heartbeat, plans: Plans, pending: Pendin
 
 
 def _check_amounts(header: Header, amounts: pl.Series) -> None:
-    most = max(amounts.to_list(), default=0)
+    most = int(amounts.to_numpy().max(initial=0))
     if most > RECORDS_MAX:
         raise UnusableFrameError(
             f"a {header.kind} frame of {header.agent} speaks of {most} records; at most {RECORDS_MAX}"

@@ -295,7 +295,7 @@ class _Reader:
             raise CorruptFrameError(f"a code between {codes.min()} and {codes.max()} for {lengths.size} texts")
         if int(lengths[codes].sum()) > MAX_UNPACKED_BYTES:
             raise CorruptFrameError(f"texts would unpack to more than {MAX_UNPACKED_BYTES} bytes")
-        return texts.gather(codes)
+        return texts[codes]  # a third of what `gather` costs, which goes through a lazy frame
 
     def _texts(self, lengths: Int64Array) -> pl.Series:
         ends = np.cumsum(lengths)
