@@ -16,9 +16,10 @@ from collector.errors import UnusableFrameError
 from collector.pending import Pending
 from collector.plans import Plans
 from collector.series_limit import SeriesLimit
+from pipeline.coded import Coded
 from pipeline.manifest import MANIFEST_SCHEMA, Manifest, window_counts
 from pipeline.partial import Partial
-from pipeline.ragged import plain
+from pipeline.ragged import as_series
 from pipeline.schema import polars_schema
 from store.fleet import AgentReport, VersionProgress
 from store.interruptions import UNCLEAN_END, Interruption
@@ -62,7 +63,7 @@ def _add_partial(frame: Frame, plans: Plans, pending: Pending, limit: SeriesLimi
     partial = Partial.from_columns(version.plan, columns)
     # A count is no more than its group's records, and would wrap around in a page: bounded as they are.
     for name in ("rows", *(f"{metric.name}.n" for metric in version.plan.metrics if f"{metric.name}.n" in columns)):
-        _check_amounts(frame.header, plain(columns, name))
+        _check_amounts(frame.header, as_series(name, columns[name], pl.Int64()))
     left_out = None
     windows, rows = partial.keys["window"].to_numpy(), partial.keys["rows"].to_numpy()
     ahead = windows > newest_ns
@@ -81,14 +82,17 @@ def _add_partial(frame: Frame, plans: Plans, pending: Pending, limit: SeriesLimi
 def _add_drained(frame: Frame, plans: Plans, pending: Pending, limit: SeriesLimit, newest_ns: int) -> str | None:
     header = frame.header
     version, chain = plans.versions[header.version], plans.chain(header.version)
-    rows = unpack_columns(frame.body, polars_schema(chain.schema_at(header.cut)))
+    schema = polars_schema(chain.schema_at(header.cut))
+    columns = unpack_ragged(frame.body, schema)
+    coded = {name: column for name, column in columns.items() if isinstance(column, Coded)}
+    rows = pl.DataFrame([as_series(name, column, schema[name]) for name, column in columns.items()])
     if rows["ts"].null_count():
         raise UnusableFrameError(f"drained rows of {header.agent} have no time stamp; agents drop and count such rows")
     windows, counts = window_counts(rows, version.plan.window_ns)
     ahead = windows > newest_ns
     if ahead.any():
-        rows = rows.filter(pl.col("ts") < int(windows[ahead].min()))
-    refused = _add_groups(header, version, chain.finish(rows, after=header.cut), pending, limit)
+        rows, coded = rows.filter(pl.col("ts") < int(windows[ahead].min())), {}
+    refused = _add_groups(header, version, chain.finish(rows, header.cut, coded), pending, limit)
     left_out = _leave_out(header, windows[ahead], counts[ahead], pending) if ahead.any() else None
     windows, counts = windows[~ahead], counts[~ahead]
     for window_ns, count in zip(windows.tolist(), counts.tolist(), strict=True):

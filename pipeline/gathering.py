@@ -47,7 +47,7 @@ class Gathering:
         if not len(partial):
             return
         windows = partial.keys["window"].to_numpy()
-        rows = self._keys.rows(windows, [partial.keys[label] for label in self.plan.labels])
+        rows = self._keys.rows(windows, partial.labels())
         prepared = {name: held.prepared(rows, partial.states[name]) for name, held in self._states.items()}
         if len(self._keys) > len(self._records):
             self._records = np.concatenate([self._records, np.zeros(len(self._keys) - len(self._records), np.int64)])

@@ -1,14 +1,17 @@
 """Which row a key has: windows and label texts to numbers that stay the same for as long as the object lives.
 
-Texts are coded once by Polars; what follows is integers. Two codes become one by a table while that is small beside
-the number of known pairs, else by a search among the known pairs in order.
+Texts are coded once by Polars, those of a short dictionary by what is remembered of them; what follows is integers.
+Two codes become one by a table while that is small beside the number of known pairs, else by a search among the known
+pairs in order.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 import polars as pl
 
+from pipeline.coded import Coded
 from pipeline.state import IntArray
 
 # A table of pairs may have this many slots at all, and as many per known pair.
@@ -30,7 +33,7 @@ class KeyRows:
         """How many keys are known."""
         return len(self._pairs[-1]) if self._pairs else len(self._windows)
 
-    def rows(self, windows: IntArray, labels: list[pl.Series]) -> IntArray:
+    def rows(self, windows: IntArray, labels: Sequence[pl.Series | Coded]) -> IntArray:
         """The row of each key; keys not seen before get the next rows."""
         codes: IntArray | None = None
         place = 0
@@ -42,19 +45,20 @@ class KeyRows:
         by_window = self._windows.codes(windows)
         return by_window if codes is None else self._pairs[place].codes(codes, by_window)
 
-    def _codes(self, labels: list[pl.Series]) -> list[IntArray]:
+    def _codes(self, labels: Sequence[pl.Series | Coded]) -> list[IntArray]:
         """The codes of the texts, label by label; one call of Polars for all, for each wakes a thread."""
         known = list(self._labels.values())
         if not labels or not len(labels[0]):
             return [np.empty(0, np.int64) for _ in labels]
-        together = pl.DataFrame([label.alias(str(place)) for place, label in enumerate(labels)])
-        coded = together.select(
-            pl.col(str(place)).cast(texts.type).to_physical() for place, texts in enumerate(known)
-        ).get_columns()
-        found = [column.to_numpy().astype(np.int64) for column in coded]
-        for label, texts, codes in zip(labels, known, found, strict=True):
-            texts.learn(label, codes)
-        return found
+        found = {place: known[place].recoded(label) for place, label in enumerate(labels) if isinstance(label, Coded)}
+        plain = {place: label for place, label in enumerate(labels) if isinstance(label, pl.Series)}
+        if plain:
+            together = pl.DataFrame([label.alias(str(place)) for place, label in plain.items()])
+            coded = together.select(pl.col(str(place)).cast(known[place].type).to_physical() for place in plain)
+            for (place, label), column in zip(plain.items(), coded.get_columns(), strict=True):
+                found[place] = column.to_numpy().astype(np.int64)
+                known[place].learn(label, found[place])
+        return [found[place] for place in range(len(labels))]
 
     def keys(self) -> tuple[IntArray, dict[str, pl.Series]]:
         """Window and label texts of every row, in order of the rows."""
@@ -80,6 +84,23 @@ class _Texts:
         self.type = pl.Categorical(pl.Categories.random())
         self._remembered = pl.Series([""]).cast(self.type)
         self._known = pl.Series([""])
+        self._recalled: dict[str, int] = {}  # of the texts in dictionaries
+
+    def recoded(self, label: Coded) -> IntArray:
+        """The codes of a column that has codes of its own; texts that no row uses are not learnt."""
+        codes = self._recall(label)
+        unknown = label.codes[codes < 0]
+        if not unknown.size:
+            return codes
+        new = [label.texts[place] for place in np.unique(unknown).tolist()]
+        texts = pl.Series(new, dtype=pl.String)
+        given = texts.cast(self.type).to_physical().to_numpy().astype(np.int64)
+        self.learn(texts, given)
+        self._recalled.update(zip(new, given.tolist(), strict=True))
+        return self._recall(label)
+
+    def _recall(self, label: Coded) -> IntArray:
+        return np.array([self._recalled.get(text, _UNKNOWN) for text in label.texts], np.int64)[label.codes]
 
     def learn(self, texts: pl.Series, codes: IntArray) -> None:
         """Remember the texts of codes that were not known before."""

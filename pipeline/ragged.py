@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from pipeline.coded import Coded
 from pipeline.errors import StateError
 
 IntArray: TypeAlias = npt.NDArray[np.int64]
@@ -83,15 +84,17 @@ Column: TypeAlias = pl.Series | Ragged
 Columns: TypeAlias = Mapping[str, Column]
 
 
-def as_series(name: str, column: Column, dtype: pl.DataType) -> pl.Series:
+def as_series(name: str, column: Column | Coded, dtype: pl.DataType) -> pl.Series:
     """The column as Polars has it.
 
     Raises:
         TypeError: a column of lists where the type is none.
         polars.exceptions.InvalidOperationError: an item does not fit the type.
     """
-    if not isinstance(column, Ragged):
+    if isinstance(column, pl.Series):
         return column
+    if isinstance(column, Coded):
+        return column.to_series(name)
     if not isinstance(dtype, pl.List):
         raise TypeError(f"column {name!r} has lists; want {dtype}")
     return column.to_series(name, dtype)

@@ -31,6 +31,14 @@ class Slots(NamedTuple):
     sizes: ByteArray
 
 
+class Pairs(NamedTuple):
+    """Cells and counts of sketches: sketch i has cells[offsets[i]:offsets[i + 1]], ascending, and the counts there."""
+
+    offsets: IntArray
+    cells: CellArray
+    counts: IntArray
+
+
 def as_samples(values: npt.ArrayLike) -> SampleArray:
     """Samples as int64 or float64, one-dimensional; no copy where they are that already.
 

@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from quantiles._kernels.choice import kernels
-from quantiles.array_types import CellArray, IntArray, Slots
+from quantiles.array_types import CellArray, IntArray, Pairs, Slots
 from quantiles.cell_tokens import COUNT_LIMIT
 from quantiles.errors import IncompatibleSketchError, StateOverflowError
 from quantiles.exact_sums import HI_LIMIT, LOW_BITS, LOW_MASK, SumColumn
 from quantiles.sketch_column import SketchColumn, settled_extremes
-from quantiles.sketch_parts import held_values
+from quantiles.sketch_parts import held_values, offsets_of
 
 Array = npt.NDArray[Any]
 Prepared: TypeAlias = tuple[float, Array, Array]  # values of the column, both parts of the rows' sums
@@ -36,6 +36,7 @@ FIRST_BYTES: Final = 1 << 16
 LEFT_SHARE: Final = 8
 # Pairs wait to be merged until they are so many, or as many as there are merged ones.
 WAITING_PAIRS: Final = 1 << 16
+_MOST_OF_SIZES: Final = np.array([0xFF, 0xFFFF, 0xFFFFFFFF])
 
 
 class GrowingColumn:
@@ -97,7 +98,7 @@ class GrowingColumn:
             self._nan[rows] += column.nan_counts
         refused = kernels().add_to_slots(self._slots(), rows, column.offsets, column.cells, column.counts)
         if len(refused):
-            self._move(rows[refused], column.take(refused))
+            self._move(rows, column, refused)
         self._held += values
 
     def column(self) -> SketchColumn:
@@ -133,46 +134,32 @@ class GrowingColumn:
         if self._nan is not None:
             self._nan = np.concatenate([self._nan, np.zeros(more, np.int64)])
 
-    def _move(self, rows: IntArray, column: SketchColumn) -> None:
-        """New stretches for rows whose own had no room for these sketches, or pairs where that is cheaper."""
-        if self._apart:
-            apart = np.isin(rows, np.fromiter(self._apart, np.int64, len(self._apart)))
-            if apart.any():
-                self._wait(rows[apart], column.take(np.flatnonzero(apart)))
-                rows, column = rows[~apart], column.take(np.flatnonzero(~apart))
-        if not rows.size:
-            return
-        offsets, cells, counts = column.offsets, column.cells, column.counts
-        if self._rows["size"][rows].any():
-            offsets, cells, counts = self._with_dense(rows, column)
+    def _move(self, rows: IntArray, column: SketchColumn, some: IntArray) -> None:
+        """New stretches for rows whose own had no room for some of the sketches, or pairs where that is cheaper."""
+        run = kernels()
+        rows = rows[some]
+        held = Pairs(*run.pairs_of_slots(self._slots(rows)))
+        together = run.join_pairs(held, Pairs(column.offsets, column.cells, column.counts), some)
         self._leave(rows)
+        offsets, cells, counts = together
         firsts, widths = _stretches(cells[offsets[:-1]].astype(np.int64), cells[offsets[1:] - 1].astype(np.int64))
         most = np.maximum.reduceat(counts, offsets[:-1])
-        sizes = 1 << np.searchsorted(np.array([0xFF, 0xFFFF, 0xFFFFFFFF]), most).astype(np.int64)
+        sizes = 1 << np.searchsorted(_MOST_OF_SIZES, most).astype(np.int64)
         needed = -(-widths * sizes // ALIGNED) * ALIGNED
-        together = SketchColumn(
-            self.scale, offsets, cells, counts, column.nan_counts, column.minima, column.maxima, column.sums
-        )
         far = needed > FREE_BYTES + BYTES_PER_CELL * np.diff(offsets)
+        if self._apart:
+            far |= np.isin(rows, np.fromiter(self._apart, np.int64, len(self._apart)))
         if far.any():
             self._apart.update(rows[far].tolist())
-            self._wait(rows[far], together.take(np.flatnonzero(far)))
+            owned = np.repeat(far, np.diff(offsets))
+            self._wait(np.repeat(rows, np.diff(offsets))[owned], cells[owned], counts[owned])
             near = np.flatnonzero(~far)
-            rows, together = rows[near], together.take(near)
-            firsts, widths, sizes, needed = firsts[near], needed[near] // sizes[near], sizes[near], needed[near]
+            offsets, cells, counts = offsets_of(np.diff(offsets)[near]), cells[~owned], counts[~owned]
+            rows, firsts, sizes, needed = rows[near], firsts[near], sizes[near], needed[near]
         mine = self._rows
         mine["place"][rows] = self._place(needed)
         mine["first"][rows], mine["width"][rows], mine["size"][rows] = firsts, needed // sizes, sizes
-        kernels().add_to_slots(self._slots(), rows, together.offsets, together.cells, together.counts)
-
-    def _with_dense(self, rows: IntArray, column: SketchColumn) -> tuple[IntArray, CellArray, IntArray]:
-        """What the rows hold and the sketches together."""
-        offsets, cells, counts = kernels().pairs_of_slots(self._slots(rows))
-        every = np.arange(rows.size)
-        owners = np.concatenate([np.repeat(every, np.diff(offsets)), np.repeat(every, np.diff(column.offsets))])
-        return kernels().sum_pairs(
-            owners, np.concatenate([cells, column.cells]), np.concatenate([counts, column.counts]), rows.size
-        )
+        run.add_to_slots(self._slots(), rows, offsets, cells, counts)
 
     def _place(self, needed: IntArray) -> IntArray:
         """Where each of some stretches of zeros begins."""
@@ -208,9 +195,9 @@ class GrowingColumn:
         mine["place"][taken] = places
         self._memory, self._used, self._left = closed, int(lengths.sum()), 0
 
-    def _wait(self, rows: IntArray, column: SketchColumn) -> None:
-        """Keep sketches as pairs, merged now and then."""
-        self._pairs.append((np.repeat(rows, np.diff(column.offsets)), column.cells, column.counts))
+    def _wait(self, owners: IntArray, cells: CellArray, counts: IntArray) -> None:
+        """Keep what rows got as pairs, merged now and then."""
+        self._pairs.append((owners, cells, counts))
         if sum(len(cells) for _, cells, _ in self._pairs) > 2 * self._merged_pairs + WAITING_PAIRS:
             owners, cells, counts = (np.concatenate(part) for part in zip(*self._pairs, strict=True))
             offsets, cells, counts = kernels().sum_pairs(owners, cells, counts, len(self))

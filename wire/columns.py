@@ -21,6 +21,7 @@ import numpy.typing as npt
 import polars as pl
 import zstandard
 
+from pipeline.coded import Coded
 from pipeline.ragged import Column, Columns, Ragged, as_series
 from wire.errors import CorruptFrameError, FrameTooLargeError
 from wire.integers import MAX_ITEMS, Int64Array, Narrowed, narrow, size_of_span, widen
@@ -107,13 +108,16 @@ def unpack_columns(body: bytes, schema: dict[str, pl.DataType]) -> pl.DataFrame:
         return pl.DataFrame([as_series(name, column, schema[name]) for name, column in columns.items()])
 
 
-def unpack_ragged(body: bytes, schema: dict[str, pl.DataType]) -> dict[str, Column]:
-    """As `unpack_columns`, but by name, and with columns of lists as `Ragged` int64, whose range is not checked."""
+def unpack_ragged(body: bytes, schema: dict[str, pl.DataType]) -> dict[str, Column | Coded]:
+    """As `unpack_columns`, but by name, with lists as `Ragged` int64 and text of few kinds as `Coded`.
+
+    The range of the lists' items is not checked.
+    """
     with _anything_else_is_corrupt():
         return _unpacked_columns(body, schema)
 
 
-def _unpacked_columns(body: bytes, schema: dict[str, pl.DataType]) -> dict[str, Column]:
+def _unpacked_columns(body: bytes, schema: dict[str, pl.DataType]) -> dict[str, Column | Coded]:
     payload = _unpacked(body)
     (prefix_bytes,) = _PREFIX.unpack_from(payload)
     if prefix_bytes > MAX_PREFIX_BYTES:
@@ -259,7 +263,7 @@ class _Reader:
         self._at = at
         self._rows = rows
 
-    def column(self, column: _Column, dtype: pl.DataType) -> Column:
+    def column(self, column: _Column, dtype: pl.DataType) -> Column | Coded:
         """The next column.
 
         Raises:
@@ -270,7 +274,9 @@ class _Reader:
         valid = self._bits() if column.nulls else None
         arrays = iter(column.arrays)
         if column.kind in ("lists", "gaps"):
-            values: Column = self._lists(arrays, firsts_apart=column.kind == "gaps")
+            values: Column | Coded = self._lists(arrays, firsts_apart=column.kind == "gaps")
+        elif column.kind == "codes":
+            values = self._coded(column.name, arrays)
         else:
             values = self._values(column.kind, arrays).alias(column.name)
         if next(arrays, None) is not None:
@@ -279,6 +285,8 @@ class _Reader:
             return values
         if isinstance(values, Ragged):
             raise CorruptFrameError(f"column {column.name!r} of lists has NULLs")
+        if isinstance(values, Coded):
+            values = values.to_series(column.name)
         return values.to_frame().select(pl.when(pl.Series(valid)).then(pl.col(column.name))).to_series()
 
     def finish(self) -> None:
@@ -295,27 +303,32 @@ class _Reader:
             return pl.Series(np.frombuffer(self._taken(8 * self._rows), "<f8").astype(np.float64))
         if kind == "bool":
             return pl.Series(self._bits())
-        if kind == "text":
-            return self._texts(self._integers(arrays, self._rows))
-        return self._coded(arrays)
+        return self._texts(self._integers(arrays, self._rows))
 
-    def _coded(self, arrays: Iterator[Narrowed]) -> pl.Series:
+    def _coded(self, name: str, arrays: Iterator[Narrowed]) -> pl.Series | Coded:
         codes = self._integers(arrays, self._rows)
         entry = _next(arrays)
         lengths = widen(entry, self._taken(entry.stored_bytes), min(entry.items, self._rows))
-        texts = self._texts(lengths)
+        texts = self._few_texts(lengths) if lengths.size <= _FEW_TEXTS else self._texts(lengths)
         if codes.size and (codes.min() < 0 or codes.max() >= lengths.size):
             raise CorruptFrameError(f"a code between {codes.min()} and {codes.max()} for {lengths.size} texts")
         if int(lengths[codes].sum()) > MAX_UNPACKED_BYTES:
             raise CorruptFrameError(f"texts would unpack to more than {MAX_UNPACKED_BYTES} bytes")
-        return texts.gather(codes)
+        return Coded(codes, texts) if isinstance(texts, list) else texts[codes].alias(name)
+
+    def _few_texts(self, lengths: Int64Array) -> list[str]:
+        joined = bytes(self._taken(_total(lengths, MAX_UNPACKED_BYTES)))
+        starts = [0, *np.cumsum(lengths).tolist()]
+        whole = joined.decode()
+        if len(whole) == len(joined):  # a byte per character: the bounds are those of the text
+            return [whole[a:b] for a, b in pairwise(starts)]
+        return [joined[a:b].decode() for a, b in pairwise(starts)]
 
     def _texts(self, lengths: Int64Array) -> pl.Series:
+        if lengths.size <= _FEW_TEXTS:
+            return pl.Series(self._few_texts(lengths), dtype=pl.String)
         ends = np.cumsum(lengths)
         joined = bytes(self._taken(_total(lengths, MAX_UNPACKED_BYTES)))
-        if lengths.size <= _FEW_TEXTS:
-            starts = [0, *ends.tolist()]
-            return pl.Series([joined[a:b].decode() for a, b in pairwise(starts)], dtype=pl.String)
         places = pl.DataFrame({"start": ends - lengths, "length": lengths})
         return places.select(pl.lit(joined).bin.slice("start", "length").cast(pl.String)).to_series()
 

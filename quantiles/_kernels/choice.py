@@ -14,6 +14,7 @@ from quantiles.array_types import (
     CellArray,
     FloatArray,
     IntArray,
+    Pairs,
     SampleArray,
     Slots,
     TokenArray,
@@ -118,6 +119,9 @@ class Kernels(Protocol):
 
         Returns which sketches were refused, ascending, because a cell or a sum has no room; nothing of them was added.
         """
+
+    def join_pairs(self, left: Pairs, right: Pairs, some: IntArray) -> Pairs:
+        """Sketch i of the left side and sketch some[i] of the right one together, for every i; fresh arrays."""
 
     def pairs_of_slots(self, slots: Slots) -> tuple[IntArray, CellArray, IntArray]:
         """What the slots of all rows hold: offsets int64[n+1], cells ascending in each row, and counts."""

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from quantiles.array_types import CellArray, IntArray, Slots
+from quantiles.array_types import CellArray, IntArray, Pairs, Slots
 
 
 def cells_of_gaps(gaps: IntArray, counts: IntArray, offsets: IntArray, highest: int) -> tuple[CellArray, int]:
@@ -17,15 +17,23 @@ def cells_of_gaps(gaps: IntArray, counts: IntArray, offsets: IntArray, highest: 
 
 @njit(cache=True)
 def _cells_of_gaps(gaps, counts, offsets, highest, cells):  # type: ignore[no-untyped-def]
+    """Breaches are gathered without a branch, which takes a third of the time; no step is so wide that cells wrap."""
     for sketch in range(offsets.size - 1):
-        cell = np.int64(0)
         begin, end = offsets[sketch], offsets[sketch + 1]
-        for i in range(begin, end):
-            gap = np.int64(gaps[i])
+        if begin == end:
+            continue
+        cell, fewest, widest, narrowest = np.int64(gaps[begin]), np.int64(counts[begin]), np.int64(1), np.int64(1)
+        wrong = (cell < -highest) | (cell > highest)
+        cells[begin] = cell
+        for i in range(begin + 1, end):
+            at = np.uint64(i)
+            gap = np.int64(gaps[at])
+            narrowest, widest = min(narrowest, gap), max(widest, gap)
+            fewest = min(fewest, np.int64(counts[at]))
             cell += gap
-            if (gap < 1 and i > begin) or counts[i] < 1 or cell > highest or cell < -highest:
-                return sketch
-            cells[i] = cell
+            cells[at] = cell
+        if wrong or fewest < 1 or narrowest < 1 or widest > 2 * highest or cell > highest:
+            return sketch
     return np.int64(-1)
 
 
@@ -73,15 +81,21 @@ def _add_to_slots(  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def _added(slots, base, begin, end, cells, counts, most):  # type: ignore[no-untyped-def]
-    """slots[base + cell] += count; on the first that does not fit everything is taken back."""
+    """slots[base + cell] += count; when one has turned out not to fit, everything is taken back.
+
+    Slots wrap, so subtracting gives what they held; a branch per count takes half as long again.
+    """
+    full = False
     for i in range(begin, end):
-        slot = np.uint64(base + cells[i])
-        if counts[i] > most - np.int64(slots[slot]):
-            for j in range(begin, i):
-                slots[np.uint64(base + cells[j])] -= counts[j]
-            return False
-        slots[slot] += counts[i]
-    return True
+        at = np.uint64(i)
+        slot = np.uint64(base + cells[at])
+        total = np.int64(slots[slot]) + counts[at]
+        full |= (total > most) | (total < 0)
+        slots[slot] = total
+    if full:
+        for i in range(begin, end):
+            slots[np.uint64(base + cells[i])] -= counts[i]
+    return not full
 
 
 def pairs_of_slots(slots: Slots) -> tuple[IntArray, CellArray, IntArray]:
@@ -142,3 +156,35 @@ def _taken(slots, begin, first, width, at, cells, counts):  # type: ignore[no-un
             cells[at] = first + i
             counts[at] = count
             at += 1
+
+
+def join_pairs(left: Pairs, right: Pairs, some: IntArray) -> Pairs:
+    """See Kernels.join_pairs."""
+    most = len(left.cells) + int((right.offsets[some + 1] - right.offsets[some]).sum())
+    found = Pairs(np.zeros(len(some) + 1, np.int64), np.empty(most, np.int32), np.empty(most, np.int64))
+    n = _join_pairs(left, right, some, found)
+    return Pairs(found.offsets, found.cells[:n], found.counts[:n])
+
+
+@njit(cache=True)
+def _join_pairs(left, right, some, found):  # type: ignore[no-untyped-def]
+    at = np.int64(0)
+    for i in range(some.size):
+        a, a_end = left.offsets[i], left.offsets[i + 1]
+        b, b_end = right.offsets[some[i]], right.offsets[some[i] + 1]
+        while a < a_end or b < b_end:
+            from_left = b == b_end or (a < a_end and left.cells[a] <= right.cells[b])
+            from_right = a == a_end or (b < b_end and right.cells[b] <= left.cells[a])
+            count = np.int64(0)
+            if from_left:
+                found.cells[at] = left.cells[a]
+                count += left.counts[a]
+                a += 1
+            if from_right:
+                found.cells[at] = right.cells[b]
+                count += right.counts[b]
+                b += 1
+            found.counts[at] = count
+            at += 1
+        found.offsets[i + 1] = at
+    return at

@@ -40,7 +40,7 @@ from quantiles.cell_tokens import (
 
 merge_bodies = numba_bodies.merge_bodies
 cells_of_gaps, add_to_slots = numba_growing.cells_of_gaps, numba_growing.add_to_slots
-pairs_of_slots = numba_growing.pairs_of_slots
+pairs_of_slots, join_pairs = numba_growing.pairs_of_slots, numba_growing.join_pairs
 add_core, add_rows, ROW_COUNTS = numba_adding.add_core, numba_rows.add_rows, numba_rows.ROW_COUNTS
 
 

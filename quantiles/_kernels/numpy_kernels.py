@@ -16,6 +16,7 @@ from quantiles.array_types import (
     CellArray,
     FloatArray,
     IntArray,
+    Pairs,
     SampleArray,
     TokenArray,
     UnsignedArray,
@@ -254,6 +255,20 @@ def sum_pairs(
     running = np.cumsum(counts)
     totals = np.diff(running[np.append(starts[1:], len(keys)) - 1], prepend=0)
     return _unpacked(keys[starts], totals, low, cell_bits, n_groups)
+
+
+def join_pairs(left: Pairs, right: Pairs, some: IntArray) -> Pairs:
+    """See Kernels.join_pairs."""
+    sizes = np.diff(right.offsets)[some]
+    ends = np.cumsum(sizes)
+    taken = np.arange(int(sizes.sum())) + np.repeat(right.offsets[some] - ends + sizes, sizes)
+    every = np.arange(some.size)
+    return Pairs(*sum_pairs(
+        np.concatenate([np.repeat(every, np.diff(left.offsets)), np.repeat(every, sizes)]),
+        np.concatenate([left.cells, right.cells[taken]]),
+        np.concatenate([left.counts, right.counts[taken]]),
+        some.size,
+    ))  # fmt: skip
 
 
 def _packed(groups: IntArray, cells: CellArray, n_groups: int) -> tuple[IntArray, int, int]:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline import key_rows
 from pipeline.chain import Chain
+from pipeline.coded import Coded
 from pipeline.gathering import Gathering
 from pipeline.key_rows import KeyRows
 from pipeline.partial import Partial
@@ -29,6 +30,15 @@ def plan_with(labels: int) -> Plan:
     return probe_plan(SQL.replace("s.tor AS tor, ", names).replace("SECOND), s.tor", f"SECOND){groups}"))
 
 
+def coded(partial: Partial) -> Partial:
+    """The same with its labels as codes, as frames bring them."""
+    labels = {}
+    for name in partial.plan.labels:
+        texts = ["in no row", *partial.keys[name].unique().to_list()]
+        labels[name] = Coded(np.array([texts.index(text) for text in partial.keys[name]], np.int64), texts)
+    return Partial.from_columns(partial.plan, partial.to_columns() | labels)
+
+
 @pytest.mark.parametrize("labels", [0, 1, 2, 3])
 def test_any_split_gathers_to_what_one_merge_gives(labels: int) -> None:
     plan = plan_with(labels)
@@ -41,9 +51,9 @@ def test_any_split_gathers_to_what_one_merge_gives(labels: int) -> None:
         shuffled = records.sample(fraction=1, shuffle=True, seed=seed)
         edges = [0, *sorted(cuts), 400]
         gathering = Gathering(plan)
-        for low, high in itertools.pairwise(edges):
-            part = chain.prepare(shuffled[low:high])
-            gathering.add(chain.finish(part, after=0))
+        for place, (low, high) in enumerate(itertools.pairwise(edges)):
+            part = chain.finish(chain.prepare(shuffled[low:high]), after=0)
+            gathering.add(part if place % 2 else coded(part))
         assert_same(gathering.partial(), chain.finish(chain.prepare(records), after=0))
         assert len(gathering) == len(gathering.partial())
 

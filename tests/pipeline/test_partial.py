@@ -4,6 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from pipeline.coded import Coded
 from pipeline.errors import PartialError
 from pipeline.partial import Partial
 from pipeline.ragged import Ragged
@@ -103,6 +104,20 @@ def test_lists_may_be_flat_arrays_and_must_be_lists_of_the_same_lengths():
         Partial.from_columns(PLAN, columns | {"b_total.n": gaps})
     with pytest.raises(PartialError, match="has columns"):
         Partial.from_columns(PLAN, dict(list(columns.items())[1:]))
+
+
+def test_labels_may_be_codes_of_texts_and_no_key_may_come_twice_under_two_codes():
+    columns = Partial.from_frame(PLAN, FRAME).sorted().to_columns()
+    texts = columns["src"].unique().sort(descending=True).to_list()
+    codes = np.array([texts.index(text) for text in columns["src"]])
+    found = Partial.from_columns(PLAN, columns | {"src": Coded(codes, [*texts, "unused"])})
+    assert found.to_frame().equals(Partial.from_columns(PLAN, columns).to_frame())
+    order = np.arange(len(found))[::-1]
+    assert found.take(order).labels()[0].to_series("src").equals(found.take(order).keys["src"])
+    twice = {name: column[[2, 2]] for name, column in FRAME.to_dict().items()}
+    arrays = {name: Ragged.from_series(one) if one.dtype == pl.List else one for name, one in twice.items()}
+    with pytest.raises(PartialError, match="a key twice"):
+        Partial.from_columns(PLAN, arrays | {"src": Coded(np.array([0, 1]), ["b", "b"])})
 
 
 def test_sorted_is_the_byte_order_of_the_labels():

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from quantiles._kernels import choice, numpy_kernels
 from quantiles._kernels.choice import Kernels, load_kernels
-from quantiles.array_types import Slots
+from quantiles.array_types import Pairs, Slots
 from quantiles.errors import KernelError
 from tests.quantiles import reference
 from tests.quantiles.samples import few_laws, laws
@@ -33,7 +34,7 @@ def twins() -> tuple[Kernels, Kernels]:
 
 def test_both_modules_hold_the_same_names(twins: tuple[Kernels, Kernels]) -> None:
     names = [name for name in vars(Kernels) if not name.startswith("_")]
-    assert len(names) == 14
+    assert len(names) == 15
     for name in names:
         assert all(callable(getattr(twin, name)) for twin in twins)
 
@@ -162,6 +163,30 @@ def test_adding_to_slots_agrees_and_refuses_whole_sketches(twins: tuple[Kernels,
         assert list(zip(owners, cells.tolist(), strict=True)) == sorted(expected)
 
 
+@laws
+@given(
+    left=st.lists(st.dictionaries(st.integers(-3, 3), st.integers(1, 9), max_size=4), min_size=1, max_size=4),
+    right=st.lists(st.dictionaries(st.integers(-3, 3), st.integers(1, 9), max_size=4), min_size=1, max_size=4),
+    seed=st.integers(0, 99),
+)
+def test_joining_pairs_agrees(
+    twins: tuple[Kernels, Kernels], left: list[dict[int, int]], right: list[dict[int, int]], seed: int
+) -> None:
+    some = np.random.default_rng(seed).integers(0, len(right), len(left))
+    wanted = [Counter(mine) + Counter(right[place]) for mine, place in zip(left, some.tolist(), strict=True)]
+    for twin in twins:
+        found = twin.join_pairs(pairs(left), pairs(right), some)
+        assert [column.dtype for column in found] == [np.int64, np.int32, np.int64]
+        assert all(np.array_equal(mine, other) for mine, other in zip(found, pairs(wanted), strict=True))
+
+
+def pairs(sketches: list[dict[int, int]]) -> Pairs:
+    held = [pair for sketch in sketches for pair in sorted(sketch.items())]
+    offsets = np.cumsum([0, *map(len, sketches)]).astype(np.int64)
+    cells, counts = ([pair[place] for pair in held] for place in (0, 1))
+    return Pairs(offsets, np.array(cells, np.int32), np.array(counts, np.int64))
+
+
 @few_laws
 @given(data=st.lists(st.sampled_from([0, 1, 2, 0x7F, 0x80, 0x81, 0xFF]), max_size=40))
 def test_both_find_the_same_first_wrong_varint(twins: tuple[Kernels, Kernels], data: list[int]) -> None:
@@ -214,6 +239,7 @@ def test_missing_numba_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 PROBE = """
 import sys
+from collections import Counter
 import numpy as np
 from quantiles.sketch import Sketch
 sketch = Sketch()

@@ -10,6 +10,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.coded import Coded
 from pipeline.ragged import Ragged
 from wire.columns import pack_columns, unpack_columns, unpack_ragged
 from wire.errors import CorruptFrameError, FrameTooLargeError
@@ -112,6 +113,16 @@ def test_lists_come_back_as_two_arrays_too() -> None:
     assert (found.lengths.tolist(), found.items.tolist()) == ([2, 0, 1], [70_000, 3, -1])
     assert found.offsets.tolist() == [0, 2, 2, 3]
     assert pack_columns({"gaps": found}) == pack_columns(frame)
+
+
+def test_text_of_few_kinds_comes_back_as_codes_too() -> None:
+    for texts in (["a", "", "b", "a", "b", "a"], ["é", "a", "é", "", "é", "é"]):
+        frame = pl.DataFrame({"few": texts})
+        found = unpack_ragged(pack_columns(frame), dict(frame.schema))["few"]
+        assert isinstance(found, Coded)
+        assert found.to_series("few").equals(frame["few"])
+        assert len(found.texts) == 3
+        assert unpack_columns(pack_columns(frame), dict(frame.schema)).equals(frame)
 
 
 def test_what_has_no_place_on_the_wire_is_refused_by_name() -> None:
