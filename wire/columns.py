@@ -10,6 +10,7 @@ Measured beside Arrow IPC and zstd alone by benchmarks/collector (wire_bytes).
 """
 
 import struct
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -46,6 +47,17 @@ _KINDS: dict[type[pl.DataType], tuple[Kind, ...]] = {
     pl.String: ("text", "codes"),
     pl.List: ("lists", "gaps"),
 }
+
+
+class _Zstd(threading.local):
+    """One of each per thread, for they may not be shared; making one costs an eighth of what it then does."""
+
+    def __init__(self) -> None:
+        self.compressor = zstandard.ZstdCompressor(level=_ZSTD_LEVEL)
+        self.decompressor = zstandard.ZstdDecompressor()
+
+
+_ZSTD = _Zstd()
 
 
 class _Column(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -94,7 +106,7 @@ def pack_columns(table: pl.DataFrame | Columns) -> bytes:
             f"{rows} rows take {len(payload)} bytes, {len(prefix)} of them for names; "
             f"at most {MAX_UNPACKED_BYTES} and {MAX_PREFIX_BYTES}, split them"
         )
-    return zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compress(payload)
+    return _ZSTD.compressor.compress(payload)
 
 
 def unpack_columns(body: bytes, schema: dict[str, pl.DataType]) -> pl.DataFrame:
@@ -157,7 +169,7 @@ def _unpacked(packed: bytes) -> memoryview:
     size = zstandard.frame_content_size(packed)
     if not 0 <= size <= MAX_UNPACKED_BYTES:
         raise CorruptFrameError(f"columns would unpack to {size} bytes; at most {MAX_UNPACKED_BYTES}, and said so")
-    return memoryview(zstandard.ZstdDecompressor().decompress(packed, max_output_size=MAX_UNPACKED_BYTES))
+    return memoryview(_ZSTD.decompressor.decompress(packed, max_output_size=MAX_UNPACKED_BYTES))
 
 
 def _packed(name: str, column: Column) -> tuple[bytes | None, _Packed]:
