@@ -15,7 +15,11 @@ RUN_SECONDS ?=
 # Debian packages whose programs the tests start. Nothing here needs one yet: SQLite and the embedded transport come with Python.
 TEST_SERVERS :=
 
-.PHONY: help dev demo check test test-wheel test-servers bench clean
+# Passed on by `make soak`; without a seed, one is drawn and printed.
+MINUTES ?= 10
+SEED ?=
+
+.PHONY: help dev demo check test soak test-wheel test-servers bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -50,6 +54,9 @@ check: $(STAMP)  ## ruff, mypy strict and the import layers; needs no network
 
 test: $(STAMP)  ## all tests but the soak ones; ARGS='tests/wire -k frame' narrows
 	$(BIN)/python -m pytest -m 'not soak' $(ARGS)
+
+soak: $(STAMP)  ## faults at random for a while; MINUTES=30 SEED=7
+	MINUTES='$(MINUTES)' SEED='$(SEED)' $(BIN)/python -m pytest -m soak tests/system/test_soak.py $(ARGS)
 
 test-wheel: $(STAMP)  ## build the wheel, install it elsewhere, run its demo from an empty folder
 	.ci/test-wheel $(BIN)/python

@@ -3,6 +3,8 @@
 A turn polls the sources, runs the queries on what came, checkpoints when that is due and moves frames to the
 transport. When the spool has no room, files wait (they can be read later) and live records are counted as dropped.
 Room is judged with what has gathered since the last checkpoint, for that will want room as well.
+When an outage of the transport is over and has left a backlog, the agent goes on as a new incarnation, whose frames
+go at once while those of the one before drain (catch_up.py).
 """
 
 import logging
@@ -24,7 +26,7 @@ from agents.memory import release_free_memory
 from agents.own_metrics import Sample, page_of
 from agents.progress import SourceProgress
 from agents.sources.configured import configured_sources
-from agents.spool import Spool
+from agents.spool import Incarnation, Spool
 from agents.spool_room import SPOOL_FULL
 from agents.uplink import Uplink
 from pipeline.plan import Plan
@@ -49,7 +51,7 @@ LAST_PUBLISH_S: Final = 0.6
 
 
 class Agent:
-    """One incarnation of an agent; used by one thread, `close` included."""
+    """One start of an agent; used by one thread, `close` included."""
 
     def __init__(
         self,
@@ -82,16 +84,16 @@ class Agent:
             if self._server is not None:
                 opened.callback(self._server.close)
             stored = self.spool.positions()
-            self.incarnation = self.spool.begin(config.agent_id, time.time_ns())
+            incarnation = self.spool.begin(config.agent_id, time.time_ns())
             self.sources: list[SourceProgress] = []
             for source in sources:
                 opened.callback(source.close)
-                self.sources.append(SourceProgress(source, stored.get(source.name), self.incarnation.started_ns))
+                self.sources.append(SourceProgress(source, stored.get(source.name), incarnation.started_ns))
             self.executor = executor
-            self.uplink = Uplink(self.spool, publisher)
+            self.uplink = Uplink(self.spool, publisher, catch_up_bytes_per_s=config.catch_up_bytes_per_s)
             self._checkpointer = Checkpointer(
                 self.spool,
-                self.incarnation,
+                incarnation,
                 executor,
                 self.sources,
                 host=config.host_name,
@@ -115,6 +117,11 @@ class Agent:
             self.incarnation.interrupted_from_ns is not None,
         )
 
+    @property
+    def incarnation(self) -> Incarnation:
+        """The running one."""
+        return self._checkpointer.incarnation
+
     def turn(self) -> float:
         """Do what is due; returns how many seconds may pass before the next turn."""
         busy = self._poll()
@@ -127,6 +134,9 @@ class Agent:
             self.checkpoint()
         with self._surviving_the_spool():
             self.uplink.step()
+            if self.uplink.left_behind() and not self._checkpointer.failing:
+                self._checkpointer.go_on_anew(time.time_ns())
+                log.info("catching up incarnation=%s backlog=%d", self.incarnation.id, self.spool.backlog_frames)
         return 0.0 if busy else TURN_S
 
     def checkpoint(self) -> None:
@@ -164,7 +174,7 @@ class Agent:
         self._opened.close()
 
     def counters(self) -> dict[str, int]:
-        """What the heartbeat reports, cumulative since the start of this incarnation."""
+        """What the heartbeat reports, cumulative since the start of this agent."""
         dropped = self._dropped()
         return {
             "records_in_total": sum(self._records_in.values()),
@@ -172,6 +182,7 @@ class Agent:
             "wire_bytes_total": self.uplink.bytes_published,
             "spool_bytes": self.spool.bytes,
             "spool_frames": self.spool.frames,
+            "spool_oldest_age_s": self.spool.oldest_age_s(time.time_ns()),
             "samples_dropped_total": sum(dropped.values()),
             **{f"samples_dropped_{reason}_total": count for reason, count in dropped.items()},
         }
@@ -188,6 +199,8 @@ class Agent:
             Sample(name + "spool_bytes", self.spool.bytes),
             Sample(name + "spool_max_bytes", self.spool.max_bytes),
             Sample(name + "spool_frames", self.spool.frames),
+            Sample(name + "backlog_frames", self.spool.backlog_frames),
+            Sample(name + "spool_oldest_age_seconds", self.spool.oldest_age_s(time.time_ns())),
             Sample(name + "spool_stuck_frames", self.spool.stuck.stranded, (("reason", "no_partition"),)),
             Sample(name + "spool_stuck_frames", self.spool.stuck.unsendable, (("reason", "too_large"),)),
             Sample(name + "spool_merged_frames_total", self._checkpointer.room.merged_frames),

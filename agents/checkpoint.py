@@ -3,6 +3,7 @@
 One transaction holds the deltas of all open windows, drained rows, manifests, the sources' positions and the
 heartbeat. A kill before its commit leaves the last checkpoint and the positions that belong to it; a kill after it
 leaves the new ones: either way each record of a replayable source counts exactly once.
+A heartbeat vouches for what its own incarnation sent before it, and for nothing that may still wait in the backlog.
 What could not be stored is kept unchanged under its number and stored first the next time.
 """
 
@@ -12,8 +13,9 @@ from agents.errors import SpoolWriteError
 from agents.executor import Executor
 from agents.frames import frames_of, heartbeat_frame
 from agents.progress import SourceProgress, live_watermarks, query_progress
-from agents.spool import Checkpoint, Incarnation, Spool, SpoolFrame
+from agents.spool import Checkpoint, Incarnation, Spool
 from agents.spool_room import SpoolRoom
+from agents.waiting import SpoolFrame
 from pipeline.plan import Plan
 from wire.heartbeat import Heartbeat
 
@@ -38,7 +40,7 @@ class Checkpointer:
         replayed = {stream for one in sources if one.source.replayable for stream in one.source.streams}
         self.room = SpoolRoom((run.chain for run in executor.runs), replayed)
         self._spool = spool
-        self._incarnation = incarnation
+        self.incarnation = incarnation
         self._executor = executor
         self._sources = sources
         self._host = host
@@ -70,11 +72,24 @@ class Checkpointer:
         self._pending = Checkpoint(self._number, frames, positions, now_ns, clean, watermarks)
         self._store()
 
+    def go_on_anew(self, now_ns: int) -> None:
+        """Let what was stored so far be the backlog, and go on as a new incarnation that misses nothing in between.
+
+        Raises:
+            SpoolWriteError: nothing was lost; either all is as before, or the new one's first checkpoint waits here.
+        """
+        self.take(now_ns)
+        self.incarnation = self._spool.successor(self.incarnation, now_ns)
+        self._number = 0
+        for one in self._sources:
+            one.go_on_anew()
+        self.take(now_ns)
+
     def _store(self) -> None:
         if self._pending is None:
             return
         try:
-            self._spool.store(self._incarnation, self._pending, self.room.make)
+            self._spool.store(self.incarnation, self._pending, self.room.make)
         except SpoolWriteError:
             self.failures += 1
             raise
@@ -83,7 +98,7 @@ class Checkpointer:
         self.stored += 1
 
     def _heartbeat(self, now_ns: int, *, clean: bool) -> Heartbeat:
-        incarnation = self._incarnation
+        incarnation = self.incarnation
         return Heartbeat(
             agent=incarnation.agent,
             host=self._host,
@@ -91,8 +106,12 @@ class Checkpointer:
             started_ns=incarnation.started_ns,
             sent_ns=now_ns,
             clean=clean,
-            queries=query_progress(self._plans(), self._sources, incarnation),
+            queries=query_progress(
+                self._plans(), self._sources, incarnation, backlog=self._spool.holds_earlier_than(incarnation)
+            ),
             counters=self._counters(),
+            previous_incarnation=incarnation.previous,
+            previous_sequence=incarnation.previous_sequence,
         )
 
     def _plans(self) -> list[Plan]:

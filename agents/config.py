@@ -62,6 +62,7 @@ class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     epoch_s: Annotated[float, msgspec.Meta(ge=0.05, le=60)] = 1.0
     spool_path: NonEmpty = "tailwatch-data/spool.db"
     spool_max_bytes: Annotated[int, msgspec.Meta(ge=16 * 2**20)] = 256 * 2**20
+    catch_up_bytes_per_s: Annotated[int, msgspec.Meta(ge=0)] = 256 * 2**10
     streams: dict[str, dict[str, str]] = {}
     sources: tuple[SourceConfig, ...] = (HiccupsConfig(), HostConfig())
     metrics_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0

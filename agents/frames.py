@@ -13,13 +13,16 @@ import numpy as np
 import polars as pl
 
 from agents.executor import QueryDelta
-from agents.spool import SpoolFrame
+from agents.waiting import SpoolFrame
 from pipeline.grouping import window_starts
 from pipeline.manifest import MANIFEST_SCHEMA, Manifest, drained, dropped
 from pipeline.partial import Partial
 from pipeline.plan import Plan
+from pipeline.ragged import Columns, Ragged, plain
 from pipeline.schema import TIME_COLUMN
+from pipeline.state import IntArray
 from wire.columns import pack_columns
+from wire.errors import FrameTooLargeError
 from wire.frame import MAX_FRAME_BYTES, MAX_HEADER_BYTES, Kind
 from wire.heartbeat import Heartbeat, encode_heartbeat
 
@@ -33,10 +36,14 @@ TOO_LARGE: Final = "too_large"
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Some rows and their bytes; no bytes when a single row is too large for a frame."""
+    """Some rows, by column, and their bytes; no bytes when a single row is too large for a frame."""
 
-    rows: pl.DataFrame
+    rows: Columns
     body: bytes | None
+
+    def integers(self, name: str) -> IntArray:
+        """A column as int64 without NULL."""
+        return plain(self.rows, name).to_numpy()
 
 
 def frames_of(delta: QueryDelta, created_ns: int) -> list[SpoolFrame]:
@@ -44,14 +51,15 @@ def frames_of(delta: QueryDelta, created_ns: int) -> list[SpoolFrame]:
     plan, manifest = delta.chain.plan, delta.manifest
     frames: list[SpoolFrame] = []
     if delta.partials:
-        for piece in pieces(Partial.merge(delta.partials).sorted().to_frame()):
+        for piece in pieces(Partial.merge(delta.partials).sorted().to_columns()):
+            windows = piece.integers("window")
             if piece.body is None:
-                manifest = _too_large(manifest, "local", dict(piece.rows.select("window", "rows").iter_rows()), plan)
+                manifest = _too_large(manifest, "local", {int(windows[0]): int(piece.integers("rows")[0])}, plan)
             else:
-                frames.append(partial_frame(plan, piece.rows, piece.body, created_ns))
+                frames.append(partial_frame(plan, windows, piece.body, created_ns))
     for cut, batches in sorted(delta.drained.items()):
-        for piece in pieces(pl.concat(batches)):
-            windows = window_starts(piece.rows[TIME_COLUMN].to_numpy(), plan.window_ns)
+        for piece in pieces(pl.concat(batches).to_dict()):
+            windows = window_starts(piece.integers(TIME_COLUMN), plan.window_ns)
             if piece.body is None:
                 manifest = _too_large(manifest, drained(cut), {int(windows[0]): 1}, plan)
             else:
@@ -59,16 +67,16 @@ def frames_of(delta: QueryDelta, created_ns: int) -> list[SpoolFrame]:
     return frames + manifest_frames(plan, manifest, created_ns)
 
 
-def partial_frame(plan: Plan, flat: pl.DataFrame, body: bytes, created_ns: int) -> SpoolFrame:
-    """A frame of partial results; `body` is `flat` packed."""
-    return _frame("partial", plan, len(plan.stages), flat["window"].to_numpy(), created_ns, body)
+def partial_frame(plan: Plan, windows: IntArray, body: bytes, created_ns: int) -> SpoolFrame:
+    """A frame of partial results, one window per group; `body` is their columns packed."""
+    return _frame("partial", plan, len(plan.stages), windows, created_ns, body)
 
 
 def manifest_frames(plan: Plan, manifest: Manifest, created_ns: int) -> list[SpoolFrame]:
     """The manifest as frames, none when it is empty."""
     return [
-        _frame("manifest", plan, 0, piece.rows["window"].to_numpy(), created_ns, piece.body)
-        for piece in pieces(manifest.to_frame())
+        _frame("manifest", plan, 0, piece.integers("window"), created_ns, piece.body)
+        for piece in pieces(manifest.to_frame().to_dict())
         if piece.body is not None  # a row of a manifest has a few bytes
     ]
 
@@ -78,12 +86,14 @@ def heartbeat_frame(heartbeat: Heartbeat) -> SpoolFrame:
     return SpoolFrame("heartbeat", "", "", 0, 0, 0, heartbeat.sent_ns, 0, encode_heartbeat(heartbeat))
 
 
-def pieces(rows: pl.DataFrame) -> Iterator[Piece]:
+def pieces(rows: Columns) -> Iterator[Piece]:
     """The rows in their order, cut so that each piece fits into a frame."""
-    parts = max(1, -(-int(rows.estimated_size()) // _PIECE_BYTES))
-    length = max(1, -(-rows.height // parts))
-    for start in range(0, rows.height, length):
-        yield from _halved(rows.slice(start, length))
+    height = _height(rows)
+    held = sum(one.nbytes if isinstance(one, Ragged) else int(one.estimated_size()) for one in rows.values())
+    parts = max(1, -(-held // _PIECE_BYTES))
+    length = max(1, -(-height // parts))
+    for start in range(0, height, length):
+        yield from _halved(_sliced(rows, start, length) if parts > 1 else rows)
 
 
 def moved(manifest: Manifest, source: str, target: str, counts: dict[int, int]) -> tuple[Manifest, dict[int, int]]:
@@ -109,16 +119,31 @@ def _too_large(manifest: Manifest, item: str, counts: dict[int, int], plan: Plan
     return moved(manifest, item, dropped(TOO_LARGE), counts)[0]
 
 
-def _halved(rows: pl.DataFrame) -> Iterator[Piece]:
-    body = pack_columns(rows)
-    if len(body) <= MAX_BODY_BYTES:
+def _halved(rows: Columns) -> Iterator[Piece]:
+    body, height = _body(rows), _height(rows)
+    if body is not None or height == 1:
         yield Piece(rows, body)
-    elif rows.height == 1:
-        yield Piece(rows, None)
     else:
-        middle = rows.height // 2
-        yield from _halved(rows.slice(0, middle))
-        yield from _halved(rows.slice(middle))
+        middle = height // 2
+        yield from _halved(_sliced(rows, 0, middle))
+        yield from _halved(_sliced(rows, middle, height - middle))
+
+
+def _body(rows: Columns) -> bytes | None:
+    """None where a frame does not take them, or a collector would refuse to unpack them."""
+    try:
+        body = pack_columns(rows)
+    except FrameTooLargeError:
+        return None
+    return body if len(body) <= MAX_BODY_BYTES else None
+
+
+def _height(rows: Columns) -> int:
+    return len(next(iter(rows.values()), ()))
+
+
+def _sliced(rows: Columns, start: int, length: int) -> Columns:
+    return {name: column.slice(start, length) for name, column in rows.items()}
 
 
 def _frame(kind: Kind, plan: Plan, cut: int, windows: np.ndarray, created_ns: int, body: bytes) -> SpoolFrame:

@@ -17,6 +17,8 @@ METRICS: Final[dict[str, tuple[Literal["counter", "gauge"], str]]] = {
     "tailwatch_agents_spool_bytes": ("gauge", "Bytes of frames not yet acknowledged."),
     "tailwatch_agents_spool_max_bytes": ("gauge", "The spool's cap."),
     "tailwatch_agents_spool_frames": ("gauge", "Frames not yet acknowledged."),
+    "tailwatch_agents_backlog_frames": ("gauge", "Frames of ended incarnations that wait, sent at a capped rate."),
+    "tailwatch_agents_spool_oldest_age_seconds": ("gauge", "Age of the oldest frame not yet acknowledged, 0 if none."),
     "tailwatch_agents_spool_stuck_frames": ("gauge", "Frames in the spool that cannot be sent, by reason."),
     "tailwatch_agents_spool_merged_frames_total": ("counter", "Frames merged into others because the spool was full."),
     "tailwatch_agents_checkpoints_total": ("counter", "Checkpoints stored."),

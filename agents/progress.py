@@ -2,7 +2,8 @@
 
 A live source is complete as far as it has measured, which stands still while it does not. A replayed file
 is complete up to the largest time it has given (files are taken to be in order of time), and for ever once it is
-through; these times are stored with its position, so that a restart goes on from them.
+through; these times are stored with its position, so that a restart goes on from them. They reach back to what earlier
+incarnations read: as long as frames of those wait, nothing is said of a query that a file feeds.
 """
 
 import logging
@@ -59,6 +60,11 @@ class SourceProgress:
                 self._note(batch)
         return batches
 
+    def go_on_anew(self) -> None:
+        """A new incarnation begins here: of a live source it vouches for nothing before."""
+        if not self.source.replayable:
+            self._first_ns = self._last_ns
+
     @property
     def first_ns(self) -> int | None:
         """Start of what the watermark vouches for; None before the first row of a replay."""
@@ -104,9 +110,12 @@ class SourceProgress:
 
 
 def query_progress(
-    plans: Iterable[Plan], sources: Iterable[SourceProgress], incarnation: Incarnation
+    plans: Iterable[Plan], sources: Iterable[SourceProgress], incarnation: Incarnation, *, backlog: bool = False
 ) -> list[QueryProgress]:
-    """What the heartbeat says of each query that some source here feeds and that has begun."""
+    """What the heartbeat says of each query that some source here feeds and that has begun.
+
+    `backlog` says that frames of earlier incarnations wait: what a file gave may be among them.
+    """
     sources = list(sources)
     found: list[QueryProgress] = []
     for plan in plans:
@@ -114,6 +123,8 @@ def query_progress(
         firsts = [one.first_ns for one in feeding if one.first_ns is not None]
         watermarks = [one.watermark_ns for one in feeding if one.watermark_ns is not None]
         if not feeding or len(watermarks) < len(feeding):
+            continue
+        if backlog and any(one.source.replayable for one in feeding):
             continue
         replayable = all(one.source.replayable for one in feeding)
         doubt = None if replayable else incarnation.in_doubt_from(plan.version)

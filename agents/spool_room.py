@@ -6,7 +6,8 @@ become one, oldest first, which loses nothing because they are sums; last, drain
 oldest first, and the manifest that counts them is changed to say so. Drained rows that a file gave are never dropped:
 the position stored with them says that they need not be read again. They may exceed the cap by what one checkpoint
 holds; the agent reads no further then. Merged partials take the oldest place and merged manifests the
-newest, which keeps every partial and every drained row before the manifest that counts it.
+newest, which keeps every partial and every drained row before the manifest that counts it. All of this happens within
+one incarnation: its heartbeats vouch for its own frames, and a backlog may go slower than what is live.
 """
 
 import logging
@@ -15,14 +16,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from agents.frames import MAX_BODY_BYTES, manifest_frames, moved, partial_frame, pieces
-from agents.spool import SpoolFrame, Waiting, WaitingFrames
+from agents.waiting import SpoolFrame, Waiting, WaitingFrames
 from pipeline.chain import Chain
 from pipeline.errors import PipelineError
 from pipeline.manifest import MANIFEST_SCHEMA, Manifest, drained, dropped, window_counts
 from pipeline.partial import Partial
 from pipeline.plan import Plan
 from pipeline.schema import polars_schema
-from wire.columns import unpack_columns
+from wire.columns import unpack_columns, unpack_ragged
 from wire.errors import CorruptFrameError
 
 log = logging.getLogger(__name__)
@@ -86,12 +87,20 @@ class SpoolRoom:
 
     def _drop_replaced_heartbeats(self, frames: WaitingFrames, goal: int) -> None:
         del goal
-        for waiting in [frame for frame in frames if frame.kind == "heartbeat"][:-1]:
-            frames.remove(waiting)
+        beats: dict[int, list[Waiting]] = {}
+        for waiting in frames:
+            if waiting.kind == "heartbeat":
+                beats.setdefault(waiting.incarnation, []).append(waiting)
+        for ordinal, of_one in beats.items():
+            # The very first one announces the incarnation and says whom it follows. Any other would vouch for
+            # manifests that are about to be merged into later ones.
+            first = 1 if frames.nothing_sent_of(ordinal) else 0
+            for waiting in of_one[first:-1]:
+                frames.remove(waiting)
 
     def _merge_manifests(self, frames: WaitingFrames, goal: int) -> None:
         del goal
-        for version, waiting in self._by_version(frames, "manifest").items():
+        for (_, version), waiting in self._by_version(frames, "manifest").items():
             for run in _runs(reversed(waiting)):
                 merged = Manifest.merge(_manifest(frames, one) for one in run)
                 fitting = manifest_frames(self._plan(version), merged, run[0].created_ns)
@@ -99,16 +108,16 @@ class SpoolRoom:
                     self._replace_by(frames, run, fitting[0])
 
     def _merge_partials(self, frames: WaitingFrames, goal: int) -> None:
-        for version, waiting in self._by_version(frames, "partial").items():
+        for (_, version), waiting in self._by_version(frames, "partial").items():
             plan = self._plan(version)
             for run in _runs(waiting):
                 if frames.bytes_added <= goal:
                     return
                 schema = Partial.schema(plan)
-                parts = [Partial.from_frame(plan, unpack_columns(frames.body(one.id), schema)) for one in run]
-                fitting = list(pieces(Partial.merge(parts).sorted().to_frame()))
+                parts = [Partial.from_columns(plan, unpack_ragged(frames.body(one.id), schema)) for one in run]
+                fitting = list(pieces(Partial.merge(parts).sorted().to_columns()))
                 if len(fitting) == 1 and fitting[0].body is not None:
-                    merged = partial_frame(plan, fitting[0].rows, fitting[0].body, run[0].created_ns)
+                    merged = partial_frame(plan, fitting[0].integers("window"), fitting[0].body, run[0].created_ns)
                     self._replace_by(frames, run, merged)
 
     def _drop_drained(self, frames: WaitingFrames, goal: int) -> None:
@@ -127,7 +136,7 @@ class SpoolRoom:
         windows, counts = window_counts(rows, chain.plan.window_ns)
         missing = dict(zip(windows.tolist(), counts.tolist(), strict=True))
         changes: list[tuple[Waiting, SpoolFrame]] = []
-        for holder in self._by_version(frames, "manifest").get(waiting.version, []):
+        for holder in self._by_version(frames, "manifest").get((waiting.incarnation, waiting.version), []):
             if missing and holder.id > waiting.id:
                 changed, missing = moved(_manifest(frames, holder), drained(waiting.cut), dropped(SPOOL_FULL), missing)
                 fitting = manifest_frames(chain.plan, changed, holder.created_ns)
@@ -149,11 +158,12 @@ class SpoolRoom:
             frames.remove(waiting)
         self._now.merged_frames += len(run) - 1
 
-    def _by_version(self, frames: WaitingFrames, kind: str) -> dict[str, list[Waiting]]:
-        found: dict[str, list[Waiting]] = {}
+    def _by_version(self, frames: WaitingFrames, kind: str) -> dict[tuple[int, str], list[Waiting]]:
+        """By incarnation and version, oldest first."""
+        found: dict[tuple[int, str], list[Waiting]] = {}
         for waiting in frames:
             if waiting.kind == kind and waiting.version in self._chains:
-                found.setdefault(waiting.version, []).append(waiting)
+                found.setdefault((waiting.incarnation, waiting.version), []).append(waiting)
         return found
 
     def _plan(self, version: str) -> Plan:

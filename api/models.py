@@ -123,6 +123,9 @@ class AgentEntry(_Model):
 
     agent: str = Field(examples=["rack7-host12"])
     host: str
+    shared_by: list[str] = Field(
+        description="Hosts that use this agent id at once, where there are two; give one of them another agent.id."
+    )
     state: Literal["alive", "silent", "retired"]
     first_seen: _Time
     last_seen: _Time
@@ -130,6 +133,11 @@ class AgentEntry(_Model):
     silent_s: float = Field(description="Seconds since the last heartbeat arrived.")
     incarnation: str = Field(description="Random name of the agent's current run.")
     started: _Time
+    clock_ahead_s: float | None = Field(
+        description="How far the agent's clock is ahead of its collector's, at least; negative: behind by at most "
+        "that. Heartbeats take time, so a right clock shows a little below 0. Null: not known.",
+        examples=[-0.12],
+    )
     counters: dict[str, int] = Field(description="The agent's own counters, since its start.")
 
 
@@ -140,12 +148,72 @@ class AgentsPage(_Model):
     next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last one.")
 
 
+class LabelEntry(_Model):
+    """A label of a query's series."""
+
+    label: str = Field(examples=["request_id"])
+    values: int = Field(description="How many distinct values it has.", examples=[99_871])
+
+
+class RefusedAgentEntry(_Model):
+    """What an agent was refused because its query had no room for new series."""
+
+    agent: str = Field(examples=["rack7-host12"])
+    records: int = Field(description="Records left out, since the database was made.")
+    groups: int = Field(description="Groups left out: one per window, label set and frame.")
+    last_refused: _Time
+    last_refused_ns: _TimeNs
+    example: dict[str, str] = Field(
+        description="Labels of one of the groups last left out; values are cut after 200 characters.",
+        examples=[{"request_id": "8f14e45f", "route": "/pay"}],
+    )
+
+
+class SeriesEntry(_Model):
+    """A query's series beside its limit."""
+
+    query: str = Field(examples=["requests"])
+    series: int = Field(description="Series it has: label sets ever stored.", examples=[100_000])
+    series_max: int | None = Field(
+        description="collector.series_max as the collector that started last applies it; null when none has said so."
+    )
+    labels: list[LabelEntry] = Field(description="Its labels, the one with the most values first.")
+    refused_records: int = Field(description="Records left out, since the database was made; coverage misses them.")
+    refused_groups: int
+    last_refused: _Time | None = Field(description="When something was left out last; null: never.")
+    last_refused_ns: int | None
+    refused_agents: list[RefusedAgentEntry] = Field(description="The ten agents with the most refused records.")
+
+
+class SeriesPage(_Model):
+    """One page of queries, by name."""
+
+    queries: list[SeriesEntry]
+    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last one.")
+
+
 class AgentCounts(_Model):
     """Agents by state."""
 
     alive: int
     silent: int
     retired: int
+
+
+class SpoolState(_Model):
+    """The oldest frame that waits at an agent, over all agents alive, as their last heartbeats said."""
+
+    oldest_age_s: int | None = Field(description="Its age; null when no agent alive says so.")
+    agent: str | None = Field(description="The agent where it waits.")
+
+
+class CollectorEntry(_Model):
+    """A collector by the partitions that it claimed last."""
+
+    collector: str
+    partitions: int
+    last_flush: _Time | None = Field(description="When it last wrote anything, by its clock; null: not yet.")
+    last_flush_s: float | None = Field(description="Seconds since then. Partitions without agents are not written.")
 
 
 class SchemaState(_Model):
@@ -163,6 +231,10 @@ class StatusAnswer(_Model):
     version: str = Field(description="Release of this API.", examples=["0.1.0"])
     database_schema: SchemaState
     agents: AgentCounts
+    spool: SpoolState
+    collectors: list[CollectorEntry] = Field(
+        description="By name; a dead one keeps partitions until another claims them."
+    )
     totals: dict[str, int] = Field(
         description="Cumulative since the database was made: frames, bytes, records, groups, duplicates, windows, …",
         examples=[{"frames": 120, "bytes": 81234, "records": 120000, "windows": 12}],

@@ -21,7 +21,9 @@ class CollectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
         spool_age_s: the longest time an agent may hold a frame; gaps and marks older than this are closed.
         quarantine_max_frames: frames of unknown plans kept per partition; when full, the partition pauses.
         valid_from_lead_s: how far ahead a new version of a query becomes valid (three poll intervals of the agents).
+        future_max_s: how far ahead of the clock a window may begin; a wrong time zone is at most 14 hours off.
         dead_letters_max_bytes: dead letters kept per partition; beyond it the oldest go.
+        series_max: series that one query may have; groups that would make another one are refused and counted.
         metrics_port: /metrics and /healthz on this loopback port; 0: off.
     """
 
@@ -33,7 +35,9 @@ class CollectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     spool_age_s: Positive = 7 * 86_400.0
     quarantine_max_frames: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 10_000
     valid_from_lead_s: Annotated[float, msgspec.Meta(ge=0)] = 30.0
+    future_max_s: Annotated[float, msgspec.Meta(gt=0, le=1e9)] = 86_400.0
     dead_letters_max_bytes: Annotated[int, msgspec.Meta(ge=1_000_000)] = 64 * 2**20
+    series_max: Annotated[int, msgspec.Meta(ge=1, le=100_000_000)] = 100_000
     metrics_port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0
     jobs: JobsConfig = msgspec.field(default_factory=JobsConfig)
     retention: RetentionConfig = msgspec.field(default_factory=RetentionConfig)

@@ -29,6 +29,12 @@ lag_records = Gauge(
     ["partition"],
     registry=REGISTRY,
 )
+flush_age_seconds = Gauge(
+    "tailwatch_collector_flush_age_seconds",
+    "Seconds since all that was read of a partition held here was last in the database.",
+    ["partition"],
+    registry=REGISTRY,
+)
 pending_bytes = Gauge(
     "tailwatch_collector_pending_bytes", "Bytes of frames whose additions are not flushed yet.", registry=REGISTRY
 )
@@ -37,6 +43,25 @@ partitions_held = Gauge(
 )
 records_too_old = Counter(
     "tailwatch_collector_records_too_old_total", "Records older than the coarsest level is kept.", registry=REGISTRY
+)
+records_over_series_max = Counter(
+    "tailwatch_collector_records_over_series_max_total",
+    "Records refused because their query has as many series as it may have.",
+    ["query"],
+    registry=REGISTRY,
+)
+records_too_new = Counter(
+    "tailwatch_collector_records_too_new_total",
+    "Records refused because their window lies too far ahead of the clock.",
+    registry=REGISTRY,
+)
+shared_ids = Counter(
+    "tailwatch_collector_shared_ids_total", "Times an agent id was found in use by two at once.", registry=REGISTRY
+)
+restored_spools = Counter(
+    "tailwatch_collector_restored_spools_total",
+    "Starts of agents with a spool that was restored from an older disk.",
+    registry=REGISTRY,
 )
 dead_letters_dropped = Counter(
     "tailwatch_collector_dead_letters_dropped_total", "Dead letters deleted to make room for newer.", registry=REGISTRY

@@ -6,24 +6,26 @@ time as long as the position goes back to where the last flush left it.
 
 from collections.abc import Iterable
 
+from collector.series_limit import Refused
+from pipeline.gathering import Gathering
 from pipeline.manifest import Manifest
 from pipeline.partial import Partial
 from store.claims import Counts
 from store.fleet import AgentReport
 from store.flush import Arrival, DeadLetter, Quarantined
 from store.interruptions import Interruption, MissingFrames
-
-# Partials of one version are merged when this many have come together, so that memory follows groups, not frames.
-_MERGE_AT = 16
+from store.registry import RegisteredVersion
+from store.series_limit import Refusal
 
 
 class Pending:
     """The additions of frames taken in since the last flush."""
 
     def __init__(self) -> None:
-        self._partials: dict[str, list[Partial]] = {}
+        self._gathered: dict[str, Gathering] = {}
         self._arrivals: dict[tuple[int, int, str], dict[str, int]] = {}
         self._reports: dict[tuple[str, str], AgentReport] = {}
+        self._refusals: dict[tuple[int, str], Refusal] = {}
         self._counts: dict[str, int] = {}
         self.interruptions: list[Interruption] = []
         self.missing: list[MissingFrames] = []
@@ -37,9 +39,24 @@ class Pending:
         """Groups to merge into the pages of a version."""
         if not len(partial):
             return
-        waiting = [*self._partials.get(version, []), partial]
-        self._partials[version] = [Partial.merge(waiting)] if len(waiting) >= _MERGE_AT else waiting
+        gathered = self._gathered.get(version) or Gathering(partial.plan)
+        gathered.add(partial)
+        self._gathered[version] = gathered  # not before: of what could not be added, nothing is pending
         self.count("groups", len(partial))
+
+    def refuse(self, version: RegisteredVersion, agent: str, refused: Refused) -> None:
+        """Groups of an agent that the series limit has refused; they are pending nowhere."""
+        key, records = (version.query_id, agent), sum(refused.records.values())
+        before = self._refusals.get(key)
+        self._refusals[key] = Refusal(
+            version.query_id,
+            version.plan.query,
+            agent,
+            refused.groups + (before.groups if before else 0),
+            records + (before.records if before else 0),
+            refused.example,
+        )
+        self.count("over_series_max", records)
 
     def add_manifest(self, version_id: int, agent: str, manifest: Manifest) -> None:
         """What an agent says it took in."""
@@ -73,12 +90,17 @@ class Pending:
         """Add to one of the partition's cumulative counters."""
         self._counts[counter] = self._counts.get(counter, 0) + amount
 
+    def gathered(self) -> Iterable[Gathering]:
+        """The groups, by version."""
+        return self._gathered.values()
+
     def partials(self) -> dict[str, Partial]:
         """One merged partial per version."""
-        for version, waiting in self._partials.items():
-            if len(waiting) > 1:
-                self._partials[version] = [Partial.merge(waiting)]
-        return {version: waiting[0] for version, waiting in self._partials.items()}
+        return {version: gathered.partial() for version, gathered in self._gathered.items()}
+
+    def refusals(self) -> list[Refusal]:
+        """What the series limit has refused, per query and agent."""
+        return list(self._refusals.values())
 
     def arrivals(self) -> list[Arrival]:
         """Arrivals in key order."""

@@ -11,8 +11,9 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
+from functools import partial
 
 import sqlalchemy as sa
 from prometheus_client import start_http_server
@@ -22,13 +23,16 @@ from collector.config import CollectorConfig
 from collector.jobs.rounds import Rounds
 from collector.partition import Partition
 from collector.plans import Plans
+from collector.series_limit import SeriesLimit
+from pipeline.gathering import Gathering
 from pipeline.plan import Plan
 from pipeline.tables import StaticTable
 from store.claims import claim
-from store.connect import check_schema, lose_patience, open_engine
+from store.connect import check_schema, cut_off, lose_patience, open_engine
 from store.errors import FencedError, StoreError
 from store.refusals import in_short, may_pass
 from store.series import SeriesIds
+from store.series_limit import note_series_max
 from wire.errors import OffsetOutOfRangeError, TransportError
 from wire.transport import Record, Subscriber
 
@@ -44,6 +48,10 @@ _LAST_WAIT_S = 0.3
 # How often an unknown version makes the collector look into the database again.
 _REFRESH_S = 5.0
 _JOBS_END_S = 0.5
+# So long after the stop, a database that has not answered for _SILENT_S is waited for no more.
+_CUT_OFF_S = 1.0
+_SILENT_S = 0.4
+_WATCH_S = 0.05
 
 
 def run_collector(
@@ -60,23 +68,49 @@ def run_collector(
         SchemaError: the database has not this program's schema.
         MetricTakenError, MetricChangedError: the plans contradict what the database knows.
     """
-    engine = open_engine(database_url)
+    engine, beside = open_engine(database_url), open_engine(database_url)
     try:
-        check_schema(engine)
-        known = Plans(engine, tables)
-        known.register(plans, time.time_ns(), round(config.valid_from_lead_s * 1e9))
-        if config.metrics_port:
-            start_http_server(config.metrics_port, addr="127.0.0.1", registry=own_metrics.REGISTRY)
-        with _jobs_beside(config, database_url, stop):
-            Collector(config, engine, known, subscriber).run(stop)
+        with _ending_in_time(stop, engine, beside):
+            check_schema(engine)
+            known = Plans(engine, tables)
+            known.register(plans, time.time_ns(), round(config.valid_from_lead_s * 1e9))
+            note_series_max(engine, config.series_max)
+            if config.metrics_port:
+                start_http_server(config.metrics_port, addr="127.0.0.1", registry=own_metrics.REGISTRY)
+            with _jobs_beside(config, beside, stop):
+                Collector(config, engine, known, subscriber).run(stop)
     finally:
         engine.dispose()
+        beside.dispose()
 
 
 @contextmanager
-def _jobs_beside(config: CollectorConfig, database_url: str, stop: threading.Event) -> Iterator[None]:
+def _ending_in_time(stop: threading.Event, *engines: sa.Engine) -> Iterator[None]:
+    """For as long as the block runs: a database that does not answer does not keep it from ending after `stop`."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(_WATCH_S):
+            if ended.is_set():
+                return
+        silent = set(engines)
+        ended.wait(_CUT_OFF_S)
+        while silent and not ended.wait(_WATCH_S):
+            cut = {engine for engine in silent if cut_off(engine, _SILENT_S)}
+            if cut:
+                log.warning("database does not answer, waiting for it no more; what is not stored stays in transport")
+            silent -= cut
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
+
+
+@contextmanager
+def _jobs_beside(config: CollectorConfig, engine: sa.Engine, stop: threading.Event) -> Iterator[None]:
     """The scheduled jobs in a thread with connections of its own, for as long as the block runs."""
-    engine = open_engine(database_url)
     thread = threading.Thread(target=Rounds(config, engine, owner_name(config)).run, args=(stop,), daemon=True)
     thread.start()
     try:
@@ -84,7 +118,6 @@ def _jobs_beside(config: CollectorConfig, database_url: str, stop: threading.Eve
     finally:
         # Cut short in the middle of a transaction, it has written nothing; its lease runs out.
         thread.join(_JOBS_END_S)
-        engine.dispose()
 
 
 def owner_name(config: CollectorConfig) -> str:
@@ -103,10 +136,13 @@ class Collector:
         self._subscriber = subscriber
         self._owner = owner_name(config)
         self._series = SeriesIds()
+        self._limit = SeriesLimit(engine, config.series_max, self._series, self._gathered)
         self._held: dict[int, Partition] = {}
         self._unclaimed: dict[int, float] = {}
         self._waiting: set[int] = set()
         self._told: dict[int, int] = {}
+        # When all that was read of a partition was last in the database; kept while memory comes and goes.
+        self._flushed_s: dict[int, float] = {}
         # Partitions read record by record: up to which offset, and which record turned out to be unwritable and why.
         self._careful_until: dict[int, int] = {}
         self._unwritable: dict[int, tuple[int, str]] = {}
@@ -191,16 +227,26 @@ class Collector:
             return
         if self._unwritable.get(record.partition, (None, ""))[0] == record.offset:
             partition.bury(record, self._unwritable[record.partition][1])
-        elif not partition.take(record, now_ns):
-            log.warning("partition waits partition=%d reason=quarantine full", record.partition)
-            self._waiting.add(record.partition)
-            self._subscriber.pause(frozenset({record.partition}))
-            self._subscriber.seek(record.partition, record.offset)
+        elif not self._taken(partition, record, now_ns):
             return
         own_metrics.frames.inc()
         own_metrics.frame_bytes.inc(len(record.payload))
         if record.partition in self._careful_until:
             self._take_carefully(record, partition)
+
+    def _taken(self, partition: Partition, record: Record, now_ns: int) -> bool:
+        try:
+            taken = partition.take(record, now_ns)
+        except sa.exc.SQLAlchemyError as error:
+            log.warning("database not readable partition=%d error=%s", record.partition, in_short(error))
+            self._drop(frozenset({record.partition}), retry_s=_RETRY_S)
+            return False
+        if not taken:
+            log.warning("partition waits partition=%d reason=quarantine full", record.partition)
+            self._waiting.add(record.partition)
+            self._subscriber.pause(frozenset({record.partition}))
+            self._subscriber.seek(record.partition, record.offset)
+        return taken
 
     def _take_carefully(self, record: Record, partition: Partition) -> None:
         number = record.partition
@@ -231,6 +277,7 @@ class Collector:
             log.exception("flush refused partition=%d", number)
             self._isolate(number, error)
             return False
+        self._flushed_s[number] = time.monotonic()
         if number not in self._waiting:
             self._subscriber.resume(frozenset({number}))
         self._tell_transport(number, reached)
@@ -277,6 +324,9 @@ class Collector:
     def _pending_bytes(self) -> int:
         return sum(partition.pending_bytes for partition in self._held.values())
 
+    def _gathered(self) -> Iterable[Gathering]:
+        return (groups for held in self._held.values() for groups in held.gathered())
+
     def _full(self) -> bool:
         return self._pending_bytes() >= self._config.max_pending_bytes
 
@@ -295,7 +345,12 @@ class Collector:
     def _release(self, number: int) -> None:
         partition = self._held[number]
         while partition.kept_frames:
-            released = partition.release(time.time_ns())
+            try:
+                released = partition.release(time.time_ns())
+            except sa.exc.SQLAlchemyError as error:
+                log.warning("quarantine not readable partition=%d error=%s", number, in_short(error))
+                self._drop(frozenset({number}), retry_s=_RETRY_S)
+                return
             if released:
                 log.info("quarantine released partition=%d frames=%d", number, released)
             if not released or not self._flush_one(number):
@@ -312,6 +367,10 @@ class Collector:
         self._subscriber.seek(error.partition, error.earliest)
 
     def _assigned(self, partitions: frozenset[int]) -> None:
+        for number in partitions:
+            self._flushed_s[number] = time.monotonic()
+            # Asked for when it is scraped: it must grow also while this thread waits for the database.
+            own_metrics.flush_age_seconds.labels(str(number)).set_function(partial(self._flush_age_s, number))
         self._drop(partitions, retry_s=0.0)
 
     def _revoked(self, partitions: frozenset[int]) -> None:
@@ -321,6 +380,12 @@ class Collector:
             for memory in (self._held, self._unclaimed, self._told, self._careful_until, self._unwritable):
                 memory.pop(number, None)
             self._waiting.discard(number)
+            if self._flushed_s.pop(number, None) is not None:
+                own_metrics.flush_age_seconds.remove(str(number))
+
+    def _flush_age_s(self, number: int) -> float:
+        now_s = time.monotonic()
+        return now_s - self._flushed_s.get(number, now_s)
 
     def _drop(self, partitions: frozenset[int], retry_s: float) -> None:
         """Forget all memory of these partitions and claim them (again) in `retry_s`."""
@@ -335,14 +400,23 @@ class Collector:
         due = [number for number, at in self._unclaimed.items() if time.monotonic() >= at]
         for number in due:
             try:
+                log_id = self._subscriber.log_id()
                 with self._engine.begin() as connection:
-                    held = claim(connection, self._config.topic, number, self._owner)
-                partition = Partition(self._config, self._engine, held, self._plans, self._series)
-            except sa.exc.SQLAlchemyError as error:
+                    held = claim(connection, self._config.topic, number, self._owner, log_id)
+                partition = Partition(
+                    self._config, self._engine, held, self._plans, self._series, self._limit, self._held
+                )
+            except (sa.exc.SQLAlchemyError, TransportError) as error:
                 log.warning("claim failed partition=%d error=%s", number, in_short(error))
                 self._unclaimed[number] = time.monotonic() + _RETRY_S
                 continue
             log.info("claimed partition=%d epoch=%d next_offset=%d", number, held.epoch, held.next_offset)
+            if held.left_log:
+                own_metrics.offset_resets.inc()
+                log.warning(
+                    "another log in place of the one read before, going on at its beginning partition=%d was=%s is=%s",
+                    number, held.left_log, log_id,
+                )  # fmt: skip
             self._held[number] = partition
             del self._unclaimed[number]
             if partition.kept_frames:

@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from pipeline.coded import Coded
 from pipeline.errors import PlanError, SchemaError, TableError
 from pipeline.grouping import group, label_text, window_starts
 from pipeline.partial import Partial
@@ -73,23 +74,31 @@ class Chain:
             raise PlanError(f"query {self.plan.query!r} has row stages 1..{self.row_stages}, not {i}")
         return self._run(i, rows, coded=False)
 
-    def aggregate(self, rows: pl.DataFrame) -> Partial:
-        """The last stage, on rows of the last cut. Groups come in no particular order."""
+    def aggregate(self, rows: pl.DataFrame, coded: Mapping[str, Coded] | None = None) -> Partial:
+        """The last stage, on rows of the last cut. Groups come in no particular order.
+
+        `coded` holds columns of the rows, by name, that came as codes: labels among them are grouped by those.
+        """
         stage = self._aggregate
         starts = window_starts(rows[TIME_COLUMN].to_numpy(), stage.window_ns)
-        labels = [rows[name] for name in stage.labels]
+        labels = [(coded or {}).get(name, rows[name]) for name in stage.labels]
         groups = group(starts, stage.window_ns, labels)
         keys = {
             "window": pl.Series("window", starts[groups.firsts], dtype=pl.Int64),
             "rows": pl.Series("rows", np.bincount(groups.codes, minlength=groups.n_groups), dtype=pl.Int64),
         }
+        of_groups: dict[str, Coded] = {}
         for name, label in zip(stage.labels, labels, strict=True):
-            keys[name] = label_text(label.gather(groups.firsts)).alias(name)
+            if isinstance(label, Coded):
+                of_groups[name] = label.take(groups.firsts)
+                keys[name] = of_groups[name].to_series(name)
+            else:
+                keys[name] = label_text(label.gather(groups.firsts)).alias(name)
         states = {a.alias: accumulate(a, rows, groups, self.plan.scale) for a in stage.aggregates}
-        return Partial(self.plan, pl.DataFrame(keys), states)
+        return Partial(self.plan, pl.DataFrame(keys), states, of_groups)
 
-    def finish(self, rows: pl.DataFrame, after: int) -> Partial:
-        """All stages after the cut `after`, on rows of that cut.
+    def finish(self, rows: pl.DataFrame, after: int, coded: Mapping[str, Coded] | None = None) -> Partial:
+        """All stages after the cut `after`, on rows of that cut; `coded` as in `aggregate`.
 
         Raises:
             PlanError: the cut is not in 0..row_stages.
@@ -98,7 +107,8 @@ class Chain:
         rows = check(rows, self.schema_at(after))
         for i in range(after + 1, self.row_stages + 1):
             rows = self._run(i, rows, coded=True)
-        return self.aggregate(rows)
+        # Row stages leave rows out and make columns anew: then the codes are those of other rows.
+        return self.aggregate(rows, coded if after == self.row_stages else None)
 
     def _run(self, i: int, rows: pl.DataFrame, *, coded: bool) -> pl.DataFrame:
         try:

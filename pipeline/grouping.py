@@ -5,12 +5,15 @@ appearance), the codes are packed into one integer by mixed radix, and squeezed 
 range outgrows what a lookup array may cost. Which group gets which code is arbitrary; only equality counts.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+
+from pipeline.coded import Coded
 
 IntArray: TypeAlias = npt.NDArray[np.int64]
 
@@ -42,7 +45,7 @@ def window_starts(times: IntArray, window_ns: int) -> IntArray:
     return np.floor_divide(times, window_ns) * window_ns
 
 
-def group(starts: IntArray, window_ns: int, labels: list[pl.Series]) -> Grouping:
+def group(starts: IntArray, window_ns: int, labels: Sequence[pl.Series | Coded]) -> Grouping:
     """Groups rows by window start and labels. Labels are what `label_codes` takes."""
     n = len(starts)
     codes, size = np.zeros(n, np.int64), 1
@@ -62,10 +65,12 @@ def group(starts: IntArray, window_ns: int, labels: list[pl.Series]) -> Grouping
     return Grouping(codes, firsts)
 
 
-def label_codes(label: pl.Series) -> tuple[IntArray, int]:
+def label_codes(label: pl.Series | Coded) -> tuple[IntArray, int]:
     """(codes int64[n], radix): equal codes for equal label text, all below radix. NULL and "" are one label."""
     if len(label) == 0:
         return np.empty(0, np.int64), 1
+    if isinstance(label, Coded):
+        return label.ranks, len(label.texts)
     dtype = label.dtype
     if dtype == pl.Boolean or dtype.is_integer():
         return _integer_codes(label.cast(pl.Int64))

@@ -15,6 +15,7 @@ import polars as pl
 from pipeline import state_bodies
 from pipeline.errors import StateError
 from pipeline.grouping import Grouping
+from pipeline.ragged import Column, Columns, plain
 from pipeline.state import BoolArray, Described, FloatArray, IntArray, State
 from quantiles.errors import QuantilesError
 from quantiles.exact_sums import LOW_MASK, SumColumn
@@ -51,12 +52,12 @@ class CountState(State):
     def columns(metric: Described, prefix: str) -> dict[str, pl.DataType]:  # noqa: ARG004
         return {f"{prefix}.n": pl.Int64()}
 
-    def to_columns(self, prefix: str) -> dict[str, pl.Series]:
+    def to_columns(self, prefix: str) -> dict[str, Column]:
         return {f"{prefix}.n": pl.Series(f"{prefix}.n", self.n, dtype=pl.Int64)}
 
     @classmethod
-    def from_columns(cls, metric: Described, prefix: str, frame: pl.DataFrame) -> Self:  # noqa: ARG003
-        return cls(_whole_counts(f"{prefix}.n", frame))
+    def from_columns(cls, metric: Described, prefix: str, columns: Columns) -> Self:  # noqa: ARG003
+        return cls(_whole_counts(f"{prefix}.n", columns))
 
     def to_bodies(self) -> tuple[bytes, IntArray]:
         return state_bodies.encode("count", True, np.ones(len(self), np.bool_), [self.n])
@@ -104,14 +105,14 @@ class SumState(State):
     def columns(metric: Described, prefix: str) -> dict[str, pl.DataType]:
         return {f"{prefix}.hi": _dtype(metric), f"{prefix}.lo": _dtype(metric)}
 
-    def to_columns(self, prefix: str) -> dict[str, pl.Series]:
+    def to_columns(self, prefix: str) -> dict[str, Column]:
         parts = {"hi": self.sums.hi, "lo": self.sums.lo}
         return {f"{prefix}.{p}": _nullable(f"{prefix}.{p}", words, self.present) for p, words in parts.items()}
 
     @classmethod
-    def from_columns(cls, metric: Described, prefix: str, frame: pl.DataFrame) -> Self:
-        hi, present = _filled(frame[f"{prefix}.hi"])
-        lo, also = _filled(frame[f"{prefix}.lo"])
+    def from_columns(cls, metric: Described, prefix: str, columns: Columns) -> Self:
+        hi, present = _filled(plain(columns, f"{prefix}.hi"))
+        lo, also = _filled(plain(columns, f"{prefix}.lo"))
         if np.any(present != also):
             raise StateError(f"{prefix}: half of a sum is missing; drop the frame and send it again")
         return cls(_sums(prefix, metric.integer, hi, lo), present)
@@ -159,13 +160,13 @@ class AvgState(State):
     def columns(metric: Described, prefix: str) -> dict[str, pl.DataType]:
         return {f"{prefix}.n": pl.Int64(), **SumState.columns(metric, prefix)}
 
-    def to_columns(self, prefix: str) -> dict[str, pl.Series]:
+    def to_columns(self, prefix: str) -> dict[str, Column]:
         counts = {f"{prefix}.n": pl.Series(f"{prefix}.n", self.n, dtype=pl.Int64)}
         return counts | SumState(self.sums, self.n > 0).to_columns(prefix)
 
     @classmethod
-    def from_columns(cls, metric: Described, prefix: str, frame: pl.DataFrame) -> Self:
-        n, summed = _whole_counts(f"{prefix}.n", frame), SumState.from_columns(metric, prefix, frame)
+    def from_columns(cls, metric: Described, prefix: str, columns: Columns) -> Self:
+        n, summed = _whole_counts(f"{prefix}.n", columns), SumState.from_columns(metric, prefix, columns)
         if np.any((n > 0) != summed.present):
             raise StateError(f"{prefix}: a count stands without a sum; drop the frame and send it again")
         return cls(summed.sums, n)
@@ -225,12 +226,12 @@ class _ExtremeState(State):
     def columns(metric: Described, prefix: str) -> dict[str, pl.DataType]:
         return {f"{prefix}.value": _dtype(metric)}
 
-    def to_columns(self, prefix: str) -> dict[str, pl.Series]:
+    def to_columns(self, prefix: str) -> dict[str, Column]:
         return {f"{prefix}.value": _nullable(f"{prefix}.value", self.values, self.present)}
 
     @classmethod
-    def from_columns(cls, metric: Described, prefix: str, frame: pl.DataFrame) -> Self:  # noqa: ARG003
-        values, present = _filled(frame[f"{prefix}.value"])
+    def from_columns(cls, metric: Described, prefix: str, columns: Columns) -> Self:  # noqa: ARG003
+        values, present = _filled(plain(columns, f"{prefix}.value"))
         return cls._checked(values, present)
 
     def to_bodies(self) -> tuple[bytes, IntArray]:
@@ -336,8 +337,8 @@ def _filled(column: pl.Series) -> tuple[Values, BoolArray]:
     return column.fill_null(0).to_numpy(), column.is_not_null().to_numpy()
 
 
-def _whole_counts(name: str, frame: pl.DataFrame) -> IntArray:
-    column = frame[name]
+def _whole_counts(name: str, columns: Columns) -> IntArray:
+    column = plain(columns, name)
     if column.null_count() or bool((column < 0).any()):
         raise StateError(f"{name}: a count is missing or negative; drop the frame and send it again")
     return column.to_numpy()

@@ -13,11 +13,11 @@ import polars as pl
 
 from pipeline.errors import StateError
 from pipeline.grouping import Grouping
-from pipeline.state import Described, IntArray, State
+from pipeline.ragged import Column, Columns, Ragged, lists, plain
+from pipeline.state import Described, FloatArray, IntArray, State
 from quantiles.errors import CorruptSketchError
 from quantiles.exact_sums import SumColumn
 from quantiles.sketch_column import SketchColumn
-from quantiles.sketch_parts import SketchParts
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,47 +65,43 @@ class SketchState(State):
             f"{prefix}.lo": number,
         }
 
-    def to_columns(self, prefix: str) -> dict[str, pl.Series]:
+    def to_columns(self, prefix: str) -> dict[str, Column]:
         column = self.column
-        firsts = column.offsets[:-1][np.diff(column.offsets) > 0]
+        sizes = np.diff(column.offsets)
+        firsts = column.offsets[:-1][sizes > 0]
         gaps = np.diff(column.cells, prepend=np.int32(0))
         gaps[firsts] = column.cells[firsts]
-        columns = {
-            f"{prefix}.gaps": _lists(f"{prefix}.gaps", gaps, column.offsets),
-            f"{prefix}.counts": _lists(f"{prefix}.counts", column.counts, column.offsets),
+        columns: dict[str, Column] = {
+            f"{prefix}.gaps": Ragged(sizes, gaps),
+            f"{prefix}.counts": Ragged(sizes, column.counts),
         }
-        parts = {"nan": column.nan_counts, "min": column.minima, "max": column.maxima}
-        parts |= {"hi": column.sums.hi, "lo": column.sums.lo}
-        for part, values in parts.items():
-            columns[f"{prefix}.{part}"] = pl.Series(f"{prefix}.{part}", values)
-        for part in ("min", "max"):
-            columns[f"{prefix}.{part}"] = columns[f"{prefix}.{part}"].fill_nan(None)
-        return columns
+        parts = {
+            "nan": pl.Series(column.nan_counts),
+            "min": _nullable(column.minima),
+            "max": _nullable(column.maxima),
+            "hi": pl.Series(column.sums.hi),
+            "lo": pl.Series(column.sums.lo),
+        }
+        return columns | {f"{prefix}.{part}": values.alias(f"{prefix}.{part}") for part, values in parts.items()}
 
     @classmethod
-    def from_columns(cls, metric: Described, prefix: str, frame: pl.DataFrame) -> Self:
-        gaps, counts = frame[f"{prefix}.gaps"], frame[f"{prefix}.counts"]
-        parts = [frame[f"{prefix}.{part}"] for part in ("nan", "hi", "lo")]
-        if any(column.null_count() for column in (gaps, counts, *parts)):
+    def from_columns(cls, metric: Described, prefix: str, columns: Columns) -> Self:
+        gaps, counts = lists(columns, f"{prefix}.gaps"), lists(columns, f"{prefix}.counts")
+        parts = [plain(columns, f"{prefix}.{part}") for part in ("nan", "hi", "lo")]
+        if any(column.null_count() for column in parts):
             raise StateError(f"{prefix}: a part of a sketch is missing; drop the frame and send it again")
-        sizes = gaps.list.len().to_numpy().astype(np.int64)
-        if np.any(sizes != counts.list.len().to_numpy()):
+        if not np.array_equal(gaps.lengths, counts.lengths):
             raise StateError(f"{prefix}: a sketch has not one count per cell; drop the frame and send it again")
-        flat_gaps, flat_counts = (c.explode(empty_as_null=False) for c in (gaps, counts))
-        if flat_gaps.null_count() or flat_counts.null_count():
-            raise StateError(f"{prefix}: a cell of a sketch is NULL; drop the frame and send it again")
-        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
         nan_counts, hi, lo = (column.to_numpy() for column in parts)
-        minima, maxima = (frame[f"{prefix}.{part}"].fill_null(float("nan")).to_numpy() for part in ("min", "max"))
-        cells = _cells(prefix, flat_gaps.to_numpy().astype(np.int64), offsets)
-        sketches = SketchParts(
-            metric.scale, offsets, cells, flat_counts.to_numpy(), nan_counts, minima, maxima,
-            SumColumn(metric.integer, hi, lo),
-        )  # fmt: skip
+        minima, maxima = (_or_nan(plain(columns, f"{prefix}.{part}")) for part in ("min", "max"))
         try:
-            return cls(SketchColumn.from_parts(sketches))
+            column = SketchColumn.from_gaps(
+                metric.scale, gaps.wide, counts.wide, gaps.offsets, nan_counts, minima, maxima,
+                SumColumn(metric.integer, hi, lo),
+            )  # fmt: skip
         except CorruptSketchError as error:
             raise StateError(f"{prefix}: {error}") from error
+        return cls(column)
 
     def to_bodies(self) -> tuple[bytes, IntArray]:
         return self.column.to_bodies()
@@ -121,21 +117,11 @@ class SketchState(State):
         return list(self.column.totals().tolist())
 
 
-def _lists(name: str, flat: np.ndarray[tuple[int], np.dtype[np.int32 | np.int64]], offsets: IntArray) -> pl.Series:
-    """flat[offsets[i]:offsets[i+1]] as a list per i; slicing one long list costs a fortieth of a list per sketch."""
-    if len(offsets) == 1:
-        return pl.Series(name, [], dtype=pl.List(pl.Int32 if flat.dtype == np.int32 else pl.Int64))
-    slices = pl.DataFrame({"start": offsets[:-1], "size": np.diff(offsets)})
-    whole = pl.lit(pl.Series(name, flat).implode()).first()
-    return slices.select(whole.list.slice("start", "size").alias(name)).to_series()
+def _nullable(values: FloatArray) -> pl.Series:
+    """NULL for NaN."""
+    series = pl.Series(values)
+    return series.fill_nan(None) if np.isnan(values).any() else series
 
 
-def _cells(prefix: str, gaps: IntArray, offsets: IntArray) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
-    """Undoes the gaps: a running sum that starts anew in each sketch."""
-    running = np.cumsum(gaps)
-    starts = offsets[:-1][np.diff(offsets) > 0]
-    before = np.repeat(running[starts] - gaps[starts], np.diff(offsets)[np.diff(offsets) > 0])
-    cells = running - before
-    if len(cells) and max(-int(cells.min()), int(cells.max())) >= 2**31:
-        raise StateError(f"{prefix}: a cell lies outside int32; drop the frame and send it again")
-    return cells.astype(np.int32)
+def _or_nan(column: pl.Series) -> FloatArray:
+    return (column.fill_null(float("nan")) if column.null_count() else column).to_numpy()

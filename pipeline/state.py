@@ -13,6 +13,7 @@ import numpy.typing as npt
 import polars as pl
 
 from pipeline.grouping import Grouping
+from pipeline.ragged import Column, Columns
 
 IntArray: TypeAlias = npt.NDArray[np.int64]
 FloatArray: TypeAlias = npt.NDArray[np.float64]
@@ -68,12 +69,12 @@ class State(ABC):
         """Names and types of `to_columns`."""
 
     @abstractmethod
-    def to_columns(self, prefix: str) -> dict[str, pl.Series]:
+    def to_columns(self, prefix: str) -> dict[str, Column]:
         """Flat columns `<prefix>.<part>`; NULL where a group had no value."""
 
     @classmethod
     @abstractmethod
-    def from_columns(cls, metric: Described, prefix: str, frame: pl.DataFrame) -> Self:
+    def from_columns(cls, metric: Described, prefix: str, columns: Columns) -> Self:
         """The states in columns of the types that `columns` names.
 
         Raises:

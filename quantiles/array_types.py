@@ -1,6 +1,6 @@
 """The array types that signatures of this package name, and the checks every array from a caller passes once."""
 
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,28 @@ UnsignedArray: TypeAlias = npt.NDArray[np.uint32]
 TokenArray: TypeAlias = npt.NDArray[np.uint64]
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
 SampleArray: TypeAlias = IntArray | FloatArray
+
+
+class Slots(NamedTuple):
+    """Rows of counts in one piece of memory.
+
+    Row r has widths[r] slots of sizes[r] bytes (1, 2, 4 or 8; 0: no slots), one after the other from the byte
+    places[r], a multiple of the size; the first one counts the cell firsts[r]. Bytes come in a multiple of 8.
+    """
+
+    memory: ByteArray
+    places: IntArray
+    firsts: CellArray
+    widths: CellArray
+    sizes: ByteArray
+
+
+class Pairs(NamedTuple):
+    """Cells and counts of sketches: sketch i has cells[offsets[i]:offsets[i + 1]], ascending, and the counts there."""
+
+    offsets: IntArray
+    cells: CellArray
+    counts: IntArray
 
 
 def as_samples(values: npt.ArrayLike) -> SampleArray:

@@ -28,7 +28,7 @@ from quantiles.errors import (
 from quantiles.estimates import nearest_rank_quantiles, prometheus_quantiles, ranks_of
 from quantiles.exact_sums import SumColumn
 from quantiles.levels import as_levels
-from quantiles.sketch_parts import SketchParts, checked, checked_rows, joined, offsets_of, sketch_totals
+from quantiles.sketch_parts import SketchParts, checked, checked_rows, held_values, joined, offsets_of, sketch_totals
 from quantiles.state_changes import downscaled, reweighted, subtracted
 
 if TYPE_CHECKING:
@@ -99,6 +99,35 @@ class SketchColumn(SketchParts):  # noqa: PLW1641  # compared by value, never a 
         """
         checked(parts)  # after which the cells fit int32
         return column_of(replace(parts, cells=parts.cells.astype(np.int32, copy=False)))
+
+    @staticmethod
+    def from_gaps(
+        scale: int,
+        gaps: IntArray,
+        counts: IntArray,
+        offsets: IntArray,
+        nan_counts: IntArray,
+        minima: FloatArray,
+        maxima: FloatArray,
+        sums: SumColumn,
+    ) -> "SketchColumn":
+        """As `from_parts`, but each cell is told by its distance from the one before, the first one by that from 0.
+
+        Raises:
+            CorruptSketchError: they are not n valid sketches.
+            ScaleError: a scale outside 0..8.
+        """
+        m = len(gaps)
+        if len(counts) != m or len(offsets) != len(nan_counts) + 1 or int(offsets[0]) != 0 or int(offsets[-1]) != m:
+            raise CorruptSketchError(f"gaps, counts and offsets do not fit {len(nan_counts)} sketches with {m} cells")
+        cells, wrong = kernels().cells_of_gaps(gaps, counts, offsets, bins_of(scale).infinity_cell)
+        if wrong >= 0:
+            raise CorruptSketchError(
+                f"sketch {wrong} has cells out of order, a cell outside scale {scale} or a count below 1; "
+                "drop it and rebuild it from its source"
+            )
+        parts = SketchParts(scale, offsets, cells, counts, nan_counts, minima, maxima, sums)
+        return column_of(checked_rows(parts))
 
     @staticmethod
     def from_bodies(
@@ -180,7 +209,7 @@ class SketchColumn(SketchParts):  # noqa: PLW1641  # compared by value, never a 
             StateOverflowError: more than 2**62 values, or an integer sum beyond 2**94.
         """
         codes = as_groups(groups, len(self), n_groups)
-        if float(self.counts.sum(dtype=np.float64)) + float(self.nan_counts.sum(dtype=np.float64)) >= COUNT_LIMIT:
+        if held_values(self) >= COUNT_LIMIT:
             raise StateOverflowError("the sketches hold more than 2**62 values together; they cannot be merged")
         run = kernels()
         owners = np.repeat(codes, np.diff(self.offsets))

@@ -29,7 +29,10 @@ class MarkRow:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to flush one partition, and what its last flush left behind."""
+    """The right to flush one partition, and what its last flush left behind.
+
+    `left_log` is the log that the last position was in, where this claim is of another one and so begins anew.
+    """
 
     topic: str
     partition: int
@@ -38,6 +41,7 @@ class Claim:
     flushes: int
     next_offset: int
     marks: tuple[MarkRow, ...]
+    left_log: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,23 +58,37 @@ class Counts:
     lost_frames: int = 0
     skipped_offsets: int = 0
     too_old: int = 0
+    too_new: int = 0
+    shared_ids: int = 0
+    restored_spools: int = 0
     dead_letters_dropped: int = 0
+    over_series_max: int = 0
 
 
 COUNTERS: tuple[str, ...] = tuple(Counts.__slots__)
 
 
-def claim(connection: sa.Connection, topic: str, partition: int, owner: str) -> Claim:
-    """Take the partition over from whoever has it; the caller commits, then seeks to `next_offset`."""
+def claim(connection: sa.Connection, topic: str, partition: int, owner: str, log_id: str = "") -> Claim:
+    """Take the partition over from whoever has it; the caller commits, then seeks to `next_offset`.
+
+    Where the last position lies in another log than `log_id`, it says nothing about this one: it becomes 0. Marks stay,
+    so frames that stand in both logs are known.
+    """
     table = tables.offsets
     row = {"topic": topic, "partition": partition, "next_offset": 0, "epoch": 0, "owner": ""}
     insert_missing(connection, table, [row])
+    mine = table.c.topic == topic, table.c.partition == partition
     taken = connection.execute(
         sa.update(table)
-        .where(table.c.topic == topic, table.c.partition == partition)
+        .where(*mine)
         .values(epoch=table.c.epoch + 1, owner=owner)
-        .returning(table.c.next_offset, table.c.epoch, table.c.flushes)
+        .returning(table.c.next_offset, table.c.epoch, table.c.flushes, table.c.log_id)
     ).one()
+    next_offset, left_log = taken.next_offset, ""
+    if log_id and log_id != taken.log_id:
+        if taken.log_id and next_offset:
+            next_offset, left_log = 0, taken.log_id
+        connection.execute(sa.update(table).where(*mine).values(log_id=log_id, next_offset=next_offset))
     marks = connection.execute(
         sa.select(tables.marks).where(tables.marks.c.topic == topic, tables.marks.c.partition == partition)
     )
@@ -80,12 +98,13 @@ def claim(connection: sa.Connection, topic: str, partition: int, owner: str) -> 
         owner,
         taken.epoch,
         taken.flushes,
-        taken.next_offset,
+        next_offset,
         tuple(MarkRow(m.agent, m.incarnation, m.mark, m.mark_created_ns, m.gaps, m.updated_ns) for m in marks),
+        left_log,
     )
 
 
-def advance(connection: sa.Connection, held: Claim, next_offset: int, counts: Counts) -> None:
+def advance(connection: sa.Connection, held: Claim, next_offset: int, counts: Counts, now_ns: int) -> None:
     """The fence: move the partition's position, or find out that it is no longer ours to move.
 
     Must be the transaction's first statement, so that nothing is read or written before ownership is certain.
@@ -104,7 +123,7 @@ def advance(connection: sa.Connection, held: Claim, next_offset: int, counts: Co
             table.c.flushes == held.flushes,
             table.c.next_offset == held.next_offset,
         )
-        .values(next_offset=next_offset, flushes=table.c.flushes + 1, **added)
+        .values(next_offset=next_offset, flushes=table.c.flushes + 1, flushed_ns=now_ns, **added)
     )
     if moved.rowcount != 1:
         raise FencedError(

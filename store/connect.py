@@ -53,6 +53,14 @@ def lose_patience(engine: sa.Engine, wait_s: float) -> None:
         connection.exec_driver_sql(f"PRAGMA busy_timeout = {round(wait_s * 1000)}")
 
 
+def cut_off(engine: sa.Engine, silent_s: float) -> bool:
+    """End all waiting for a database that has said nothing for `silent_s`, from another thread; whether it was done.
+
+    For the end of a process, as `lose_patience`. SQLite has no server that could be silent.
+    """
+    return engine.dialect.name == "postgresql" and postgresql.cut_off(engine, silent_s)
+
+
 def upgrade(url: str) -> str:
     """Bring the database to this program's schema, creating it where it is empty; returns the revision.
 

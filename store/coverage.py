@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from store import tables
-from store.interruptions import AWAY, FRAMES_OF_REPLAY_MISSING
+from store.interruptions import AWAY, WHOLE
 from store.levels import Segment, load_floors, plan_read
 from store.registry import BEGINNING_NS, END_NS, MetricRow, ValidRange, valid_ranges
 from store.upsert import smaller
@@ -159,7 +159,7 @@ def _expected_agents(connection: sa.Connection, query_id: int, versions: Sequenc
     absences: dict[str, list[tuple[int, int]]] = {}
     table = tables.interruptions
     for row in connection.execute(sa.select(table).where(table.c.version_id.in_(versions))):
-        whole = row.reason == FRAMES_OF_REPLAY_MISSING
+        whole = row.reason in WHOLE
         doubts.setdefault(row.agent, []).append((BEGINNING_NS, END_NS) if whole else (row.from_ns, row.to_ns))
         gone_ns = row.from_ns + EXPECTED_AFTER_LAST_SEEN_NS
         if row.reason == AWAY and row.to_ns > gone_ns:

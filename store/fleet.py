@@ -16,6 +16,8 @@ from store.tables import LEVEL_OWN_WINDOW
 from store.upsert import batched, insert, larger, smaller
 
 CLOCK_LEAD_NS = 60 * 10**9
+# Sums and differences of what agents say are times stay within 64 bits.
+_SANE_NS = 2**62
 _AGENTS_PER_QUERY = 500
 
 
@@ -34,7 +36,10 @@ class VersionProgress:
 class AgentReport:
     """An agent's newest heartbeat, as the collector read it.
 
-    `unregistered` holds (query name, first_ns) of queries that it computes in a version which is not registered.
+    `unregistered` holds (query name, first_ns) of queries that it computes in a version which is not registered;
+    `previous` is the incarnation before this one in the agent's spool, which has handed over nothing of it above
+    `previous_sequence`; `restored` says that the collector knows better (store/restored.py).
+    `clock_offset_ns` is how far the agent's clock is ahead of the collector's at least (collector/agent_clocks.py).
     """
 
     agent: str
@@ -46,6 +51,10 @@ class AgentReport:
     counters: Mapping[str, int]
     progress: Sequence[VersionProgress]
     unregistered: Sequence[tuple[str, int]] = ()
+    previous: str = ""
+    previous_sequence: int = 0
+    restored: bool = False
+    clock_offset_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +70,12 @@ class AgentRow:
     last_seen_ns: int
     counters: dict[str, int]
     retired: bool
+    clock_offset_ns: int | None = None
+
+
+def sane(time_ns: int) -> int:
+    """A time that somebody else's clock gave, within what can be calculated with."""
+    return max(-_SANE_NS, min(time_ns, _SANE_NS))
 
 
 def agents(connection: sa.Connection) -> list[AgentRow]:
@@ -77,6 +92,7 @@ def agents(connection: sa.Connection) -> list[AgentRow]:
             row.last_seen_ns,
             json.loads(row.counters),
             row.retired,
+            row.clock_offset_ns,
         )
         for row in rows
     ]
@@ -95,54 +111,90 @@ def totals(connection: sa.Connection) -> dict[str, int]:
     return found
 
 
-def write_reports(connection: sa.Connection, reports: Sequence[AgentReport], now_ns: int) -> None:
+@dataclass(frozen=True, slots=True)
+class CollectorRow:
+    """One collector by the partitions it claimed last; `flushed_ns` is its newest flush, None before the first."""
+
+    collector: str
+    partitions: int
+    flushed_ns: int | None
+
+
+def collectors(connection: sa.Connection) -> list[CollectorRow]:
+    """Who claimed partitions last, by name; a partition that nobody else has claimed stays a dead collector's."""
+    table = tables.offsets
+    rows = connection.execute(
+        sa.select(table.c.owner, sa.func.count().label("n"), sa.func.max(table.c.flushed_ns).label("flushed_ns"))
+        .group_by(table.c.owner)
+        .order_by(table.c.owner)
+    )
+    return [CollectorRow(row.owner, row.n, row.flushed_ns) for row in rows]
+
+
+def write_reports(
+    connection: sa.Connection, reports: Sequence[AgentReport], orders: Mapping[tuple[str, str], int], now_ns: int
+) -> None:
     """Take in heartbeats, one per agent and start. Only an agent's newest start may move its progress.
 
     A clock that runs ahead of the collector's by more than a minute counts as a minute ahead: it must not vouch for
-    time that has not come.
+    time that has not come. `orders` tells by (agent, incarnation) when each start counts as begun (store/starts.py).
     """
     if not reports:
         return
-    ordered = [
-        _sobered(report, now_ns + CLOCK_LEAD_NS)
-        for report in sorted(reports, key=lambda report: (report.agent, report.started_ns))
-    ]
+    sobered = [_sobered(report, now_ns + CLOCK_LEAD_NS) for report in reports]
+    ordered = sorted(
+        (replace(report, started_ns=orders[report.agent, report.incarnation]) for report in sobered),
+        key=lambda report: (report.agent, report.started_ns),
+    )
+    _write_agents(connection, sorted(sobered, key=lambda report: (report.agent, report.sent_ns, report.started_ns)))
     _note_absences(connection, ordered)
-    _write_agents(connection, ordered)
     _write_progress(connection, ordered)
     _write_unregistered(connection, ordered)
 
 
 def _sobered(report: AgentReport, latest_ns: int) -> AgentReport:
-    progress = [p if p.replayable else replace(p, watermark_ns=min(p.watermark_ns, latest_ns)) for p in report.progress]
+    progress = [
+        p
+        if p.replayable
+        else replace(p, first_ns=min(p.first_ns, latest_ns), watermark_ns=min(p.watermark_ns, latest_ns))
+        for p in report.progress
+    ]
     return replace(report, sent_ns=min(report.sent_ns, latest_ns), progress=progress)
 
 
 def _note_absences(connection: sa.Connection, reports: Sequence[AgentReport]) -> None:
     """Between the watermark of one start of a live query and the first record of the next, nobody measured.
 
-    Frames of the earlier start may come after those of the later one: then the absence turns out to be shorter.
+    Frames of the earlier start may come after those of the later one: then the absence turns out to be shorter, or
+    that there was an earlier start only now. The agents' rows are written already: no other flush does this meanwhile.
     """
     table = tables.progress
-    newest: dict[tuple[str, int], tuple[int, int]] = {}
+    known: dict[tuple[str, int], tuple[int, int, int]] = {}
     for agents_of in batched(sorted({report.agent for report in reports}), _AGENTS_PER_QUERY):
         for row in connection.execute(sa.select(table).where(table.c.agent.in_(agents_of))):
-            newest[row.agent, row.version_id] = row.started_ns, row.watermark_ns
-    absences: list[Interruption] = []
+            known[row.agent, row.version_id] = row.started_ns, row.watermark_ns, row.first_ns
     for report in reports:
         for p in report.progress:
             key = (report.agent, p.version_id)
-            started_ns, watermark_ns = newest.get(key, (report.started_ns, p.watermark_ns))
+            started_ns, watermark_ns, first_ns = known.get(key, (report.started_ns, p.watermark_ns, p.first_ns))
             if p.replayable:
                 continue
             if report.started_ns > started_ns:
-                absences.append(Interruption(report.agent, p.version_id, watermark_ns, p.first_ns, AWAY))
-                newest[key] = report.started_ns, p.watermark_ns
+                write_interruptions(
+                    connection, [Interruption(report.agent, p.version_id, watermark_ns, p.first_ns, AWAY)]
+                )
+                known[key] = report.started_ns, p.watermark_ns, min(first_ns, p.first_ns)
             elif report.started_ns == started_ns:
-                newest[key] = started_ns, max(watermark_ns, p.watermark_ns)
+                known[key] = started_ns, max(watermark_ns, p.watermark_ns), min(first_ns, p.first_ns)
+            elif p.first_ns < first_ns:
+                write_interruptions(
+                    connection, [Interruption(report.agent, p.version_id, p.watermark_ns, first_ns, AWAY)]
+                )
+                known[key] = started_ns, watermark_ns, p.first_ns
+                mine = table.c.agent == report.agent, table.c.version_id == p.version_id
+                connection.execute(sa.update(table).where(*mine).values(first_ns=p.first_ns))
             else:
                 shorten_absence(connection, report.agent, p.version_id, p.first_ns, p.watermark_ns)
-    write_interruptions(connection, absences)
 
 
 def _write_progress(connection: sa.Connection, reports: Sequence[AgentReport]) -> None:
@@ -215,7 +267,7 @@ def _write_unregistered(connection: sa.Connection, reports: Sequence[AgentReport
 def _write_agents(connection: sa.Connection, reports: Sequence[AgentReport]) -> None:
     table = tables.agents
     statement = insert(connection, table)
-    newest = ("host", "machine_id", "incarnation", "started_ns", "last_seen_ns", "counters")
+    newest = ("host", "machine_id", "incarnation", "started_ns", "last_seen_ns", "counters", "clock_offset_ns")
     connection.execute(
         statement.on_conflict_do_update(
             index_elements=["agent"],
@@ -232,6 +284,7 @@ def _write_agents(connection: sa.Connection, reports: Sequence[AgentReport]) -> 
                 "first_seen_ns": report.sent_ns,
                 "last_seen_ns": report.sent_ns,
                 "counters": json.dumps(dict(report.counters), sort_keys=True),
+                "clock_offset_ns": report.clock_offset_ns,
             }
             for report in reports
         ],

@@ -6,7 +6,7 @@ there afterwards, together with the new position, or none: so a collector may di
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,8 +21,11 @@ from store.interruptions import Interruption, MissingFrames, write_interruptions
 from store.levels import TOO_OLD, Floors, Int64Array, load_floors
 from store.page_writes import PagePlace, merge_into_pages
 from store.registry import RegisteredVersion, is_valid
+from store.restored import note_restored
 from store.rollup import AMOUNTS, mark_dirty
 from store.series import SeriesIds
+from store.series_limit import Refusal, write_refusals
+from store.starts import note_shared_ids, note_starts
 from store.tables import LEVEL_OWN_WINDOW
 from store.upsert import batched, insert
 
@@ -81,6 +84,7 @@ class Flush:
     interruptions: Sequence[Interruption] = ()
     missing: Sequence[MissingFrames] = ()
     arrived_late: Sequence[MissingFrames] = ()
+    refusals: Sequence[Refusal] = ()
     quarantined: Sequence[Quarantined] = ()
     released: Sequence[int] = ()
     dead_letters: Sequence[DeadLetter] = ()
@@ -98,10 +102,11 @@ def write_flush(
     """
     by_id = {version.version_id: version for version in versions.values()}
     touched = _touched(flush, versions)
-    make_days_for(engine, touched, flush.now_ns)
+    # A window that only a manifest speaks of has no page: an agent's wrong clock must not make a partition.
+    make_days_for(engine, _touched(replace(flush, arrivals=()), versions), flush.now_ns)
     try:
         with engine.begin() as connection:
-            advance(connection, held, flush.next_offset, flush.counts)
+            advance(connection, held, flush.next_offset, flush.counts, flush.now_ns)
             floors = load_floors(connection, {v: by_id[v].plan.window_ns for v in touched}, lock="share")
             too_old = sum(
                 _merge_partial(
@@ -115,11 +120,14 @@ def write_flush(
             write_marks(connection, held, flush.marks)
             if flush.idle_marks_before_ns is not None:
                 delete_idle_marks(connection, held, flush.idle_marks_before_ns)
-            write_reports(connection, flush.reports, flush.now_ns)
+            shared, restored = _write_fleet(connection, held.topic, flush)
             write_interruptions(connection, flush.interruptions)
             write_missing(connection, flush.missing, flush.arrived_late)
+            write_refusals(connection, held.partition, flush.refusals, flush.now_ns)
             dropped = _write_kept(connection, held, flush)
-            turned_out = Counts(too_old=too_old, dead_letters_dropped=dropped)
+            turned_out = Counts(
+                too_old=too_old, dead_letters_dropped=dropped, shared_ids=shared, restored_spools=restored
+            )
             count(connection, held, turned_out)
     except BaseException:
         series.rolled_back()
@@ -218,6 +226,16 @@ def _write_arrivals(
         ),
         [rows[key] for key in sorted(rows)],
     )
+
+
+def _write_fleet(connection: sa.Connection, topic: str, flush: Flush) -> tuple[int, int]:
+    """Heartbeats; returns how many agent ids turned out to be used twice, and how many spools to be older copies."""
+    if not flush.reports:
+        return 0, 0
+    orders = note_starts(connection, flush.reports, flush.now_ns, flush.idle_marks_before_ns or 0)
+    write_reports(connection, flush.reports, orders, flush.now_ns)
+    restored = note_restored(connection, topic, flush.reports, flush.now_ns)
+    return note_shared_ids(connection, flush.reports), restored
 
 
 def _touched(flush: Flush, versions: Mapping[str, RegisteredVersion]) -> dict[int, Int64Array]:

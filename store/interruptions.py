@@ -1,8 +1,9 @@
 """Stretches of event time in which records of an agent may be missing, and why; coverage reads them.
 
-Three causes. An agent says itself that it ended uncleanly. An agent was away: the stretch between the watermark of one
+Five causes. An agent says itself that it ended uncleanly. An agent was away: the stretch between the watermark of one
 start and the first record of the next. Frames are missing: their sequence numbers were skipped; a live query is in
-doubt for the time in which they were made, a replayed one as a whole, because its event time is not the clock's.
+doubt for the time in which they were made, a replayed one as a whole, because its event time is not the clock's. An
+agent id is used by two: likewise. A spool was restored from an older disk: what a replay read since is refused.
 """
 
 from collections.abc import Sequence
@@ -17,6 +18,11 @@ UNCLEAN_END = "unclean end"
 AWAY = "away"
 FRAMES_MISSING = "frames missing"
 FRAMES_OF_REPLAY_MISSING = "frames of a replay missing"
+ID_SHARED = "agent id used twice"
+ID_SHARED_BY_REPLAYS = "agent id used twice, by replays"
+SPOOL_RESTORED = "spool restored from an older disk"
+# Reasons that put all of a replay in doubt.
+WHOLE = (FRAMES_OF_REPLAY_MISSING, ID_SHARED_BY_REPLAYS, SPOOL_RESTORED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,21 @@ def write_interruptions(connection: sa.Connection, interruptions: Sequence[Inter
     )
 
 
+def stretch_interruption(connection: sa.Connection, interruption: Interruption) -> None:
+    """Note a stretch that may be known already, from the same begin and for the same reason, but not as long."""
+    table = tables.interruptions
+    connection.execute(
+        sa.delete(table).where(
+            table.c.agent == interruption.agent,
+            table.c.version_id == interruption.version_id,
+            table.c.from_ns == interruption.from_ns,
+            table.c.to_ns < interruption.to_ns,
+            table.c.reason == interruption.reason,
+        )
+    )
+    write_interruptions(connection, [interruption])
+
+
 def write_missing(
     connection: sa.Connection, missing: Sequence[MissingFrames], arrived_late: Sequence[MissingFrames]
 ) -> None:
@@ -71,27 +92,16 @@ def write_missing(
 
 
 def shorten_absence(connection: sa.Connection, agent: str, version_id: int, first_ns: int, watermark_ns: int) -> None:
-    """A start that was thought to have ended earlier has covered [first_ns, watermark_ns)."""
+    """A start that is not the newest has covered [first_ns, watermark_ns): what is left of absences lies around it."""
     table = tables.interruptions
+    mine = table.c.agent == agent, table.c.version_id == version_id, table.c.reason == AWAY
     absences = connection.execute(
-        sa.select(table.c.from_ns, table.c.to_ns).where(
-            table.c.agent == agent,
-            table.c.version_id == version_id,
-            table.c.reason == AWAY,
-            table.c.from_ns >= first_ns,
-            table.c.from_ns < watermark_ns,
-        )
+        sa.select(table.c.from_ns, table.c.to_ns).where(*mine, table.c.from_ns < watermark_ns, table.c.to_ns > first_ns)
     ).all()
     for low, high in absences:
-        place = (
-            table.c.agent == agent,
-            table.c.version_id == version_id,
-            table.c.from_ns == low,
-            table.c.to_ns == high,
-        )
-        connection.execute(sa.delete(table).where(*place))
-    shorter = [Interruption(agent, version_id, watermark_ns, high, AWAY) for _, high in absences]
-    write_interruptions(connection, shorter)
+        connection.execute(sa.delete(table).where(*mine, table.c.from_ns == low, table.c.to_ns == high))
+    left = [part for low, high in absences for part in ((low, first_ns), (watermark_ns, high))]
+    write_interruptions(connection, [Interruption(agent, version_id, low, high, AWAY) for low, high in left])
 
 
 def _stretches(connection: sa.Connection, frames: MissingFrames) -> list[Interruption]:

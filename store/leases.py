@@ -64,11 +64,13 @@ def give_back(connection: sa.Connection, lease: Lease) -> None:
 
 
 def shared_now_ns(connection: sa.Connection, own_now_ns: int) -> int:
-    """The earlier of this process's clock and the database server's: what deletes must not trust a clock that is ahead.
+    """The earlier of this process's clock and the server's: what deletes must not trust one that is ahead."""
+    return min(known_clocks_ns(connection, own_now_ns))
 
-    SQLite has no clock but this machine's.
-    """
+
+def known_clocks_ns(connection: sa.Connection, own_now_ns: int) -> tuple[int, ...]:
+    """This process's clock and the database server's; SQLite has no clock but this machine's."""
     if connection.dialect.name != "postgresql":
-        return own_now_ns
+        return (own_now_ns,)
     seconds = float(connection.exec_driver_sql("SELECT extract(epoch FROM clock_timestamp())").scalar_one())
-    return min(own_now_ns, round(seconds * 1e9))
+    return own_now_ns, round(seconds * 1e9)

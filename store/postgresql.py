@@ -2,10 +2,20 @@
 
 No wait is without end: not for a host that does not answer, not for a connection of the pool, a lock, a statement, nor
 for a peer that has vanished in mid-answer. What the address itself says (`?connect_timeout=…`, `?options=…`) wins.
+One wait has no limit of its own: for a server whose machine is there and whose processes stand still. A process that
+wants to end leaves it by `cut_off`.
 """
 
+import os
+import socket
+import threading
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
+from time import monotonic
 from typing import Any
+from weakref import WeakKeyDictionary, WeakSet
 
+import psycopg
 import sqlalchemy as sa
 
 CONNECT_S = 5
@@ -46,7 +56,16 @@ def open_postgresql(url: sa.URL, *, read_only: bool) -> sa.Engine:
         },
     )
     sa.event.listen(engine, "before_cursor_execute", _ask_for_binary)
+    _connections[engine] = _Connections(engine)
     return engine
+
+
+def cut_off(engine: sa.Engine, silent_s: float) -> bool:
+    """End every wait for a server that has not answered for `silent_s`, and refuse any further; whether it was done.
+
+    Whoever waits there, in another thread, gets an OperationalError; what it has not committed is not written.
+    """
+    return _connections[engine].cut_off(silent_s)
 
 
 def lose_patience(engine: sa.Engine, wait_s: float) -> None:
@@ -61,7 +80,7 @@ def lose_patience(engine: sa.Engine, wait_s: float) -> None:
         named["connect_timeout"] = 1  # libpq makes 2 of it in some releases
 
     sa.event.listen(engine, "begin", begin)
-    sa.event.listen(engine, "do_connect", connect)
+    sa.event.listen(engine, "do_connect", connect, insert=True)  # before the one that connects
 
 
 def binary(connection: sa.Connection) -> sa.Connection:
@@ -79,3 +98,71 @@ def _ask_for_binary(
 
 def _text(value: str | tuple[str, ...]) -> str:
     return value if isinstance(value, str) else " ".join(value)
+
+
+class _Connections:
+    """What an engine has open and under way, so that another thread can cut it."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._lock = threading.Lock()
+        self._open: WeakSet[psycopg.Connection[Any]] = WeakSet()
+        self._under_way: set[Future[psycopg.Connection[Any]]] = set()
+        self._pool = engine.pool
+        self._answered_s = monotonic()
+        self._cut = False
+        sa.event.listen(engine, "do_connect", self._connect)
+        sa.event.listen(engine, "checkout", self._note)
+        sa.event.listen(engine, "after_cursor_execute", self._note)
+
+    def cut_off(self, silent_s: float) -> bool:
+        with self._lock:
+            waits = self._under_way or self._pool.checkedout()  # type: ignore[attr-defined]
+            if not waits or monotonic() - self._answered_s < silent_s:
+                return False
+            self._cut = True
+            for attempt in self._under_way:
+                attempt.cancel()
+            for connection in self._open:
+                with suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(connection.pgconn.socket)) as peer:
+                    peer.shutdown(socket.SHUT_RDWR)
+        return True
+
+    def _note(self, *_: object) -> None:
+        self._answered_s = monotonic()
+
+    def _connect(self, dialect: sa.Dialect, record: object, arguments: Any, named: Any) -> Any:
+        """In a thread of its own: a connection in the making has no socket yet that could be shut."""
+        del record
+        attempt: Future[psycopg.Connection[Any]] = Future()
+        with self._lock:
+            if self._cut:
+                raise psycopg.OperationalError("no connection is made any more: this process ends")
+            self._note()
+            self._under_way.add(attempt)
+        threading.Thread(target=_connect, args=(attempt, dialect, arguments, named), daemon=True).start()
+        try:
+            connection = attempt.result()
+        except CancelledError:
+            raise psycopg.OperationalError("the server did not answer, and this process ends") from None
+        finally:
+            with self._lock:
+                self._under_way.discard(attempt)
+        with self._lock:
+            self._open.add(connection)
+        return connection
+
+
+_connections: WeakKeyDictionary[sa.Engine, _Connections] = WeakKeyDictionary()
+
+
+def _connect(attempt: "Future[psycopg.Connection[Any]]", dialect: sa.Dialect, arguments: Any, named: Any) -> None:
+    try:
+        connection = dialect.connect(*arguments, **named)
+    except BaseException as error:  # noqa: BLE001  # whoever waits for it raises it
+        if attempt.set_running_or_notify_cancel():
+            attempt.set_exception(error)
+    else:
+        if attempt.set_running_or_notify_cancel():
+            attempt.set_result(connection)  # type: ignore[arg-type]
+        else:
+            connection.close()

@@ -98,13 +98,16 @@ def register_queries(connection: sa.Connection, plans: Sequence[Plan], now_ns: i
 
 def load_versions(connection: sa.Connection) -> dict[str, RegisteredVersion]:
     """Every version the database knows and this release can read, by its hash."""
+    # The versions first: each statement may see what was committed since the one before, and a version's metrics are
+    # committed with it or earlier.
+    rows = connection.execute(sa.select(tables.versions).order_by(tables.versions.c.id)).all()
     metric_ids: dict[int, dict[str, int]] = {}
     for metric_id, name, query_id in connection.execute(
         sa.select(tables.metrics.c.id, tables.metrics.c.name, tables.metrics.c.query_id)
     ):
         metric_ids.setdefault(query_id, {})[name] = metric_id
     found: dict[str, RegisteredVersion] = {}
-    for row in connection.execute(sa.select(tables.versions).order_by(tables.versions.c.id)):
+    for row in rows:
         try:
             plan = _decoded(row.plan)
         except PlanError as error:

@@ -5,6 +5,7 @@ are kept apart and forgotten when it fails.
 """
 
 import json
+from collections import Counter
 from hashlib import blake2b
 
 import numpy as np
@@ -16,6 +17,7 @@ from store import tables
 from store.upsert import batched, insert_missing
 
 _LOOKUP_CHUNK = 500
+_Place = tuple[int, tuple[str, ...]]
 
 
 def label_text(labels: dict[str, str]) -> str:
@@ -32,7 +34,15 @@ class SeriesIds:
 
     def __init__(self) -> None:
         self._known: dict[tuple[int, str], int] = {}
+        # By query, label names and values, so that a row of labels known before costs one look-up and no JSON.
+        self._known_rows: dict[_Place, dict[tuple[str, ...], int]] = {}
         self._uncommitted: dict[tuple[int, str], int] = {}
+        self._uncommitted_rows: dict[_Place, dict[tuple[str, ...], int]] = {}
+        self._sizes: Counter[int] = Counter()
+
+    def known(self, query_id: int) -> int:
+        """How many series of the query are remembered: what this process has made, and what it has met."""
+        return self._sizes[query_id]
 
     def resolve(self, connection: sa.Connection, query_id: int, labels: pl.DataFrame, n: int) -> npt.NDArray[np.int64]:
         """int64[n] ids for the n rows of string columns `labels`; missing series are made.
@@ -43,23 +53,30 @@ class SeriesIds:
             text = label_text({})
             self._fill(connection, query_id, [text])
             return np.full(n, self._lookup(query_id, text), np.int64)
-        distinct = labels.unique(maintain_order=True)
-        texts = [label_text(row) for row in distinct.iter_rows(named=True)]
-        self._fill(connection, query_id, texts)
-        ids = pl.Series("", [self._lookup(query_id, text) for text in texts], dtype=pl.Int64)
-        joined = labels.join(
-            distinct.with_columns(ids.alias(" id")), on=labels.columns, how="left", maintain_order="left"
-        )
-        return joined[" id"].to_numpy()
+        place = query_id, tuple(labels.columns)
+        known = self._known_rows.setdefault(place, {})
+        rows = list(zip(*(column.to_list() for column in labels.get_columns()), strict=True))
+        missing = list(dict.fromkeys(row for row in rows if row not in known))
+        if missing:
+            texts = {row: label_text(dict(zip(labels.columns, row, strict=True))) for row in missing}
+            self._fill(connection, query_id, list(texts.values()))
+            found = {row: self._lookup(query_id, text) for row, text in texts.items()}
+            self._uncommitted_rows.setdefault(place, {}).update(found)
+            known = known | found
+        return np.array([known[row] for row in rows], np.int64)
 
     def committed(self) -> None:
         """The transaction went through: keep its ids."""
+        self._sizes.update(query_id for query_id, _ in self._uncommitted)
         self._known.update(self._uncommitted)
-        self._uncommitted.clear()
+        for place, rows in self._uncommitted_rows.items():
+            self._known_rows[place].update(rows)
+        self.rolled_back()
 
     def rolled_back(self) -> None:
         """The transaction failed: its ids do not exist."""
         self._uncommitted.clear()
+        self._uncommitted_rows.clear()
 
     def _lookup(self, query_id: int, text: str) -> int:
         key = (query_id, text)

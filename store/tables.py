@@ -19,10 +19,13 @@ offsets = sa.Table(
     sa.Column("topic", sa.String(249), primary_key=True),
     sa.Column("partition", sa.Integer, primary_key=True),
     sa.Column("next_offset", sa.BigInteger, nullable=False),
+    # In which log of this name that offset lies; empty where the transport does not say.
+    sa.Column("log_id", sa.String(64), nullable=False, server_default=""),
     sa.Column("epoch", sa.BigInteger, nullable=False),
     sa.Column("owner", sa.String(256), nullable=False),
     # How many flushes the partition has seen: a flush tried again after its commit went through is told apart by it.
     sa.Column("flushes", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("flushed_ns", sa.BigInteger),
     # Cumulative since the database was made, written in the flush's own transaction: exact, whoever dies.
     sa.Column("frames", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("bytes", sa.BigInteger, nullable=False, server_default="0"),
@@ -34,7 +37,11 @@ offsets = sa.Table(
     sa.Column("lost_frames", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("skipped_offsets", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("too_old", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("too_new", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("shared_ids", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("restored_spools", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("dead_letters_dropped", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("over_series_max", sa.BigInteger, nullable=False, server_default="0"),
 )
 
 marks = sa.Table(
@@ -48,6 +55,7 @@ marks = sa.Table(
     sa.Column("mark_created_ns", sa.BigInteger, nullable=False),
     sa.Column("gaps", sa.LargeBinary, nullable=False),
     sa.Column("updated_ns", sa.BigInteger, nullable=False),
+    sa.Index("marks_by_start", "agent", "incarnation"),
 )
 
 queries = sa.Table(
@@ -55,6 +63,8 @@ queries = sa.Table(
     metadata,
     sa.Column("id", _id, primary_key=True, autoincrement=True),
     sa.Column("name", sa.String(256), nullable=False, unique=True),
+    # How many series it may have, as the collector that started last applies it.
+    sa.Column("series_max", sa.BigInteger),
 )
 
 versions = sa.Table(
@@ -93,6 +103,19 @@ series = sa.Table(
     # Labels may be longer than what PostgreSQL takes into an index.
     sa.Column("labels_hash", sa.String(32), nullable=False),
     sa.UniqueConstraint("query_id", "labels_hash"),
+)
+
+# Who was refused new series, cumulative; bounded per query and partition (store/series_limit.py).
+series_refused = sa.Table(
+    "series_refused",
+    metadata,
+    sa.Column("query_id", sa.ForeignKey("queries.id"), primary_key=True),
+    sa.Column("agent", sa.String(256), primary_key=True),
+    sa.Column("partition", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("groups", sa.BigInteger, nullable=False),
+    sa.Column("records", sa.BigInteger, nullable=False),
+    sa.Column("last_ns", sa.BigInteger, nullable=False),
+    sa.Column("example", sa.Text, nullable=False),
 )
 
 # On PostgreSQL this is partitioned by level and time (store/days.py). No foreign keys: versions and metrics are never
@@ -170,7 +193,31 @@ agents = sa.Table(
     sa.Column("first_seen_ns", sa.BigInteger, nullable=False),
     sa.Column("last_seen_ns", sa.BigInteger, nullable=False),
     sa.Column("counters", sa.Text, nullable=False),
+    # How far the agent's clock is ahead of its collector's at least (collector/agent_clocks.py); NULL: not known.
+    sa.Column("clock_offset_ns", sa.BigInteger),
     sa.Column("retired", sa.Boolean, nullable=False, server_default=sa.false()),
+)
+
+# Every start of an agent that is not forgotten; written by the owner of the start's partition.
+starts = sa.Table(
+    "starts",
+    metadata,
+    sa.Column("agent", sa.String(256), primary_key=True),
+    sa.Column("incarnation", sa.String(32), primary_key=True),
+    sa.Column("previous", sa.String(32), nullable=False),
+    sa.Column("host", sa.String(256), nullable=False),
+    sa.Column("machine_id", sa.String(256), nullable=False),
+    # By the agent's clock, and when it counts as begun beside other starts (store/starts.py).
+    sa.Column("started_ns", sa.BigInteger, nullable=False),
+    sa.Column("order_ns", sa.BigInteger, nullable=False),
+    # The newest heartbeat by the agent's clock; the first and newest by a collector's.
+    sa.Column("sent_ns", sa.BigInteger, nullable=False),
+    sa.Column("first_seen_ns", sa.BigInteger, nullable=False),
+    sa.Column("seen_ns", sa.BigInteger, nullable=False),
+    # An earlier start that was found alive beside this one.
+    sa.Column("clash_with", sa.String(32), nullable=False, server_default=""),
+    # Its spool, or the one before it, was restored from an older disk (store/restored.py).
+    sa.Column("restored", sa.Boolean, nullable=False, server_default=sa.false()),
 )
 
 progress = sa.Table(

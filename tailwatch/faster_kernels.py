@@ -43,7 +43,8 @@ def faster_kernels_beside(stop: threading.Event, *, after_s: float = _AFTER_S) -
 
 
 def _switch(stop: threading.Event, ended: threading.Event, after_s: float) -> None:
-    if stop.wait(after_s) or not _compiled(stop, ended):
+    # A block that fails ends without a stop; one that is stopped ends soon.
+    if ended.wait(after_s) or stop.is_set() or not _compiled(stop, ended):
         return
     try:
         use_kernels("numba")

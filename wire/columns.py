@@ -10,7 +10,8 @@ Measured beside Arrow IPC and zstd alone by benchmarks/collector (wire_bytes).
 """
 
 import struct
-from collections.abc import Callable, Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import Literal, TypeAlias
@@ -21,7 +22,8 @@ import numpy.typing as npt
 import polars as pl
 import zstandard
 
-from pipeline.ragged import Column, Ragged
+from pipeline.coded import Coded
+from pipeline.ragged import Column, Columns, Ragged, as_series
 from wire.errors import CorruptFrameError, FrameTooLargeError
 from wire.integers import MAX_ITEMS, Int64Array, Narrowed, narrow, size_of_span, widen
 
@@ -29,6 +31,8 @@ from wire.integers import MAX_ITEMS, Int64Array, Narrowed, narrow, size_of_span,
 # limits stand (MAX_ITEMS is the third), because equal values take no bytes and narrow ones widen eight times.
 MAX_UNPACKED_BYTES = 16 * 2**20
 MAX_ROWS = 1_000_000
+# Names and kinds of columns; more would be objects by the million.
+MAX_PREFIX_BYTES = 2**18
 _ZSTD_LEVEL = 1  # of narrowed columns, level 3 saves 1-3 % of the bytes for a tenth more CPU
 _PREFIX = struct.Struct("<I")
 _TEXT_SAMPLE = 256
@@ -43,6 +47,17 @@ _KINDS: dict[type[pl.DataType], tuple[Kind, ...]] = {
     pl.String: ("text", "codes"),
     pl.List: ("lists", "gaps"),
 }
+
+
+class _Zstd(threading.local):
+    """One of each per thread, for they may not be shared; making one costs an eighth of what it then does."""
+
+    def __init__(self) -> None:
+        self.compressor = zstandard.ZstdCompressor(level=_ZSTD_LEVEL)
+        self.decompressor = zstandard.ZstdDecompressor()
+
+
+_ZSTD = _Zstd()
 
 
 class _Column(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -63,13 +78,14 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(_Prefix, strict=True)
 
 
-def pack_columns(table: pl.DataFrame | Mapping[str, Column]) -> bytes:
+def pack_columns(table: pl.DataFrame | Columns) -> bytes:
     """A table's columns, all of one length, as a frame body; equal tables give equal bytes.
 
     Columns are Int64, Float64, Boolean, String, and lists of Int32 or Int64 without NULL, of Polars or `Ragged`.
 
     Raises:
-        FrameTooLargeError: more than MAX_ROWS rows, or more than MAX_ITEMS items in a column of lists.
+        FrameTooLargeError: more than `unpack_columns` takes: MAX_ROWS rows, MAX_ITEMS items in a column of lists,
+            MAX_UNPACKED_BYTES before compression or in one column of text.
         TypeError: a column of another type.
     Cost: a few passes per column plus zstd over the narrowed bytes.
     """
@@ -85,7 +101,12 @@ def pack_columns(table: pl.DataFrame | Mapping[str, Column]) -> bytes:
         buffers += [*([] if nulls is None else [nulls]), *packed[2]]
     prefix = _encoder.encode(_Prefix(rows, columns))
     payload = b"".join([_PREFIX.pack(len(prefix)), prefix, *buffers])
-    return zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compress(payload)
+    if len(payload) > MAX_UNPACKED_BYTES or len(prefix) > MAX_PREFIX_BYTES:
+        raise FrameTooLargeError(
+            f"{rows} rows take {len(payload)} bytes, {len(prefix)} of them for names; "
+            f"at most {MAX_UNPACKED_BYTES} and {MAX_PREFIX_BYTES}, split them"
+        )
+    return _ZSTD.compressor.compress(payload)
 
 
 def unpack_columns(body: bytes, schema: dict[str, pl.DataType]) -> pl.DataFrame:
@@ -96,24 +117,23 @@ def unpack_columns(body: bytes, schema: dict[str, pl.DataType]) -> pl.DataFrame:
     """
     with _anything_else_is_corrupt():
         columns = _unpacked_columns(body, schema)
-        return pl.DataFrame([_series(name, column, schema[name]) for name, column in columns.items()])
+        return pl.DataFrame([as_series(name, column, schema[name]) for name, column in columns.items()])
 
 
-def unpack_ragged(body: bytes, schema: dict[str, pl.DataType]) -> dict[str, Column]:
-    """As `unpack_columns`, but by name, and with columns of lists as `Ragged` int64, whose range is not checked."""
+def unpack_ragged(body: bytes, schema: dict[str, pl.DataType]) -> dict[str, Column | Coded]:
+    """As `unpack_columns`, but by name, with lists as `Ragged` int64 and text of few kinds as `Coded`.
+
+    The range of the lists' items is not checked.
+    """
     with _anything_else_is_corrupt():
         return _unpacked_columns(body, schema)
 
 
-def _series(name: str, column: Column, dtype: pl.DataType) -> pl.Series:
-    if isinstance(column, Ragged) and isinstance(dtype, pl.List):
-        return column.to_series(name, dtype)
-    return column  # type: ignore[return-value]  # only columns of lists are ragged
-
-
-def _unpacked_columns(body: bytes, schema: dict[str, pl.DataType]) -> dict[str, Column]:
+def _unpacked_columns(body: bytes, schema: dict[str, pl.DataType]) -> dict[str, Column | Coded]:
     payload = _unpacked(body)
     (prefix_bytes,) = _PREFIX.unpack_from(payload)
+    if prefix_bytes > MAX_PREFIX_BYTES:
+        raise CorruptFrameError(f"a prefix of {prefix_bytes} bytes; at most {MAX_PREFIX_BYTES}")
     prefix = _decoder.decode(payload[_PREFIX.size : _PREFIX.size + prefix_bytes])
     names = [column.name for column in prefix.columns]
     if not 0 <= prefix.rows <= MAX_ROWS or names != list(schema):
@@ -149,7 +169,7 @@ def _unpacked(packed: bytes) -> memoryview:
     size = zstandard.frame_content_size(packed)
     if not 0 <= size <= MAX_UNPACKED_BYTES:
         raise CorruptFrameError(f"columns would unpack to {size} bytes; at most {MAX_UNPACKED_BYTES}, and said so")
-    return memoryview(zstandard.ZstdDecompressor().decompress(packed, max_output_size=MAX_UNPACKED_BYTES))
+    return memoryview(_ZSTD.decompressor.decompress(packed, max_output_size=MAX_UNPACKED_BYTES))
 
 
 def _packed(name: str, column: Column) -> tuple[bytes | None, _Packed]:
@@ -212,7 +232,10 @@ def _packed_codes(series: pl.Series, distinct: pl.Series) -> _Packed:
     else:
         codes = series.cast(pl.Enum(distinct)).to_physical().to_numpy().astype(np.int64)
     texts = [text.encode() for text in distinct.to_list()]
-    kind, arrays, stored = _with("codes", codes, np.array([len(text) for text in texts], np.int64), in_order=False)
+    lengths = np.array([len(text) for text in texts], np.int64)
+    if (text_bytes := int(lengths[codes].sum())) > MAX_UNPACKED_BYTES:
+        raise FrameTooLargeError(f"{text_bytes} bytes of text in one column; at most {MAX_UNPACKED_BYTES}, split them")
+    kind, arrays, stored = _with("codes", codes, lengths, in_order=False)
     return kind, arrays, [*stored, *texts]
 
 
@@ -252,7 +275,7 @@ class _Reader:
         self._at = at
         self._rows = rows
 
-    def column(self, column: _Column, dtype: pl.DataType) -> Column:
+    def column(self, column: _Column, dtype: pl.DataType) -> Column | Coded:
         """The next column.
 
         Raises:
@@ -263,7 +286,9 @@ class _Reader:
         valid = self._bits() if column.nulls else None
         arrays = iter(column.arrays)
         if column.kind in ("lists", "gaps"):
-            values: Column = self._lists(arrays, firsts_apart=column.kind == "gaps")
+            values: Column | Coded = self._lists(arrays, firsts_apart=column.kind == "gaps")
+        elif column.kind == "codes":
+            values = self._coded(column.name, arrays)
         else:
             values = self._values(column.kind, arrays).alias(column.name)
         if next(arrays, None) is not None:
@@ -272,6 +297,8 @@ class _Reader:
             return values
         if isinstance(values, Ragged):
             raise CorruptFrameError(f"column {column.name!r} of lists has NULLs")
+        if isinstance(values, Coded):
+            values = values.to_series(column.name)
         return values.to_frame().select(pl.when(pl.Series(valid)).then(pl.col(column.name))).to_series()
 
     def finish(self) -> None:
@@ -288,27 +315,32 @@ class _Reader:
             return pl.Series(np.frombuffer(self._taken(8 * self._rows), "<f8").astype(np.float64))
         if kind == "bool":
             return pl.Series(self._bits())
-        if kind == "text":
-            return self._texts(self._integers(arrays, self._rows))
-        return self._coded(arrays)
+        return self._texts(self._integers(arrays, self._rows))
 
-    def _coded(self, arrays: Iterator[Narrowed]) -> pl.Series:
+    def _coded(self, name: str, arrays: Iterator[Narrowed]) -> pl.Series | Coded:
         codes = self._integers(arrays, self._rows)
         entry = _next(arrays)
         lengths = widen(entry, self._taken(entry.stored_bytes), min(entry.items, self._rows))
-        texts = self._texts(lengths)
+        texts = self._few_texts(lengths) if lengths.size <= _FEW_TEXTS else self._texts(lengths)
         if codes.size and (codes.min() < 0 or codes.max() >= lengths.size):
             raise CorruptFrameError(f"a code between {codes.min()} and {codes.max()} for {lengths.size} texts")
         if int(lengths[codes].sum()) > MAX_UNPACKED_BYTES:
             raise CorruptFrameError(f"texts would unpack to more than {MAX_UNPACKED_BYTES} bytes")
-        return texts.gather(codes)
+        return Coded(codes, texts) if isinstance(texts, list) else texts[codes].alias(name)
+
+    def _few_texts(self, lengths: Int64Array) -> list[str]:
+        joined = bytes(self._taken(_total(lengths, MAX_UNPACKED_BYTES)))
+        starts = [0, *np.cumsum(lengths).tolist()]
+        whole = joined.decode()
+        if len(whole) == len(joined):  # a byte per character: the bounds are those of the text
+            return [whole[a:b] for a, b in pairwise(starts)]
+        return [joined[a:b].decode() for a, b in pairwise(starts)]
 
     def _texts(self, lengths: Int64Array) -> pl.Series:
+        if lengths.size <= _FEW_TEXTS:
+            return pl.Series(self._few_texts(lengths), dtype=pl.String)
         ends = np.cumsum(lengths)
         joined = bytes(self._taken(_total(lengths, MAX_UNPACKED_BYTES)))
-        if lengths.size <= _FEW_TEXTS:
-            starts = [0, *ends.tolist()]
-            return pl.Series([joined[a:b].decode() for a, b in pairwise(starts)], dtype=pl.String)
         places = pl.DataFrame({"start": ends - lengths, "length": lengths})
         return places.select(pl.lit(joined).bin.slice("start", "length").cast(pl.String)).to_series()
 

@@ -5,6 +5,7 @@ still held. Records go once the collector says they are committed. Every commit 
 the spool lets go of a frame as soon as this file has it.
 """
 
+import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -161,6 +162,11 @@ class EmbeddedSubscriber:
         """Continue `partition` at `offset`."""
         self._positions[partition] = offset
 
+    def log_id(self) -> str:
+        """The random name that the file got when it was made."""
+        with _guard(self._path):
+            return str(self._db.execute("SELECT id FROM identity").fetchone()[0])
+
     def pause(self, partitions: frozenset[int]) -> None:
         """Hand out nothing of these partitions until `resume`."""
         self._paused |= partitions
@@ -247,6 +253,10 @@ def _open(path: Path, partitions: int) -> sqlite3.Connection:
                     f"{path} has log format {version}, this program knows {SCHEMA_VERSION}; "
                     "upgrade, or point transport.path at another file"
                 )
+            # A log of an earlier release gets its name now; it has the same format otherwise.
+            db.execute("CREATE TABLE IF NOT EXISTS identity (id TEXT NOT NULL)")
+            if db.execute("SELECT id FROM identity").fetchone() is None:
+                db.execute("INSERT INTO identity (id) VALUES (?)", (secrets.token_hex(16),))
         return db
 
 

@@ -31,7 +31,12 @@ class QueryProgress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Heartbeat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One agent's word at `sent_ns`. `counters` are cumulative since the agent's start and named as its metrics."""
+    """One agent's word at `sent_ns`. `counters` are cumulative since the agent's start and named as its metrics.
+
+    `previous_incarnation` is the incarnation before this one in this spool, empty where there is none, and
+    `previous_sequence` the highest sequence that this spool knows to have handed over for it, or still holds a frame
+    for. A collector that has seen a higher one knows that the spool was restored from an older disk.
+    """
 
     agent: Name
     host: Name
@@ -41,6 +46,8 @@ class Heartbeat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     clean: bool
     queries: list[QueryProgress]
     counters: dict[Name, Int64]
+    previous_incarnation: Name = ""
+    previous_sequence: Int64 = 0
 
 
 _encoder = msgspec.msgpack.Encoder(order="deterministic")

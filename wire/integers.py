@@ -53,7 +53,7 @@ def narrow(values: npt.NDArray[np.int64 | np.int32], *, in_order: bool = True) -
     low, high = int(values.min()), int(values.max())
     size = size_of_span(high - low)
     if in_order and size > 1 and high - low < 2**63:
-        steps = np.diff(values)
+        steps = np.diff(values.astype(np.int64, copy=False))  # a step between two int32 need not be one
         step_low, step_high = int(steps.min()), int(steps.max())
         step_size = size_of_span(step_high - step_low)
         if step_size < size:

@@ -61,7 +61,7 @@ class KafkaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     #: A frame not acknowledged for so long is published again by the agent.
     delivery_timeout_s: Seconds = 30.0
     #: A collector not heard of for so long loses its partitions to the others.
-    session_timeout_s: Seconds = 15.0
+    session_timeout_s: Seconds = 10.0
     heartbeat_s: Seconds = 3.0
 
     def __post_init__(self) -> None:

@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 # Memory bound of what is fetched ahead, over all partitions.
 _FETCH_BYTES: Final = 16 * 2**20
 _FETCH_WAIT_MS: Final = 200
+# So soon it is known that partitions were added, or that the topic was made anew.
+_METADATA_AGE_MS: Final = 10_000
 _BOUNDS_WAIT_MS: Final = 5_000
 # What the group decides while nobody is inside the library's `poll` is lost, and the member joins once more (seen in
 # kafka-python 3.0.12): during a rebalance the gaps between two calls must be few.
@@ -38,6 +40,9 @@ _ADVISE_EVERY_S: Final = 1.0
 _ANSWERED_S: Final = 2.0
 # Without a record for so long, see whether any broker is still there: the library would wait in silence.
 _SILENCE_S: Final = 5.0
+# Ends of paused partitions, which no fetch tells, are asked for this often; a broker that is away costs one wait.
+_ASK_ENDS_S: Final = 5.0
+_ENDS_WAIT_MS: Final = 1_000
 _CLOSE_MS: Final = 300
 # A collector busy for longer than this, with the database say, loses its partitions to the others.
 _MAX_POLL_INTERVAL_MS: Final = 300_000
@@ -60,6 +65,7 @@ class KafkaSubscriber:
             "session_timeout_ms": round(config.session_timeout_s * 1e3),
             "heartbeat_interval_ms": round(config.heartbeat_s * 1e3),
             "max_poll_interval_ms": _MAX_POLL_INTERVAL_MS,
+            "metadata_max_age_ms": _METADATA_AGE_MS,
             "fetch_max_bytes": _FETCH_BYTES,
             "fetch_max_wait_ms": _FETCH_WAIT_MS,
         }
@@ -73,6 +79,9 @@ class KafkaSubscriber:
         self._paused: set[int] = set()
         self._advice: dict[int, int] = {}
         self._advised_s = 0.0
+        self._asked_ends: dict[int, int] = {}
+        self._asked_s = float("-inf")
+        self._log_id = ""
         self._heard_s = time.monotonic()
         self._failure: BaseException | None = None
         self._on_assign: AssignmentCallback = _ignore
@@ -116,6 +125,7 @@ class KafkaSubscriber:
         except RuntimeError as error:  # the library's thread has ended
             raise self._lost(TransportError(f"{self._config.where}: the client broke down: {error!r}")) from error
         self._raise_failure()
+        self._check_log()
         records = [
             Record(place.partition, record.offset, record.value or b"")
             for place, records in found.items()
@@ -135,6 +145,11 @@ class KafkaSubscriber:
             self._positions[partition], self._placed_s[partition] = offset, time.monotonic()
             self._hold(frozenset({partition}))
 
+    def log_id(self) -> str:
+        """The topic's id, as the brokers give it since Kafka 2.8; a topic made anew has another."""
+        found = None if self._consumer is None else self._consumer._client.cluster.topic_id(self._config.topic)
+        return "" if found is None or not found.int else str(found.hex)
+
     def pause(self, partitions: frozenset[int]) -> None:
         """Hand out nothing of these partitions until `resume`."""
         self._paused |= partitions
@@ -152,12 +167,12 @@ class KafkaSubscriber:
     def ends(self) -> Mapping[int, int]:
         """End offsets as the last fetch of each assigned partition told them; none where nothing was fetched yet.
 
-        From fetches, because some brokers answer a direct question for the end with the start of the last batch.
+        From fetches, because some brokers answer a direct question for the end with the start of the last batch. For
+        paused partitions, which are not fetched, that answer counts where it is further: it may be low, never high.
         """
-        if self._consumer is None:
-            return {}
-        known = {partition: self._consumer.highwater(self._place(partition)) for partition in self._assigned}
-        return {partition: end for partition, end in known.items() if end is not None}
+        fetched = self._fetched_ends()
+        self._ask_ends()
+        return fetched | {n: max(end, fetched.get(n, 0)) for n, end in self._asked_ends.items() if n in self._assigned}
 
     def close(self) -> None:
         """Leave the group without further callbacks; the partitions go to others at once."""
@@ -169,6 +184,26 @@ class KafkaSubscriber:
                 log.debug("last advisory commit failed error=%r", error)
         self._forget_consumer()
         self._connection.close()
+
+    def _fetched_ends(self) -> dict[int, int]:
+        if self._consumer is None:
+            return {}
+        known = {partition: self._consumer.highwater(self._place(partition)) for partition in self._assigned}
+        return {partition: end for partition, end in known.items() if end is not None}
+
+    def _ask_ends(self) -> None:
+        """Ask for the ends of paused partitions, when it is time; what was answered before holds until then."""
+        paused = [self._place(partition) for partition in self._paused & self._assigned]
+        if self._consumer is None or not paused:
+            self._asked_ends = {}
+        elif time.monotonic() - self._asked_s >= _ASK_ENDS_S:
+            self._asked_s = time.monotonic()
+            try:
+                found = self._consumer.end_offsets(paused, timeout_ms=_ENDS_WAIT_MS)
+            except (errors.KafkaError, RuntimeError) as error:
+                log.debug("ends not known error=%r", error)
+            else:
+                self._asked_ends = {place.partition: end for place, end in found.items()}
 
     def _joined(self, timeout_s: float) -> bool:
         """Whether there is a consumer; subscribes a new one."""
@@ -219,7 +254,7 @@ class KafkaSubscriber:
     def _check_positions(self) -> None:
         """A position beyond the end is one of another topic of this name; not every broker says so."""
         now = time.monotonic()
-        for partition, end in self.ends().items():
+        for partition, end in self._fetched_ends().items():
             position = self._positions.get(partition, end)
             # Only once a fetch must have been answered since the position was set: the end may be older.
             if position > end and partition not in self._paused and now - self._placed_s[partition] > _ANSWERED_S:
@@ -233,7 +268,18 @@ class KafkaSubscriber:
             end = self._consumer.end_offsets([place], timeout_ms=_BOUNDS_WAIT_MS)[place]
         except errors.KafkaError as error:
             return self._lost(refused(error, self._config))
-        return OffsetOutOfRangeError(place.partition, wanted, earliest, max(end, self.ends().get(place.partition, 0)))
+        return OffsetOutOfRangeError(
+            place.partition, wanted, earliest, max(end, self._fetched_ends().get(place.partition, 0))
+        )
+
+    def _check_log(self) -> None:
+        """In a topic made anew our positions mean nothing, though it may have records there."""
+        found = self.log_id()
+        if self._log_id and found and found != self._log_id:
+            raise self._lost(
+                TransportError(f"topic {self._config.topic!r} was made anew: it was {self._log_id} and is {found}")
+            )
+        self._log_id = found or self._log_id
 
     def _check_silence(self, heard: bool) -> None:
         now = time.monotonic()
@@ -259,6 +305,8 @@ class KafkaSubscriber:
             self._listener.muted = True
         self._assigned = frozenset()
         self._consumer = self._listener = None
+        self._asked_ends = {}
+        self._log_id = ""
 
     def _place(self, partition: int) -> Any:
         return TopicPartition(self._config.topic, partition)

@@ -71,6 +71,12 @@ class Subscriber(Protocol):
     def seek(self, partition: int, offset: int) -> None:
         """Continue `partition` at `offset`."""
 
+    def log_id(self) -> str:
+        """Which log this is, at most 64 characters: another one of the same name has another; empty if unknown.
+
+        Offsets mean something within one log only.
+        """
+
     def pause(self, partitions: frozenset[int]) -> None:
         """Hand out nothing of these partitions until `resume`; their place is kept."""
 
@@ -81,7 +87,10 @@ class Subscriber(Protocol):
         """Advice that records below `next_offset` are in the database; a transport may drop or display them."""
 
     def ends(self) -> Mapping[int, int]:
-        """The offset after the last record of each assigned partition, as far as it is known without asking."""
+        """The offset after the last record of each assigned partition, as far as it is known.
+
+        What records read have told; of a paused partition, a few seconds old at most while the transport answers.
+        """
 
     def close(self) -> None:
         """Leave; the partitions go to others."""

@@ -14,6 +14,7 @@ from api.responses import json_answer
 from api.service import Parts, Service
 from api.times import rfc_3339
 from store.fleet import AgentRow, agents
+from store.starts import shared_ids
 
 router = APIRouter(tags=["fleet"])
 
@@ -24,14 +25,22 @@ def list_agents(request: Request, given: Annotated[PageParameters, Query()], ser
     now_ns = service.now_ns()
     with service.database.reading() as connection:
         known = agents(connection)
+        shared = shared_ids(connection, now_ns - round(service.config.agent_silent_after_s * 1e9))
     page, next_cursor = page_of(known, lambda row: row.agent, given, service.config)
-    return json_answer(request, {"agents": [_entry(row, now_ns, service) for row in page], "next_cursor": next_cursor})
+    return json_answer(
+        request,
+        {
+            "agents": [_entry(row, shared.get(row.agent, []), now_ns, service) for row in page],
+            "next_cursor": next_cursor,
+        },
+    )
 
 
-def _entry(row: AgentRow, now_ns: int, service: Service) -> dict[str, object]:
+def _entry(row: AgentRow, shared_by: list[str], now_ns: int, service: Service) -> dict[str, object]:
     return {
         "agent": row.agent,
         "host": row.host,
+        "shared_by": shared_by,
         "state": state_of(row, now_ns, service.config),
         "first_seen": rfc_3339(row.first_seen_ns),
         "last_seen": rfc_3339(row.last_seen_ns),
@@ -39,5 +48,6 @@ def _entry(row: AgentRow, now_ns: int, service: Service) -> dict[str, object]:
         "silent_s": round(silent_s(row, now_ns), 3),
         "incarnation": row.incarnation,
         "started": rfc_3339(row.started_ns),
+        "clock_ahead_s": None if row.clock_offset_ns is None else round(row.clock_offset_ns / 1e9, 3),
         "counters": row.counters,
     }

@@ -12,11 +12,12 @@ from api.responses import live_answer
 from api.service import Parts, Service
 from api.times import rfc_3339
 from store.errors import SchemaError
-from store.fleet import agents, totals
+from store.fleet import AgentRow, CollectorRow, agents, collectors, totals
 
 router = APIRouter(tags=["fleet"])
 
 RELEASE = version("tailwatch")
+SPOOL_AGE = "spool_oldest_age_s"
 
 
 @router.get("/api/v1/status", operation_id="get_status", summary="Totals and state", response_model=StatusAnswer)
@@ -26,17 +27,39 @@ def get_status(service: Parts) -> Response:
     schema = _schema_state(service)
     with service.database.reading() as connection:
         counted = totals(connection)
-        states = Counter(state_of(row, now_ns, service.config) for row in agents(connection))
+        known = agents(connection)
+        claimed = collectors(connection)
+    states = {row.agent: state_of(row, now_ns, service.config) for row in known}
+    by_state = Counter(states.values())
     return live_answer(
         {
             "time": rfc_3339(now_ns),
             "time_ns": now_ns,
             "version": RELEASE,
             "database_schema": schema,
-            "agents": {state: states[state] for state in ("alive", "silent", "retired")},
+            "agents": {state: by_state[state] for state in ("alive", "silent", "retired")},
+            "spool": _oldest([row for row in known if states[row.agent] == "alive"]),
+            "collectors": [_collector(row, now_ns) for row in claimed],
             "totals": counted,
         }
     )
+
+
+def _oldest(alive: list[AgentRow]) -> dict[str, object]:
+    """The agent with the oldest spool; the first by name of several. Agents of an earlier release do not say."""
+    ages = {row.agent: row.counters[SPOOL_AGE] for row in alive if SPOOL_AGE in row.counters}
+    worst = max(ages, key=lambda agent: ages[agent], default=None)
+    return {"oldest_age_s": None if worst is None else ages[worst], "agent": worst}
+
+
+def _collector(row: CollectorRow, now_ns: int) -> dict[str, object]:
+    flushed_ns = row.flushed_ns
+    return {
+        "collector": row.collector,
+        "partitions": row.partitions,
+        "last_flush": None if flushed_ns is None else rfc_3339(flushed_ns),
+        "last_flush_s": None if flushed_ns is None else round(max(0, now_ns - flushed_ns) / 1e9, 3),
+    }
 
 
 def _schema_state(service: Service) -> dict[str, object]:

@@ -1,52 +1,18 @@
-"""The numbers in docs/benchmarks.md, written from the results of the last full run and never by hand."""
+"""The sketches' part of docs/benchmarks.md: numbers and plots of the last full run."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.results import ROOT
-from benchmarks.tables import Table
+from benchmarks import documented
+from benchmarks.documented import PAGE
 
-PAGE = ROOT / "docs" / "benchmarks.md"
-BEGIN, END = "<!-- quantiles: numbers begin -->", "<!-- quantiles: numbers end -->"
+BEGIN, END = documented.marks("quantiles")
 
 
 def rewrite(results: Path, page: Path = PAGE) -> Path:
-    """Replaces what stands between the marks by the numbers of the results; gives the page.
-
-    Raises:
-        ValueError: the page lacks the marks, or the results are of a quick run.
-    """
-    content = json.loads(results.read_text(encoding="utf-8"))
-    if content["quick"]:
-        raise ValueError(f"{results.name} is of a quick run; wanted a full one for {page.name}")
-    text = page.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{page.name} lacks the marks {BEGIN} and {END}; put them where the numbers go")
-    page.write_text(f"{before}{BEGIN}\n\n{section(content)}\n{END}{after}", encoding="utf-8")
-    return page
+    """As benchmarks.documented.rewrite, with the plots of the window experiment."""
+    return documented.rewrite("quantiles", results, page, _plots)
 
 
-def section(content: dict[str, Any]) -> str:
-    """Circumstances, targets and all tables, as Markdown."""
-    hardware = content["hardware"]
-    versions = ", ".join(f"{name} {found}" for name, found in content["versions"].items() if found)
-    commit = f"{content['commit'] or 'unknown'}"[:12] + (" with uncommitted changes" if content["dirty"] else "")
-    lines = [
-        f"Measured {content['date'][:10]} at commit {commit}; the run took {content['took_s']} s.",
-        f"Machine: {hardware['cores']} cores of {hardware['cpu']}, {hardware['memory_gib']} GiB, {hardware['system']}.",
-        f"Python {content['python']}.",
-        f"Versions: {versions}.",
-        *(f"{name} is absent: {why}." for name, why in content["absent"].items()),
-        "",
-        "| target | goal | measured | | of what |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    for target in content["targets"]:
-        _, name, verdict, shown, goal = target["line"].split()
-        lines.append(f"| `{name}` | {goal.removeprefix('goal')} | {shown} | {verdict} | {target['remark']} |")
-    tables = [Table.from_data(data).markdown() for data in content["tables"]]
-    plots = [f"![{name.removesuffix('.png')}](images/quantiles/{name})\n" for name in content["windows"]["plots"]]
-    return "\n".join([*lines, "", *plots, *tables])
+def _plots(content: dict[str, Any]) -> list[str]:
+    return [f"![{name.removesuffix('.png')}](images/quantiles/{name})\n" for name in content["windows"]["plots"]]

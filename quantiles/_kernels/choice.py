@@ -9,7 +9,17 @@ from typing import Protocol, cast
 
 import numpy as np
 
-from quantiles.array_types import ByteArray, CellArray, FloatArray, IntArray, SampleArray, TokenArray, UnsignedArray
+from quantiles.array_types import (
+    ByteArray,
+    CellArray,
+    FloatArray,
+    IntArray,
+    Pairs,
+    SampleArray,
+    Slots,
+    TokenArray,
+    UnsignedArray,
+)
 from quantiles.bins import Bins
 from quantiles.errors import KernelError
 
@@ -94,6 +104,27 @@ class Kernels(Protocol):
         Returns offsets, cells, counts, NaN counts, minima and maxima (+Inf and -Inf where empty) and both parts of the
         sums; None where any body is not plainly right, or its cells lie too far apart: then the decoder has the word.
         """
+
+    def cells_of_gaps(self, gaps: IntArray, counts: IntArray, offsets: IntArray, highest: int) -> tuple[CellArray, int]:
+        """The cells of sketches whose cells are told as distances, each first one as its distance from 0.
+
+        Returns cells, and the first sketch that breaks a rule, or -1: cells ascend and lie within +-highest, counts are
+        at least 1. Cells mean nothing when a rule is broken. Gaps and counts may be of any integer type.
+        """
+
+    def add_to_slots(
+        self, slots: Slots, rows: IntArray, offsets: IntArray, cells: CellArray, counts: IntArray
+    ) -> IntArray:
+        """Adds the counts of sketch i to the slots of row rows[i]; no row may come twice.
+
+        Returns which sketches were refused, ascending, because a cell or a sum has no room; nothing of them was added.
+        """
+
+    def join_pairs(self, left: Pairs, right: Pairs, some: IntArray) -> Pairs:
+        """Sketch i of the left side and sketch some[i] of the right one together, for every i; fresh arrays."""
+
+    def pairs_of_slots(self, slots: Slots) -> tuple[IntArray, CellArray, IntArray]:
+        """What the slots of all rows hold: offsets int64[n+1], cells ascending in each row, and counts."""
 
 
 _chosen: dict[str, Kernels] = {}

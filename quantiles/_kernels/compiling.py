@@ -10,6 +10,7 @@ import numpy as np
 
 from quantiles._kernels.choice import use_kernels
 from quantiles.array_types import SampleArray
+from quantiles.growing_column import GrowingColumn
 from quantiles.merged_bodies import merge_bodies
 from quantiles.sketch_column import SketchColumn
 
@@ -27,11 +28,28 @@ def compile_all() -> None:
         groups = np.arange(values.size) % 2
         column = SketchColumn.from_values(values, groups, 2)
         column = SketchColumn.concat([column, column.take([1, 0])]).reduce(np.array([0, 1, 0, 1]), 2)
+        _take_in(column)
         buffer, lengths = column.to_bodies()
         integer = values.dtype.kind == "i"
         for body in (buffer, memoryview(buffer)):
             column = SketchColumn.from_bodies(body, lengths, column.scale, integer)
             merge_bodies(body, lengths, np.zeros(2, np.int64), 1, column.scale, integer).quantiles([0.5, 0.99])
+
+
+def _take_in(column: SketchColumn) -> None:
+    """As a collector takes in what agents sent: rows that are new, that grow, and whose counts outgrow a byte."""
+    gaps = column.cells.astype(np.int64)
+    gaps[1:] -= column.cells[:-1]
+    firsts = column.offsets[:-1][np.diff(column.offsets) > 0]
+    gaps[firsts] = column.cells[firsts]
+    read = SketchColumn.from_gaps(
+        column.scale, gaps, column.counts, column.offsets, column.nan_counts, column.minima, column.maxima, column.sums
+    )
+    growing, rows = GrowingColumn(column.scale, column.sums.integer), np.arange(len(read))
+    far = np.full(len(read), 10**6, np.int64 if column.sums.integer else np.float64)
+    for more in (read, read.reweight(300), SketchColumn.from_values(far, rows, len(read))):
+        growing.add(rows, more)
+    growing.column()
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import cast
 import numpy as np
 from numba import njit
 
-from quantiles._kernels import numba_adding, numba_bodies, numba_rows
+from quantiles._kernels import numba_adding, numba_bodies, numba_growing, numba_rows
 from quantiles._kernels.numpy_kernels import MAX_VARINT_BYTES
 from quantiles.array_types import ByteArray, CellArray, FloatArray, IntArray, SampleArray, TokenArray
 from quantiles.bins import (
@@ -39,6 +39,8 @@ from quantiles.cell_tokens import (
 )
 
 merge_bodies = numba_bodies.merge_bodies
+cells_of_gaps, add_to_slots = numba_growing.cells_of_gaps, numba_growing.add_to_slots
+pairs_of_slots, join_pairs = numba_growing.pairs_of_slots, numba_growing.join_pairs
 add_core, add_rows, ROW_COUNTS = numba_adding.add_core, numba_rows.add_rows, numba_rows.ROW_COUNTS
 
 
@@ -47,6 +49,8 @@ MANTISSA = HIDDEN_BIT - 1
 
 # A group whose cells span more than this many slots per pair is sorted; scanning its span would cost more.
 SCAN_PER_PAIR = 32
+# So few pairs are sorted where they stand: a scan would read ten slots for each (drained rows over many series).
+SORT_UP_TO = 12
 
 
 def cells_of(values: SampleArray, bins: Bins) -> CellArray:
@@ -119,7 +123,7 @@ def _sum_slots(cells, counts, low, slots):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _sum_pairs(groups, cells, counts, n_groups, low, slots):  # type: ignore[no-untyped-def]
+def _sum_pairs(groups, cells, counts, n_groups, low, slots):  # type: ignore[no-untyped-def]  # noqa: PLR0912
     """A counting sort by group, then each group through the shared slots, which are all zero again afterwards."""
     starts = np.zeros(n_groups + 1, np.int64)
     for i in range(groups.size):
@@ -139,7 +143,9 @@ def _sum_pairs(groups, cells, counts, n_groups, low, slots):  # type: ignore[no-
     kept = np.int64(0)  # never ahead of the pairs read, so the results can overwrite them
     for g in range(n_groups):
         begin, end = starts[g], starts[g + 1]
-        if end > begin:
+        if end - begin <= SORT_UP_TO:
+            kept = _sorted_pairs(their_cells, their_counts, begin, end, kept)
+        else:
             first, last = their_cells[begin], their_cells[begin]
             for i in range(begin, end):
                 first, last = min(first, their_cells[i]), max(last, their_cells[i])
@@ -162,6 +168,25 @@ def _sum_pairs(groups, cells, counts, n_groups, low, slots):  # type: ignore[no-
                         kept += 1
         offsets[g + 1] = kept
     return offsets, their_cells[:kept].copy(), their_counts[:kept].copy()
+
+
+@njit(cache=True)
+def _sorted_pairs(cells, counts, begin, end, kept):  # type: ignore[no-untyped-def]
+    """Pairs begin:end sorted by insertion, equal cells added up, moved to `kept`; returns their end."""
+    for i in range(begin + 1, end):
+        cell, count, at = cells[i], counts[i], i
+        while at > begin and cells[at - 1] > cell:
+            cells[at], counts[at] = cells[at - 1], counts[at - 1]
+            at -= 1
+        cells[at], counts[at] = cell, count
+    start = kept
+    for i in range(begin, end):
+        if kept > start and cells[kept - 1] == cells[i]:
+            counts[kept - 1] += counts[i]
+        else:
+            cells[kept], counts[kept] = cells[i], counts[i]
+            kept += 1
+    return kept
 
 
 def group_extremes(values: SampleArray, groups: IntArray, n_groups: int) -> tuple[FloatArray, FloatArray]:

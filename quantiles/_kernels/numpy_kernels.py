@@ -9,12 +9,14 @@ from typing import cast
 
 import numpy as np
 
+from quantiles._kernels import numpy_growing
 from quantiles.array_types import (
     BoolArray,
     ByteArray,
     CellArray,
     FloatArray,
     IntArray,
+    Pairs,
     SampleArray,
     TokenArray,
     UnsignedArray,
@@ -41,6 +43,9 @@ from quantiles.cell_tokens import (
     WIDEST_GAP,
 )
 from quantiles.exact_sums import LOW_BITS, LOW_MASK, SumColumn
+
+cells_of_gaps, add_to_slots = numpy_growing.cells_of_gaps, numpy_growing.add_to_slots
+pairs_of_slots = numpy_growing.pairs_of_slots
 
 CHUNK = 32_768
 SMALLEST_NORMAL = float(np.finfo(np.float64).smallest_normal)
@@ -250,6 +255,20 @@ def sum_pairs(
     running = np.cumsum(counts)
     totals = np.diff(running[np.append(starts[1:], len(keys)) - 1], prepend=0)
     return _unpacked(keys[starts], totals, low, cell_bits, n_groups)
+
+
+def join_pairs(left: Pairs, right: Pairs, some: IntArray) -> Pairs:
+    """See Kernels.join_pairs."""
+    sizes = np.diff(right.offsets)[some]
+    ends = np.cumsum(sizes)
+    taken = np.arange(int(sizes.sum())) + np.repeat(right.offsets[some] - ends + sizes, sizes)
+    every = np.arange(some.size)
+    return Pairs(*sum_pairs(
+        np.concatenate([np.repeat(every, np.diff(left.offsets)), np.repeat(every, sizes)]),
+        np.concatenate([left.cells, right.cells[taken]]),
+        np.concatenate([left.counts, right.counts[taken]]),
+        some.size,
+    ))  # fmt: skip
 
 
 def _packed(groups: IntArray, cells: CellArray, n_groups: int) -> tuple[IntArray, int, int]:

@@ -7,15 +7,18 @@ of the transport; none is left out. Each run is killed a second time while it re
 
 import shutil
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any, ClassVar
 
 import polars as pl
 import pytest
 
+from agents import uplink
 from agents.agent import Agent
 from agents.executor import QueryRun
 from agents.frames import frames_of
+from agents.hand_over import Lane
 from agents.sources import replay
 from agents.spool import Checkpoint, Spool, StoredPosition
 from agents.spool_room import SpoolRoom
@@ -49,6 +52,7 @@ class Fuse:
     image: ClassVar[Path]
     left: ClassVar[int] = -1
     moments: ClassVar[int] = 0
+    anew_at: ClassVar[int] = 1
 
     @classmethod
     def light(cls, spool: Path, image: Path, moments: int) -> None:
@@ -106,8 +110,13 @@ class KilledPublisher:
         self._real.close()
 
 
-def run(folder: Path, spool: Path, data: Path, execution: str, kill_at: int, image: Path) -> bool:
-    """One life of an agent; whether it ended by itself. `kill_at` 0 means never."""
+def run(
+    folder: Path, spool: Path, data: Path, execution: str, kill_at: int, image: Path, *, anew: bool = False
+) -> bool:
+    """One life of an agent; whether it ended by itself. `kill_at` 0 means never.
+
+    With `anew` it goes on as another incarnation after every checkpoint, and its frames go in two lanes.
+    """
     Fuse.light(spool, image, kill_at or -1)
     config = replay_config(folder, data, spool_path=str(spool), execution=execution)
     with publisher_to(folder / "log.db") as real:
@@ -118,6 +127,9 @@ def run(folder: Path, spool: Path, data: Path, execution: str, kill_at: int, ima
                 agent.turn()
                 agent.turn()
                 agent.checkpoint()
+                if anew:
+                    agent._checkpointer.go_on_anew(time.time_ns())
+                    agent.turn()
             agent.close()
         except Killed:
             Fuse.left = -1
@@ -127,24 +139,26 @@ def run(folder: Path, spool: Path, data: Path, execution: str, kill_at: int, ima
     return True
 
 
-@pytest.mark.parametrize("execution", ["local", "drain"])
+@pytest.mark.parametrize(("execution", "anew"), [("local", False), ("drain", False), ("drain", True)])
 def test_a_kill_at_any_moment_loses_and_repeats_nothing(
-    tmp_path: Path, execution: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, execution: str, anew: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(replay, "BATCH_ROWS", 120)
+    if anew:
+        monkeypatch.setattr(uplink, "AT_ONCE_BYTES", 1)
     data, records = probe_file(tmp_path, ROWS)
     wanted = truth(records)
     (tmp_path / "clean").mkdir()
-    assert run(tmp_path / "clean", tmp_path / "clean" / "spool.db", data, execution, 0, tmp_path / "none")
+    assert run(tmp_path / "clean", tmp_path / "clean" / "spool.db", data, execution, 0, tmp_path / "none", anew=anew)
     moments = Fuse.moments
     assert moments > 60
 
     for kill_at in range(1, moments + 1):
         folder = tmp_path / f"{execution}-{kill_at}"
         folder.mkdir()
-        assert not run(folder, folder / "spool.db", data, execution, kill_at, folder / "first"), kill_at
+        assert not run(folder, folder / "spool.db", data, execution, kill_at, folder / "first", anew=anew), kill_at
         again_at = 1 + kill_at * 37 % 90
-        ended = run(folder, folder / "first" / "spool.db", data, execution, again_at, folder / "second")
+        ended = run(folder, folder / "first" / "spool.db", data, execution, again_at, folder / "second", anew=anew)
         if not ended:
             assert run(folder, folder / "second" / "spool.db", data, execution, 0, folder / "none"), kill_at
         got = received(folder / "log.db")
@@ -158,8 +172,11 @@ def test_a_kill_at_any_moment_loses_and_repeats_nothing(
         shutil.rmtree(folder)
 
 
-def life_at_the_cap(folder: Path, spool_path: Path, cut: int, kill_at: int, image: Path) -> bool:
-    """Four checkpoints with hardly any room, some frames handed over in between; whether it ended by itself."""
+def life_at_the_cap(folder: Path, spool_path: Path, cut: int, kill_at: int, image: Path, *, anew: bool = False) -> bool:
+    """Four checkpoints with hardly any room, some frames handed over in between; whether it ended by itself.
+
+    With `anew` there are two more, of another incarnation, as after an outage; both lanes are handed over in turn.
+    """
     Fuse.light(spool_path, image, kill_at or -1)
     spool = None
     try:
@@ -167,7 +184,12 @@ def life_at_the_cap(folder: Path, spool_path: Path, cut: int, kill_at: int, imag
         life = spool.begin("agent-1", 1)
         at = spool.positions().get("source")
         room = SpoolRoom([CHAIN])
-        for number, part in enumerate(range(int(at.position) if at else 0, 4), start=1):
+        number = 0
+        for part in range(int(at.position) if at else 0, 6 if anew else 4):
+            if part == 4 and number:
+                Fuse.anew_at = Fuse.moments
+                life, number = spool.successor(life, 1), 0
+            number += 1
             query = QueryRun(CHAIN, cut)
             query.run(probe_records(40, part))
             position = {"source": StoredPosition(str(part + 1).encode(), None, None)}
@@ -175,6 +197,9 @@ def life_at_the_cap(folder: Path, spool_path: Path, cut: int, kill_at: int, imag
             room.settle()
             if part == 0:
                 spool.hand_over(1, (), lambda: 4)
+            if part == 4:
+                held = [one.id for one in spool.hand_over(2, (), lambda: 4, Lane.LIVE)]
+                spool.hand_over(2, held, lambda: 4, Lane.BACKLOG)
         with publisher_to(folder / "log.db") as real:
             Uplink(spool, KilledPublisher(real)).drain(10.0)
         assert spool.frames == 0
@@ -187,23 +212,30 @@ def life_at_the_cap(folder: Path, spool_path: Path, cut: int, kill_at: int, imag
     return True
 
 
+@pytest.mark.parametrize("anew", [False, True], ids=["one incarnation", "catching up"])
 @pytest.mark.parametrize("cut", [0, CHAIN.row_stages + 1])
-def test_a_kill_while_a_full_spool_makes_room_keeps_every_count(tmp_path: Path, cut: int) -> None:
+def test_a_kill_while_a_full_spool_makes_room_keeps_every_count(
+    tmp_path: Path, cut: int, anew: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if anew:
+        monkeypatch.setattr(uplink, "AT_ONCE_BYTES", 1)
     (tmp_path / "clean").mkdir()
-    assert life_at_the_cap(tmp_path / "clean", tmp_path / "clean" / "spool.db", cut, 0, tmp_path / "none")
-    moments = Fuse.moments
+    assert life_at_the_cap(tmp_path / "clean", tmp_path / "clean" / "spool.db", cut, 0, tmp_path / "none", anew=anew)
+    moments, first = Fuse.moments, Fuse.anew_at if anew else 1
     undisturbed = received(tmp_path / "clean" / "log.db")
-    assert len([header for header in undisturbed.headers if header.kind != "manifest"]) < 4
-    wanted = truth(pl.concat([probe_records(40, part) for part in range(4)]))
-    for kill_at in range(1, moments + 1):
+    parts = 6 if anew else 4
+    assert len([header for header in undisturbed.headers if header.kind != "manifest"]) < parts
+    assert len({header.incarnation for header in undisturbed.headers}) == 1 + anew
+    wanted = truth(pl.concat([probe_records(40, part) for part in range(parts)]))
+    for kill_at in range(first, moments + 1):  # without the outage, every moment before it is tried as well
         folder = tmp_path / f"{cut}-{kill_at}"
         folder.mkdir()
-        assert not life_at_the_cap(folder, folder / "spool.db", cut, kill_at, folder / "first"), kill_at
-        assert life_at_the_cap(folder, folder / "first" / "spool.db", cut, 0, folder / "none")
+        assert not life_at_the_cap(folder, folder / "spool.db", cut, kill_at, folder / "first", anew=anew), kill_at
+        assert life_at_the_cap(folder, folder / "first" / "spool.db", cut, 0, folder / "none", anew=anew)
         got = received(folder / "log.db")
         windows = got.manifest().windows().values()
         assert got.manifest().conserved()
-        assert sum(window.n_in for window in windows) == 160
+        assert sum(window.n_in for window in windows) == 40 * parts
         if cut:
             assert_same_answer(got.merged(), wanted)
         else:

@@ -8,7 +8,7 @@ import pytest
 from agents import frames as frames_module
 from agents.executor import QueryRun
 from agents.frames import frames_of, moved
-from agents.spool import SpoolFrame
+from agents.waiting import SpoolFrame
 from pipeline.chain import Chain
 from pipeline.manifest import MANIFEST_SCHEMA, Manifest
 from pipeline.partial import Partial
@@ -71,6 +71,20 @@ def test_a_row_larger_than_a_frame_is_counted_as_dropped(cut: int) -> None:
     assert manifest.conserved()
     (window,) = manifest.windows().values()
     assert (window.n_in, window.n_dropped) == (3, {"too_large": 1})
+
+
+def test_rows_are_split_so_that_a_collector_can_unpack_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wire.columns.MAX_UNPACKED_BYTES", 30_000)
+    long = ["a" * 500, "b" * 500, "c" * 40_000]
+    records = probe_records(601, 2).with_columns(src=pl.Series([*long[:2] * 300, long[2]]))
+    *frames, last = frames_after(records, 0)
+    rows = [unpack_columns(frame.body, polars_schema(CHAIN.schema_at(0))) for frame in frames]
+    assert pl.concat(rows)["src"].to_list() == long[:2] * 300
+    manifest = manifest_of([last])
+    assert manifest.conserved()
+    windows = manifest.windows().values()
+    assert sum(sum(window.n_drained) for window in windows) == 600
+    assert sum(window.n_dropped.get("too_large", 0) for window in windows) == 1
 
 
 def test_moving_counts_gives_back_what_was_not_there() -> None:

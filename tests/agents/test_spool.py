@@ -2,13 +2,16 @@
 
 import logging
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from agents import spool_file
 from agents.errors import SpoolBusyError, SpoolError, SpoolNewerError, SpoolWriteError
-from agents.spool import Checkpoint, HandedFrame, Incarnation, Spool, SpoolFrame, StoredPosition
+from agents.hand_over import HandedFrame
+from agents.spool import Checkpoint, Incarnation, Spool, StoredPosition
+from agents.waiting import SpoolFrame
 from tests.agents.world import MACHINE, spool_rows
 from wire.errors import TransportError
 from wire.frame import Header, decode_frame
@@ -76,7 +79,7 @@ def test_an_earlier_incarnation_keeps_its_name_partition_and_numbering(tmp_path:
     assert second.id != first.id
     spool.store(second, checkpoint(1, "c"))
     sent = spool.hand_over(9, (), lambda: 1000)
-    assert sent[0] == handed
+    assert sent[0] == replace(handed, backlog=True)
     told = [(one.agent, one.incarnation, one.started_ns, one.sequence, one.query) for one in headers(sent)]
     assert told == [
         ("old name", first.id, 1, 1, "a"),
@@ -85,8 +88,8 @@ def test_an_earlier_incarnation_keeps_its_name_partition_and_numbering(tmp_path:
     ]
     assert sent[1].partition == handed.partition
     spool.acknowledge(one.id for one in sent)
-    spool.begin("new name", 3)
-    assert spool_rows(spool.path, "SELECT count(*) FROM incarnations") == [(1,)]
+    third = spool.begin("new name", 3)
+    assert spool_rows(spool.path, "SELECT id FROM incarnations ORDER BY ordinal") == [(second.id,), (third.id,)]
     spool.close()
 
 
@@ -303,3 +306,45 @@ def test_a_spool_of_the_first_format_goes_on_with_the_time_of_its_last_checkpoin
     spool = opened(tmp_path)
     assert spool.begin("agent-1", 2000).in_doubt_from("any") == 1500
     spool.close()
+
+
+def test_a_start_names_the_one_before_and_how_far_its_numbers_may_go(tmp_path: Path) -> None:
+    spool = opened(tmp_path)
+    first = spool.begin("agent-1", 1)
+    assert (first.previous, first.previous_sequence) == ("", 0)
+    spool.store(first, checkpoint(1, "a", "b", "c", "d"))
+    handed = spool.hand_over(2, (), four)
+    spool.acknowledge([handed[0].id])
+    second = spool.begin("agent-1", 2)
+    assert (second.previous, second.previous_sequence) == (first.id, 4)  # c and d may still be sent as 3 and 4
+    third = spool.begin("agent-1", 3)  # nobody ever heard of the second
+    assert (third.previous, third.previous_sequence) == (first.id, 4)
+    spool.acknowledge(one.id for one in spool.hand_over(9, (), four))
+    fourth = spool.begin("agent-1", 4)
+    assert (fourth.previous, fourth.previous_sequence) == (first.id, 4), "forgotten once it was delivered"
+    spool.store(fourth, checkpoint(1))
+    fifth = spool.begin("agent-1", 5)
+    assert (fifth.previous, fifth.previous_sequence) == (fourth.id, 0)
+    assert spool_rows(spool.path, "SELECT id FROM incarnations ORDER BY ordinal") == [(fourth.id,), (fifth.id,)]
+    spool.close()
+
+
+def test_a_spool_restored_from_an_older_disk_knows_of_fewer_frames_than_were_sent(tmp_path: Path) -> None:
+    spool = opened(tmp_path)
+    life = spool.begin("agent-1", 1)
+    spool.store(life, checkpoint(1, "a", "b"))
+    spool.hand_over(1, (), four)
+    spool._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    image = spool.path.read_bytes()
+    sent = 0
+    for number in range(2, 5):
+        spool.store(life, checkpoint(number, f"c{number}"))
+        handed = spool.hand_over(9, (), four)
+        sent = max(sent, *(header.sequence for header in headers(handed)))
+        spool.acknowledge(one.id for one in handed)
+    spool.close()
+    spool.path.write_bytes(image)
+    restored = opened(tmp_path)
+    again = restored.begin("agent-1", 2)
+    assert (again.previous, again.previous_sequence, sent) == (life.id, 2, 5)
+    restored.close()

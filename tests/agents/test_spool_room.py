@@ -1,6 +1,7 @@
 """A full spool: sums are merged without loss, drained rows are dropped with a count, what was sent is never touched."""
 
 import sqlite3
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,16 @@ from hypothesis import strategies as st
 from agents.errors import SpoolWriteError
 from agents.executor import QueryRun
 from agents.frames import frames_of, heartbeat_frame
-from agents.spool import Checkpoint, Incarnation, Spool, SpoolFrame
+from agents.spool import Checkpoint, Incarnation, Spool
 from agents.spool_room import SpoolRoom
 from agents.uplink import Uplink
-from pipeline.manifest import Manifest
+from agents.waiting import SpoolFrame
+from pipeline.manifest import MANIFEST_SCHEMA, Manifest
 from tests.agents.world import CHAIN, MACHINE, Received, assert_same_answer, publisher_to, received, truth
 from tests.fleet import probe_records
-from wire.heartbeat import Heartbeat
+from wire.columns import unpack_columns
+from wire.frame import decode_frame
+from wire.heartbeat import Heartbeat, decode_heartbeat
 
 AGGREGATE = CHAIN.row_stages + 1
 
@@ -200,3 +204,56 @@ def test_a_commit_that_failed_at_first_counts_what_it_gave_up_once(
     assert got.manifest().conserved()
     assert of_query(got.manifest()) == (11 * 300, 11 * 300 - dropped, dropped)
     assert dropped > 0
+
+
+def test_after_a_manifest_has_moved_no_earlier_heartbeat_vouches_for_what_it_counts(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool.db", MACHINE, 20_000)
+    room, life = SpoolRoom([CHAIN]), spool.begin("agent-1", 1)
+    spool.store(life, Checkpoint(1, [beat(0)], {}, 0, False), room.make)
+    spool.acknowledge([one.id for one in spool.hand_over(1, (), lambda: 4)])
+    for number in range(1, 20):
+        run = QueryRun(CHAIN, AGGREGATE)
+        run.run(probe_records(200, number))
+        made = [*frames_of(run.take(), number), beat(number)]
+        spool.store(life, Checkpoint(number + 1, made, {}, number, False), room.make)
+        room.settle()
+    handed = spool.hand_over(1_000, (), lambda: 4)
+    counted = 0
+    for frame in (decode_frame(one.payload) for one in handed):
+        if frame.header.kind == "manifest":
+            manifest = Manifest.from_frame(unpack_columns(frame.body, MANIFEST_SCHEMA))
+            counted += sum(window.n_in for window in manifest.windows().values())
+        elif frame.header.kind == "heartbeat":
+            assert counted == 200 * decode_heartbeat(frame.body).sent_ns
+    assert counted == 200 * 19
+    spool.close()
+
+
+def test_room_is_made_within_each_incarnation_and_the_frame_that_announces_one_stays(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool.db", MACHINE, 25_000)
+    room = SpoolRoom([CHAIN])
+    life, parts = spool.begin("agent-1", 1), [probe_records(200, seed) for seed in range(24)]
+    lives = [life]
+    for number, part in enumerate(parts):
+        if number and number % 8 == 0:
+            life = spool.successor(life, number)
+            lives.append(life)
+        run = QueryRun(CHAIN, AGGREGATE)
+        run.run(part)
+        frames = [*frames_of(run.take(), number), beat(number)]
+        checkpoint = Checkpoint(number % 8 + 1, [beat(number), *frames] if number % 8 == 0 else frames, {}, 1, False)
+        spool.store(life, checkpoint, room.make)
+        room.settle()
+    assert room.merged_frames > 10
+    got = delivered(spool, tmp_path / "log.db")
+    assert_same_answer(got.merged(), truth(pl.concat(parts)))
+    counted = zip([header for header in got.headers if header.kind == "partial"], got.partials, strict=True)
+    rows = Counter[str]()
+    for header, partial in counted:
+        rows[header.incarnation] += sum(partial.record_counts().values())
+    for place, one in enumerate(lives):
+        of_its_own = truth(pl.concat(parts[8 * place : 8 * place + 8]))
+        assert rows[one.id] == of_its_own["rows"].sum()
+        kinds = [header.kind for header in got.headers if header.incarnation == one.id]
+        assert kinds[0] == kinds[-1] == "heartbeat"
+        assert kinds.count("heartbeat") == 2 or one is lives[-1]

@@ -5,52 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from agents.spool import Checkpoint, Spool, SpoolFrame
+from agents.spool import Checkpoint, Spool
 from agents.uplink import MAX_UNDER_WAY, Uplink
+from agents.waiting import SpoolFrame
+from tests.agents.transports import Clock, SlowTransport
 from tests.agents.world import MACHINE, publisher_to, records_in
 from wire.embedded import EmbeddedPublisher
-from wire.errors import TransportError, TransportFullError
+from wire.errors import TransportError
 from wire.frame import decode_frame
-
-
-class Clock:
-    now_s = 100.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
-class SlowTransport:
-    """Takes frames and acknowledges when the test says so."""
-
-    def __init__(self) -> None:
-        self.taken: list[tuple[int, int, bytes]] = []
-        self.durable: list[int] = []
-        self.error: TransportError | None = None
-        self.room = 10**9
-
-    def partitions(self) -> int:
-        return 4
-
-    def publish(self, partition: int, token: int, payload: bytes) -> None:
-        if self.error is not None:
-            raise self.error
-        if self.room == 0:
-            raise TransportFullError("full")
-        self.room -= 1
-        self.taken.append((partition, token, payload))
-
-    def acknowledged(self, _timeout_s: float) -> list[int]:
-        if self.error is not None:
-            raise self.error
-        durable, self.durable = self.durable, []
-        return durable
-
-    def close(self) -> None:
-        pass
-
-    def sequences(self) -> list[int]:
-        return [decode_frame(payload).header.sequence for _, _, payload in self.taken]
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ OPERATIONS = {
     "/api/v1/values": "get_values",
     "/api/v1/metrics": "list_metrics",
     "/api/v1/agents": "list_agents",
+    "/api/v1/series": "list_series",
     "/api/v1/status": "get_status",
     "/healthz": "get_health",
     "/readyz": "get_readiness",

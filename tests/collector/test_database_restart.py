@@ -2,13 +2,15 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 
 from collector.config import CollectorConfig
+from collector.jobs.config import JobsConfig, RetentionConfig
 from collector.runner import run_collector
 from store.connect import open_engine
 from tests.collector.conftest import Bench
@@ -137,3 +139,60 @@ def test_a_collector_keeps_its_place_while_the_database_is_away(
     server.start()
     until_stored(bench, collector)
     assert bench.totals()["duplicates"] == 0
+
+
+@pytest.mark.parametrize("where", ["in a flush", "in a commit", "while connecting", "in a job"])
+def test_a_collector_ends_in_time_while_its_database_stands_still(
+    bench: Bench, server: PostgresServer, where: str
+) -> None:
+    """A server whose processes are stopped: its machine goes on acknowledging, so no time-out of TCP ever fires."""
+    agent, stop, hung = FakeAgent(bench.plan), threading.Event(), threading.Event()
+    kept = RetentionConfig(own_windows_s=1e10, minutes_s=1e10, hours_s=1e10)
+    config = CollectorConfig(flush_interval_s=0.05, jobs=JobsConfig(interval_s=0.1), retention=kept)
+    subscriber = EmbeddedSubscriber(bench.log, partitions=2)
+    arguments = (config, bench.url, [bench.plan], TABLES, subscriber, stop)
+    thread = threading.Thread(target=run_collector, args=arguments)
+    bench.publish(agent.send(RECORDS[:100], 99))
+    event = {"in a commit": "commit", "while connecting": "do_connect"}.get(where, "before_cursor_execute")
+    words = {"in a flush": "INSERT INTO manifests", "in a job": "leases"}.get(where, "")
+
+    def hang(*seen: object) -> None:
+        if not hung.is_set() and (not words or words in str(seen[2])):
+            server.pause()
+            hung.set()
+
+    thread.start()
+    try:
+        _wait_for(lambda: bench.totals()["frames"] > 0)
+        sa.event.listen(sa.Engine, event, hang)
+        if where == "while connecting":
+            _end_sessions(server)
+        bench.publish(agent.send(RECORDS[100:200], 0))
+        assert hung.wait(10), "the server never stood still"
+        begun = time.monotonic()
+        stop.set()
+        thread.join(timeout=10)
+        took_s = time.monotonic() - begun
+    finally:
+        stop.set()
+        server.resume()
+        thread.join(timeout=10)
+        if sa.event.contains(sa.Engine, event, hang):
+            sa.event.remove(sa.Engine, event, hang)
+    subscriber.close()
+    assert took_s < 1.5
+    bench.publish([*agent.send(RECORDS[200:], 99), agent.heartbeat()])
+    until_stored(bench, bench.collector())
+    assert bench.totals()["duplicates"] == 0
+
+
+def _wait_for(condition: Callable[[], bool], limit_s: float = 10.0) -> None:
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def _end_sessions(server: PostgresServer) -> None:
+    with psycopg.connect(server.url.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")

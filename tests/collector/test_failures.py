@@ -8,16 +8,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import polars as pl
 import pytest
 import sqlalchemy as sa
 
 from collector.config import CollectorConfig
+from collector.own_metrics import REGISTRY
 from collector.runner import run_collector
+from pipeline.chain import Chain
 from store.connect import open_engine
 from store.errors import SchemaError
 from tests.collector.conftest import Bench
+from tests.collector.test_partition import dead_letters
 from tests.fleet import TABLES, FakeAgent, probe_records, truth
 from tests.stored import assert_same
+from wire.columns import pack_columns
 from wire.embedded import EmbeddedSubscriber
 from wire.errors import TransportError
 
@@ -99,6 +104,40 @@ def test_reading_pauses_at_the_memory_limit_while_the_database_is_away_and_goes_
     assert_same(bench.stored(), truth(bench.plan, RECORDS))
 
 
+def flush_age_s(partition: int = 0) -> float | None:
+    return REGISTRY.get_sample_value("tailwatch_collector_flush_age_seconds", {"partition": str(partition)})
+
+
+def test_the_age_of_the_last_flush_grows_while_the_database_is_away_and_only_then(bench: Bench) -> None:
+    agent = FakeAgent(bench.plan)
+    collector = bench.collector()
+    bench.publish(agent.send(RECORDS[:1_000], 99))
+    bench.drain(collector)
+    fill(bench, full=True)
+    bench.publish(agent.send(RECORDS[1_000:], 99))
+    began_s = time.monotonic()
+    for _ in range(3):
+        collector._next_flush = 0.0
+        bench.drain(collector)
+    failed_s = time.monotonic() - began_s
+    collector._next_flush = 0.0
+    bench.drain(collector)  # nothing waits in partition 1
+    idle = flush_age_s(1)
+    assert idle is not None
+    assert (flush_age_s() or 0.0) >= failed_s > idle
+    fill(bench, full=False)
+    collector._next_flush = 0.0
+    began_s = time.monotonic()
+    bench.drain(collector)
+    recovered = flush_age_s()
+    assert recovered is not None
+    assert recovered <= time.monotonic() - began_s
+    collector._subscriber.reassign(frozenset({1}))  # type: ignore[attr-defined]
+    bench.drain(collector)
+    assert flush_age_s() is None
+    assert flush_age_s(1) is not None
+
+
 def test_a_transport_that_fails_for_a_moment_is_asked_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.publish(FakeAgent(bench.plan).send(RECORDS, 99))
     collector = bench.collector()
@@ -176,3 +215,33 @@ def test_a_database_without_the_schema_is_refused_before_anything_is_read(tmp_pa
         run_collector(
             CollectorConfig(), f"sqlite:///{tmp_path / 'none.db'}", [bench.plan], TABLES, subscriber, threading.Event()
         )
+
+
+@pytest.mark.parametrize(
+    ("column", "amount", "reason"),
+    [
+        ("rtt_us.nan", 2**61, "more than 2**62 values"),
+        ("probes_total.n", 2**63 - 1, "at most"),
+        ("rtt_avg_us.n", 2**62, "at most"),
+    ],
+)
+def test_amounts_that_cannot_be_added_up_are_dead_letters_and_nothing_else_is_refused(
+    bench: Bench, caplog: pytest.LogCaptureFixture, column: str, amount: int, reason: str
+) -> None:
+    """From the first frame of a version on: nothing is there that they could be added to."""
+    agent = FakeAgent(bench.plan)
+    chain = Chain(bench.plan, TABLES)
+    wrong = chain.finish(chain.prepare(RECORDS[:60]), after=0).to_frame()
+    wrong = wrong.with_columns(pl.lit(amount, dtype=pl.Int64).alias(column))
+    body = pack_columns(wrong)
+    collector = bench.collector()
+    for _ in range(2):
+        bench.publish([agent.frame("partial", body, cut=99, rows=wrong.height) for _ in range(4)])
+        bench.drain(collector)
+    bench.publish(agent.send(RECORDS, 99))
+    bench.drain(collector)
+    assert_same(bench.stored(), truth(bench.plan, RECORDS))
+    letters = dead_letters(bench)
+    assert len(letters) == 8
+    assert all(reason in letter for letter in letters)
+    assert "flush refused" not in caplog.text

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 import sqlalchemy as sa
 
+from collector import own_metrics
 from collector import partition as partition_module
 from pipeline.schema import polars_schema
 from store import tables
@@ -124,7 +125,9 @@ def test_a_frame_older_than_any_spool_of_a_forgotten_incarnation_is_refused(benc
     assert bench.stored() is None
 
 
-def test_a_frame_that_never_comes_is_counted_lost_and_lowers_coverage(bench: Bench) -> None:
+def test_a_frame_that_never_comes_is_counted_lost_and_lowers_coverage(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     now_ns = time.time_ns()
     agent = FakeAgent(bench.plan, now_ns=START_NS + WINDOW_NS)
     sent = agent.send(RECORDS[:30], 99)
@@ -135,7 +138,9 @@ def test_a_frame_that_never_comes_is_counted_lost_and_lowers_coverage(bench: Ben
     collector = bench.collector(spool_age_s=age_s)
     bench.drain(collector)
     assert bench.totals()["lost_frames"] == 0
-    collector._held[0].flush(now_ns + round(2 * age_s * 1e9))
+    passed_ns, monotonic_ns = round(2 * age_s * 1e9), time.monotonic_ns
+    monkeypatch.setattr("collector.clock.monotonic_ns", lambda: monotonic_ns() + passed_ns)
+    collector._held[0].flush(now_ns + passed_ns)
     assert bench.totals()["lost_frames"] == 2
     whole = whole_coverage(bench)
     assert whole.ratio < 1.0
@@ -280,6 +285,44 @@ def test_a_new_log_beside_an_old_database_is_read_from_its_beginning(bench: Benc
         bench.publish(agent.send(RECORDS[40:], 99), agent.partition)
     bench.drain(bench.collector())
     assert_same(bench.stored(), truth(bench.plan, pl.concat([RECORDS, RECORDS])))
+
+
+def test_a_new_log_that_is_longer_than_the_position_in_the_old_one_is_read_from_its_beginning_too(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    agent = FakeAgent(bench.plan)
+    old = agent.send(RECORDS[:10], 99)
+    bench.publish(old)
+    bench.drain(bench.collector())
+    for path in bench.folder.glob("log.db*"):
+        path.unlink()
+    new = agent.send(RECORDS[10:30], 99) + agent.send(RECORDS[30:], 0)
+    bench.publish([*old, *new])
+    before = offset_resets()
+    bench.drain(bench.collector())
+    assert_same(bench.stored(), truth(bench.plan, RECORDS))
+    counted = bench.totals()
+    assert (counted["frames"], counted["duplicates"]) == (len(old) + len(old) + len(new), len(old))
+    assert (offset_resets() - before, caplog.text.count("another log in place of the one read before")) == (1, 1)
+    bench.drain(bench.collector())
+    assert (bench.totals()["frames"], offset_resets() - before) == (counted["frames"], 1)
+
+
+def test_a_position_of_an_earlier_release_that_names_no_log_is_kept(bench: Bench) -> None:
+    agent = FakeAgent(bench.plan)
+    bench.publish(agent.send(RECORDS[:30], 99))
+    bench.drain(bench.collector())
+    with bench.engine.begin() as connection:
+        connection.execute(sa.update(tables.offsets).values(log_id=""))
+    bench.publish(agent.send(RECORDS[30:], 99))
+    bench.drain(bench.collector())
+    assert_same(bench.stored(), truth(bench.plan, RECORDS))
+    counted = bench.totals()
+    assert (counted["frames"], counted["duplicates"], counted["skipped_offsets"]) == (4, 0, 0)
+
+
+def offset_resets() -> float:
+    return own_metrics.REGISTRY.get_sample_value("tailwatch_collector_offset_resets_total") or 0.0
 
 
 def test_an_incarnation_whose_mark_was_forgotten_counts_no_old_frame_again(bench: Bench) -> None:

@@ -25,6 +25,7 @@ from tests.counterparts.object_store import object_store
 
 VARIABLE = "TAILWATCH_TEST_KAFKA"
 _STARTS_WITHIN_S = 20.0
+_STOPS_WITHIN_S = 10.0
 _IMAGE = "confluentinc/cp-kafka:7.8.0"  # Apache Kafka 3.8, in the packing that testcontainers knows
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
@@ -65,6 +66,17 @@ class Broker:
         if process is not None:
             process.kill()
             process.wait()
+
+    def stop(self) -> None:
+        """SIGTERM, as from whoever operates it; killed when it does not end."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.terminate()
+            try:
+                process.wait(_STOPS_WITHIN_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
     def pause(self) -> None:
         """It stays there and connected, but answers nothing until `resume`."""

@@ -16,11 +16,12 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 
 from tests.counterparts.choice import Wanted, free_port
@@ -110,6 +111,18 @@ class PostgresServer:
         """kill -9 of the server; its sessions notice and end at once. It can be started again."""
         self._end(signal.SIGKILL)
 
+    def pause(self) -> None:
+        """It stays there with all its sessions, but none of its processes does anything until `resume`."""
+        for process in self._processes():
+            with suppress(psutil.NoSuchProcess):  # a session that has just ended
+                process.suspend()
+
+    def resume(self) -> None:
+        """Undo `pause`."""
+        for process in self._processes():
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
+
     def close(self) -> None:
         """Stop it and remove its data."""
         self.stop()
@@ -124,7 +137,15 @@ class PostgresServer:
     def _data(self) -> Path:
         return self._folder / "data"
 
+    def _processes(self) -> list[psutil.Process]:
+        """The server first, so that what is stopped in this order starts nothing new."""
+        if self._process is None:
+            return []
+        server = psutil.Process(self._process.pid)
+        return [server, *server.children(recursive=True)]
+
     def _end(self, how: signal.Signals) -> None:
+        sessions = self._processes()[1:]
         process, self._process = self._process, None
         if process is None:
             return
@@ -134,6 +155,7 @@ class PostgresServer:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        psutil.wait_procs(sessions, _STOPS_WITHIN_S)  # until they are gone, no other server may have the data
 
     def _runnable(self, folder: Path) -> Path:
         """The folder itself, or a copy of its installation where the unprivileged user cannot reach it."""

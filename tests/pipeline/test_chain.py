@@ -1,9 +1,11 @@
 """Stages: where filters go, what a cut carries, and what joins do to rows."""
 
+import numpy as np
 import polars as pl
 import pytest
 
 from pipeline.chain import Chain
+from pipeline.coded import Coded
 from pipeline.errors import PlanError, SchemaError
 from pipeline.plan import FilterStage, JoinStage
 from tests.pipeline.probes import T2T, TABLES, TUMBLE, chain_of, compiled, records
@@ -118,6 +120,21 @@ def test_a_cut_that_does_not_exist_is_refused(cut):
         chain.finish(ROWS, cut)
     with pytest.raises(PlanError, match=r"row stages 1\.\.4"):
         chain.apply(0 if cut < 0 else cut, ROWS)
+
+
+def test_rows_whose_text_came_as_codes_give_the_same_groups_at_every_cut():
+    chain = chain_of(f"SELECT src, dst, count(*) AS n_total FROM probes WHERE err = 0 {TUMBLE}, src, dst")
+    src = ["b", "a", "", "a", "b", "a"]
+    rows = chain.prepare(records(src=src, dst=["x"] * 6, err=[1, 0, 0, 0, 0, 0]))
+    for cut in range(chain.row_stages + 1):
+        rows = chain.apply(cut, rows) if cut else rows
+        texts = ["a", "b", "", "a", "in no row"]
+        last = {text: place for place, text in enumerate(texts)}
+        codes = [texts.index(text) if place % 2 else last[text] for place, text in enumerate(rows["src"])]
+        found = chain.finish(rows, cut, {"src": Coded(np.array(codes), texts)})
+        assert found.sorted().to_frame().equals(chain.finish(rows, cut).sorted().to_frame())
+        assert list(found.coded) == (["src"] if cut == chain.row_stages else [])
+        assert all(label.to_series(name).equals(found.keys[name]) for name, label in found.coded.items())
 
 
 def test_finish_refuses_rows_of_another_cut():

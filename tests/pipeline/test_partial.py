@@ -1,10 +1,13 @@
 """Partials: their flat form, and that a frame that is not one can only raise PartialError."""
 
+import numpy as np
 import polars as pl
 import pytest
 
+from pipeline.coded import Coded
 from pipeline.errors import PartialError
 from pipeline.partial import Partial
+from pipeline.ragged import Ragged
 from tests.pipeline.probes import T2T, TUMBLE, chain_of, compiled, records
 
 SQL = f"""
@@ -70,8 +73,9 @@ def test_partials_of_two_versions_do_not_merge():
         (lambda f: f.with_columns(pl.lit(2**32, pl.Int64).alias("e_us.lo")), "outside 0..2\\*\\*32-1"),
         (lambda f: f.with_columns(pl.lit(0, pl.Int64).alias("e_us.n")), "a count stands without a sum"),
         (lambda f: f.with_columns(pl.lit([1, 2], pl.List(pl.Int64)).alias("a_us.counts")), "one count per cell"),
-        (lambda f: f.with_columns(pl.lit(None, pl.List(pl.Int32)).alias("a_us.gaps")), "is missing"),
-        (lambda f: f.with_columns(pl.lit([None], pl.List(pl.Int32)).alias("a_us.gaps")), "is NULL"),
+        (lambda f: f.with_columns(pl.lit(None, pl.List(pl.Int32)).alias("a_us.gaps")), "has NULL for a list"),
+        (lambda f: f.with_columns(pl.lit([None], pl.List(pl.Int32)).alias("a_us.gaps")), "has NULL for a list"),
+        (lambda f: f.with_columns(pl.lit(None, pl.Int64).alias("a_us.nan")), "is missing"),
         (lambda f: f.with_columns(pl.lit([0], pl.List(pl.Int64)).alias("a_us.counts")), "a count below 1"),
         (lambda f: f.with_columns(pl.lit([2**31 - 1], pl.List(pl.Int32)).alias("a_us.gaps")), "outside scale 6"),
         (lambda f: f.with_columns(pl.lit(7.0, pl.Float64).alias("a_us.max")), "maximum"),
@@ -81,6 +85,39 @@ def test_partials_of_two_versions_do_not_merge():
 def test_a_frame_that_is_no_partial_of_the_plan_says_why(change, message):
     with pytest.raises(PartialError, match=message):
         Partial.from_frame(PLAN, change(FRAME))
+
+
+def test_lists_may_be_flat_arrays_and_must_be_lists_of_the_same_lengths():
+    columns = Partial.from_frame(PLAN, FRAME).to_columns()
+    assert Partial.from_columns(PLAN, columns).to_frame().equals(FRAME)
+    gaps = columns["a_us.gaps"]
+    assert isinstance(gaps, Ragged)
+    wrong = {
+        "no column of lists": columns["a_us.nan"],
+        "one count per cell": Ragged(np.append(gaps.lengths[1:], gaps.lengths[:1] + 1), np.append(gaps.items, 1)),
+        "cells out of order|outside scale": Ragged(gaps.lengths, np.full_like(gaps.items, 2**40, np.int64)),
+    }
+    for message, column in wrong.items():
+        with pytest.raises(PartialError, match=message):
+            Partial.from_columns(PLAN, columns | {"a_us.gaps": column})
+    with pytest.raises(PartialError, match=r"b_total\.n is a column of lists"):
+        Partial.from_columns(PLAN, columns | {"b_total.n": gaps})
+    with pytest.raises(PartialError, match="has columns"):
+        Partial.from_columns(PLAN, dict(list(columns.items())[1:]))
+
+
+def test_labels_may_be_codes_of_texts_and_no_key_may_come_twice_under_two_codes():
+    columns = Partial.from_frame(PLAN, FRAME).sorted().to_columns()
+    texts = columns["src"].unique().sort(descending=True).to_list()
+    codes = np.array([texts.index(text) for text in columns["src"]])
+    found = Partial.from_columns(PLAN, columns | {"src": Coded(codes, [*texts, "unused"])})
+    assert found.to_frame().equals(Partial.from_columns(PLAN, columns).to_frame())
+    order = np.arange(len(found))[::-1]
+    assert found.take(order).labels()[0].to_series("src").equals(found.take(order).keys["src"])
+    twice = {name: column[[2, 2]] for name, column in FRAME.to_dict().items()}
+    arrays = {name: Ragged.from_series(one) if one.dtype == pl.List else one for name, one in twice.items()}
+    with pytest.raises(PartialError, match="a key twice"):
+        Partial.from_columns(PLAN, arrays | {"src": Coded(np.array([0, 1]), ["b", "b"])})
 
 
 def test_sorted_is_the_byte_order_of_the_labels():

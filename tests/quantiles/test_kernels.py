@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from quantiles._kernels import choice, numpy_kernels
 from quantiles._kernels.choice import Kernels, load_kernels
+from quantiles.array_types import Pairs, Slots
 from quantiles.errors import KernelError
 from tests.quantiles import reference
 from tests.quantiles.samples import few_laws, laws
@@ -32,7 +34,7 @@ def twins() -> tuple[Kernels, Kernels]:
 
 def test_both_modules_hold_the_same_names(twins: tuple[Kernels, Kernels]) -> None:
     names = [name for name in vars(Kernels) if not name.startswith("_")]
-    assert len(names) == 11
+    assert len(names) == 15
     for name in names:
         assert all(callable(getattr(twin, name)) for twin in twins)
 
@@ -96,6 +98,95 @@ def test_reading_cell_tokens_agrees(twins: tuple[Kernels, Kernels], bodies: list
             assert np.array_equal(a, b)
 
 
+@laws
+@given(
+    sketches=st.lists(
+        st.lists(st.tuples(st.sampled_from([-9, -1, 0, 1, 1, 2, 40]), st.sampled_from([0, 1, 1, 2, 9])), max_size=4),
+        max_size=4,
+    )
+)
+def test_reading_gaps_agrees(twins: tuple[Kernels, Kernels], sketches: list) -> None:
+    gaps = np.array([gap for sketch in sketches for gap, _ in sketch], np.int32)
+    counts = np.array([count for sketch in sketches for _, count in sketch], np.int64)
+    offsets = np.cumsum([0, *map(len, sketches)]).astype(np.int64)
+    cells, broken = [], []
+    for place, sketch in enumerate(sketches):
+        mine = np.cumsum([gap for gap, _ in sketch]).tolist()
+        cells += mine
+        outside = any(not -45 <= cell <= 45 for cell in mine)
+        if outside or mine != sorted(set(mine)) or any(count < 1 for _, count in sketch):
+            broken.append(place)
+    for twin in twins:
+        found, wrong = twin.cells_of_gaps(gaps, counts, offsets, 45)
+        assert wrong == (broken[0] if broken else -1)
+        assert found.dtype == np.int32
+        if not broken:
+            assert found.tolist() == cells
+
+
+def test_adding_to_slots_agrees_and_refuses_whole_sketches(twins: tuple[Kernels, Kernels]) -> None:
+    rng = np.random.default_rng(9)
+    widths, sizes = np.array([8, 8, 4, 2, 8, 0], np.int32), np.array([1, 2, 4, 8, 1, 0], np.uint8)
+    places = np.array([0, 8, 24, 40, 56, 0], np.int64)
+    firsts = np.array([-3, 10, 0, 100, 5, 0], np.int32)
+    memories = [np.zeros(64, np.uint8) for _ in twins]
+    expected: dict[tuple[int, int], int] = {}
+    room = [2**8, 2**16, 2**32, 2**63, 2**8, 0]
+    for _ in range(300):
+        rows = rng.permutation(6)[: rng.integers(1, 7)]
+        parts = []
+        for row in rows:
+            n = int(rng.integers(0, 4))
+            cells = np.sort(rng.permutation(int(widths[row]) + 3)[:n]) + firsts[row] - int(rng.random() < 0.1)
+            parts.append((cells, rng.integers(1, max(2, room[row] // 60), n)))
+        offsets = np.cumsum([0, *(len(cells) for cells, _ in parts)]).astype(np.int64)
+        cells = np.concatenate([cells for cells, _ in parts]).astype(np.int32)
+        counts = np.concatenate([counts for _, counts in parts]).astype(np.int64)
+        refused = []
+        for place, (row, (mine, more)) in enumerate(zip(rows.tolist(), parts, strict=True)):
+            new = {(row, c): expected.get((row, c), 0) + k for c, k in zip(mine.tolist(), more.tolist(), strict=True)}
+            inside = all(firsts[row] <= cell < firsts[row] + widths[row] for _, cell in new)
+            if inside and all(count < room[row] for count in new.values()):
+                expected |= new
+            else:
+                refused.append(place)
+        for twin, memory in zip(twins, memories, strict=True):
+            slots = Slots(memory, places, firsts, widths, sizes)
+            found = twin.add_to_slots(slots, rows, offsets, cells, counts)
+            assert found.tolist() == refused
+    assert refused
+    for twin, memory in zip(twins, memories, strict=True):
+        offsets, cells, counts = twin.pairs_of_slots(Slots(memory, places, firsts, widths, sizes))
+        owners = np.repeat(np.arange(6), np.diff(offsets)).tolist()
+        assert (offsets.dtype, cells.dtype, counts.dtype) == (np.int64, np.int32, np.int64)
+        assert dict(zip(zip(owners, cells.tolist(), strict=True), counts.tolist(), strict=True)) == expected
+        assert list(zip(owners, cells.tolist(), strict=True)) == sorted(expected)
+
+
+@laws
+@given(
+    left=st.lists(st.dictionaries(st.integers(-3, 3), st.integers(1, 9), max_size=4), min_size=1, max_size=4),
+    right=st.lists(st.dictionaries(st.integers(-3, 3), st.integers(1, 9), max_size=4), min_size=1, max_size=4),
+    seed=st.integers(0, 99),
+)
+def test_joining_pairs_agrees(
+    twins: tuple[Kernels, Kernels], left: list[dict[int, int]], right: list[dict[int, int]], seed: int
+) -> None:
+    some = np.random.default_rng(seed).integers(0, len(right), len(left))
+    wanted = [Counter(mine) + Counter(right[place]) for mine, place in zip(left, some.tolist(), strict=True)]
+    for twin in twins:
+        found = twin.join_pairs(pairs(left), pairs(right), some)
+        assert [column.dtype for column in found] == [np.int64, np.int32, np.int64]
+        assert all(np.array_equal(mine, other) for mine, other in zip(found, pairs(wanted), strict=True))
+
+
+def pairs(sketches: list[dict[int, int]]) -> Pairs:
+    held = [pair for sketch in sketches for pair in sorted(sketch.items())]
+    offsets = np.cumsum([0, *map(len, sketches)]).astype(np.int64)
+    cells, counts = ([pair[place] for pair in held] for place in (0, 1))
+    return Pairs(offsets, np.array(cells, np.int32), np.array(counts, np.int64))
+
+
 @few_laws
 @given(data=st.lists(st.sampled_from([0, 1, 2, 0x7F, 0x80, 0x81, 0xFF]), max_size=40))
 def test_both_find_the_same_first_wrong_varint(twins: tuple[Kernels, Kernels], data: list[int]) -> None:
@@ -148,6 +239,7 @@ def test_missing_numba_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 PROBE = """
 import sys
+from collections import Counter
 import numpy as np
 from quantiles.sketch import Sketch
 sketch = Sketch()

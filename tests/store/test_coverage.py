@@ -1,6 +1,7 @@
 """Coverage: what each way of being incomplete does to the ratio, worked out by hand."""
 
 from dataclasses import replace
+from itertools import permutations
 
 import pytest
 import sqlalchemy as sa
@@ -164,6 +165,22 @@ def test_an_earlier_starts_last_word_that_comes_late_shortens_the_absence(stored
     assert stored.coverage().ratio == 0.75
     stored.agent("a", watermark_ns=3 * WINDOW_NS)
     assert stored.coverage() == Coverage(1.0, 1, 1, 0, 0, interrupted=False)
+
+
+def test_starts_heard_of_in_any_order_leave_the_same_time_uncovered(stored: Stored, engine: sa.Engine) -> None:
+    """Three starts with a window missing after each of the first two; each is heard of twice."""
+    begun = {"a": 0, "b": 2 * WINDOW_NS, "c": 4 * WINDOW_NS}
+    for order in sorted(set(permutations("aabbcc"))):
+        with engine.begin() as connection:
+            for table in ("starts", "progress", "interruptions", "agents"):
+                connection.execute(sa.text(f"DELETE FROM {table}"))
+        heard = dict.fromkeys(begun, 0)
+        for name in order:
+            heard[name] += 1
+            first_ns = begun[name]
+            watermark_ns = first_ns + heard[name] * WINDOW_NS // 2
+            stored.agent("x", watermark_ns=watermark_ns, first_ns=first_ns, started_ns=first_ns)
+        assert stored.coverage(0, 5 * WINDOW_NS).ratio == pytest.approx(3 / 5), order
 
 
 def test_only_the_newest_start_moves_the_watermark_even_back(stored: Stored) -> None:

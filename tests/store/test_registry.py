@@ -4,6 +4,7 @@ import pytest
 import sqlalchemy as sa
 
 from pipeline.plan import Plan
+from store.connect import open_engine
 from store.errors import MetricChangedError, MetricTakenError, UnknownMetricError
 from store.registry import BEGINNING_NS, END_NS, load_versions, metric, metrics, register_queries, valid_ranges
 from tests.fleet import WINDOW_NS, probe_plan
@@ -36,6 +37,25 @@ def test_registering_again_changes_nothing(engine: sa.Engine) -> None:
         assert len(load_versions(connection)) == 1
         (valid,) = valid_ranges(connection, metric(connection, "rtt_us").query_id)
     assert (valid.from_ns, valid.to_ns) == (BEGINNING_NS, END_NS)
+
+
+def test_a_version_that_another_process_registers_meanwhile_is_read_whole_or_not_at_all(engine: sa.Engine) -> None:
+    """As when two collectors start on an empty database: each sees the other commit between two of its reads."""
+
+    waiting = [probe_plan(FIRST)]
+    other = open_engine(engine.url.render_as_string(hide_password=False))
+
+    def after_a_read(*_: object) -> None:
+        if waiting:
+            register(other, waiting.pop())
+
+    sa.event.listen(engine, "after_cursor_execute", after_a_read)
+    with engine.connect() as connection:
+        found = load_versions(connection)
+    assert [set(version.metric_ids) for version in found.values()] in ([], [{"rtt_us", "probes_total"}])
+    with engine.connect() as connection:
+        assert len(load_versions(connection)) == 1
+    other.dispose()
 
 
 def test_a_changed_query_becomes_valid_at_a_window_start_after_the_lead_and_may_come_back(engine: sa.Engine) -> None:

@@ -167,6 +167,25 @@ def test_ids_survive_a_rolled_back_transaction(engine: sa.Engine) -> None:
         assert np.array_equal(ids.resolve(connection, 1, labels, 3), found)
 
 
+def test_labels_met_in_a_committed_transaction_cost_no_text_again(
+    engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = SeriesIds()
+    with engine.begin() as connection:
+        register_queries(connection, [probe_plan(SQL)], 0)
+    labels = pl.DataFrame({"src": ["x", "y"], "host": ["1", "1"]})
+    with engine.begin() as connection:
+        ids.resolve(connection, 1, labels[:1], 1)
+        ids.rolled_back()  # as if that transaction had failed: nothing of it may be remembered
+        found = ids.resolve(connection, 1, labels[1:], 1)
+    ids.committed()
+    monkeypatch.setattr("store.series.label_text", lambda _: pytest.fail("a text was made"))
+    with engine.connect() as connection:
+        assert ids.resolve(connection, 1, labels[1:], 1) == found
+        with pytest.raises(pytest.fail.Exception, match="a text was made"):
+            ids.resolve(connection, 1, labels, 2)
+
+
 def test_a_late_record_reads_only_the_windows_it_touches(engine: sa.Engine) -> None:
     plan = probe_plan(SQL)
     store_rows(engine, plan, [(window, "a", "h", 1) for window in range(40)])

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 import sqlalchemy as sa
 
@@ -21,8 +22,10 @@ from store.errors import UnknownMetricError
 from store.registry import metric
 from tests.fleet import HOSTS, SCHEMA, SQL, probe_plan
 from tests.stored import stored_partial
+from wire.kafka_settings import KafkaConfig
 
 KILLED_AT = Path(__file__).parent / "killed_at.py"
+STRUCK_IN_FLUSH = Path(__file__).parent / "struck_in_flush.py"
 PLAN = probe_plan()
 
 
@@ -41,6 +44,13 @@ def until(condition: Callable[[], bool], timeout_s: float, what: str) -> None:
         time.sleep(0.05)
 
 
+def kafka_transport(config: KafkaConfig) -> dict[str, Any]:
+    """The section `transport` of a configuration."""
+    defaults = msgspec.to_builtins(KafkaConfig())
+    changed = {key: value for key, value in msgspec.to_builtins(config).items() if value != defaults[key]}
+    return {"kind": "kafka", "kafka": changed}
+
+
 @dataclass
 class Stack:
     """One folder with a database, a log and configurations; `parts` are the running processes by name.
@@ -51,6 +61,7 @@ class Stack:
     folder: Path
     url: str = ""
     transport: dict[str, Any] = field(default_factory=dict)
+    collector: dict[str, Any] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
     parts: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
@@ -66,8 +77,16 @@ class Stack:
         """One more collector; its name begins with `collector`."""
         self._write(name, {})
 
-    def add_agent(self, name: str, records: pl.DataFrame, *, execution: str, rows_per_s: float | None) -> None:
-        """An agent `name` that replays these records."""
+    def add_agent(
+        self,
+        name: str,
+        records: pl.DataFrame,
+        *,
+        execution: str,
+        rows_per_s: float | None,
+        transport: dict[str, Any] | None = None,
+    ) -> None:
+        """An agent `name` that replays these records, over a transport of its own where one is given."""
         path = self.folder / f"{name}.csv"
         records.drop("host").write_csv(path)
         source = {"kind": "replay", "stream": "probes", "path": str(path), "time_column": "ts", "time_unit": "ns"}
@@ -82,17 +101,24 @@ class Stack:
             "spool_path": str(self.folder / f"{name}-spool.db"),
             "sources": [source],
         }
-        self._write(name, {"agent": agent})
+        self._write(name, {"agent": agent} | ({"transport": transport} if transport else {}))
 
     def command(self, name: str) -> list[str]:
         """What follows `tailwatch` to run a part."""
         return [name.partition("-")[0], "run", "--config", str(self.folder / f"{name}.json")]
 
-    def start(self, name: str, *, kill_file: Path | str | None = None, kill_at: int = 0) -> None:
-        """Start a part; with `kill_at`, it is killed before its n-th SQL statement on `kill_file`, or on PostgreSQL."""
+    def start(
+        self, name: str, *, kill_file: Path | str | None = None, kill_at: int = 0, strike_file: Path | None = None
+    ) -> None:
+        """Start a part; with `kill_at`, it is killed before its n-th SQL statement on `kill_file`, or on PostgreSQL.
+
+        With `strike_file`, that file may strike a collector later (struck_in_flush.py).
+        """
         entry = [sys.executable, "-m", "tailwatch.cli"]
         if kill_file is not None:
             entry = [sys.executable, str(KILLED_AT), str(kill_file), str(kill_at)]
+        elif strike_file is not None:
+            entry = [sys.executable, str(STRUCK_IN_FLUSH), str(strike_file)]
         with (self.folder / f"{name}.log").open("ab") as log:
             self.parts[name] = subprocess.Popen([*entry, *self.command(name)], stdout=log, stderr=log)
 
@@ -141,6 +167,11 @@ class Stack:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
             return json.load(answer)
 
+    def said(self, name: str, what: str) -> int:
+        """How often a part's log says something."""
+        path = self.folder / f"{name}.log"
+        return path.read_text().count(what) if path.exists() else 0
+
     def logs(self) -> str:
         """The parts' logs, for a failing test's message."""
         return "\n".join(f"--- {path.name}\n{path.read_text()[-3000:]}" for path in sorted(self.folder.glob("*.log")))
@@ -156,7 +187,7 @@ class Stack:
             "tables": {"hosts": str(self.folder / "hosts.csv")},
             "queries": [{"name": "probes", "sql": SQL}],
             "transport": self.transport,
-            "collector": {"id": name, "flush_interval_s": 0.2},
+            "collector": {"id": name, "flush_interval_s": 0.2} | self.collector,
             "api": {"port": self.port},
         }
         # JSON is YAML, and needs no quoting rules of our own.

@@ -1,18 +1,20 @@
-"""Real agents and collectors over a real broker: shares move, brokers die, the counts equal the truth."""
+"""Real agents and collectors over a real broker: shares move, a broker comes late, the counts equal the truth.
+
+What happens when a broker dies, hangs or restarts is in test_faults.py.
+"""
 
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import msgspec
 import polars as pl
 import pytest
 import sqlalchemy as sa
 
-from tests.counterparts.broker import durable_tansu, tansu
+from tests.counterparts.broker import tansu
 from tests.fleet import probe_records, truth
-from tests.system.stack import PLAN, Stack, until
+from tests.system.stack import PLAN, Stack, kafka_transport, until
 from tests.system.test_kill import PATIENCE_S, assert_whole
 from tests.wire.kafka_world import PARTITIONS, made_topic, topic_settings
 from wire.kafka_settings import KafkaConfig
@@ -29,9 +31,7 @@ def opened() -> Iterator[ExitStack]:
 
 def stack_over(config: KafkaConfig, folder: Path, opened: ExitStack) -> Stack:
     """A stack whose frames go over the topic."""
-    defaults = msgspec.to_builtins(KafkaConfig())
-    changed = {key: value for key, value in msgspec.to_builtins(config).items() if value != defaults[key]}
-    stack = Stack(folder, transport={"kind": "kafka", "kafka": changed})
+    stack = Stack(folder, transport=kafka_transport(config))
     opened.callback(stack.close)
     return stack
 
@@ -89,25 +89,6 @@ def test_collectors_join_leave_and_die_while_frames_flow_and_the_counts_equal_th
     assert sum(events(stack, "Traceback").values()) == 0, stack.logs()
 
 
-def test_a_broker_killed_twice_loses_and_repeats_nothing(tmp_path: Path, opened: ExitStack) -> None:
-    broker = opened.enter_context(durable_tansu())
-    stack = stack_over(made_topic(broker.address), tmp_path, opened)
-    records = probe_records(6_000, seed=42).sort("ts")
-    agents = add_agents(stack, records, rows_per_s=200)
-    for name in ["collector", *agents]:
-        stack.start(name)
-    for _ in range(2):
-        before = stack.stored_records()
-        until(lambda before=before: stack.stored_records() > before, PATIENCE_S, "frames flow")  # type: ignore[misc]
-        broker.kill()
-        time.sleep(4.0)  # longer than the delivery timeout: frames are published again
-        broker.start()
-    all_stored(stack, records, len(agents))
-    down = events(stack, "uplink down")
-    assert all(1 <= down[name] <= 8 for name in agents), down
-    assert sum(events(stack, "Traceback").values()) == 0, stack.logs()
-
-
 def test_agents_and_collectors_that_are_there_before_the_broker_wait_for_it(tmp_path: Path, opened: ExitStack) -> None:
     broker = opened.enter_context(tansu())
     config = topic_settings(broker.address)
@@ -137,17 +118,3 @@ def spooled(stack: Stack, name: str) -> int:
         return 0
     finally:
         engine.dispose()
-
-
-def test_nobody_is_cut_off_by_a_broker_that_stops_answering_for_a_while(tmp_path: Path, opened: ExitStack) -> None:
-    broker = opened.enter_context(tansu())
-    stack = stack_over(made_topic(broker.address), tmp_path, opened)
-    records = probe_records(3_000, seed=44).sort("ts")
-    agents = add_agents(stack, records, rows_per_s=150)
-    for name in ["collector", *agents]:
-        stack.start(name)
-    until(lambda: stack.stored_records() > 0, PATIENCE_S, "frames flow")
-    broker.pause()
-    time.sleep(5.0)
-    broker.resume()
-    all_stored(stack, records, len(agents))

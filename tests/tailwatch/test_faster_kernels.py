@@ -91,3 +91,11 @@ def test_a_stop_while_the_compiler_runs_ends_it(
     assert not [thread for thread in threading.enumerate() if thread.name == "kernels"]
     with pytest.raises(ProcessLookupError):
         os.kill(int((folder / "pid").read_text()), 0)
+
+
+def test_work_that_fails_at_once_does_not_wait_for_the_kernels() -> None:
+    began_s = time.monotonic()
+    with pytest.raises(OSError, match="in use"), faster_kernels_beside(threading.Event()):
+        raise OSError("the port is in use")
+    assert time.monotonic() - began_s < 2.0
+    assert not [thread for thread in threading.enumerate() if thread.name == "kernels"]

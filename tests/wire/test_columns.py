@@ -10,6 +10,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.coded import Coded
 from pipeline.ragged import Ragged
 from wire.columns import pack_columns, unpack_columns, unpack_ragged
 from wire.errors import CorruptFrameError, FrameTooLargeError
@@ -114,6 +115,16 @@ def test_lists_come_back_as_two_arrays_too() -> None:
     assert pack_columns({"gaps": found}) == pack_columns(frame)
 
 
+def test_text_of_few_kinds_comes_back_as_codes_too() -> None:
+    for texts in (["a", "", "b", "a", "b", "a"], ["é", "a", "é", "", "é", "é"]):
+        frame = pl.DataFrame({"few": texts})
+        found = unpack_ragged(pack_columns(frame), dict(frame.schema))["few"]
+        assert isinstance(found, Coded)
+        assert found.to_series("few").equals(frame["few"])
+        assert len(found.texts) == 3
+        assert unpack_columns(pack_columns(frame), dict(frame.schema)).equals(frame)
+
+
 def test_what_has_no_place_on_the_wire_is_refused_by_name() -> None:
     with pytest.raises(TypeError, match="column 'day' is Date; want Int64"):
         pack_columns(pl.DataFrame({"day": [20_000]}, schema={"day": pl.Date}))
@@ -189,4 +200,31 @@ def test_more_rows_than_any_agent_sends_are_refused_on_both_sides(monkeypatch: p
     with pytest.raises(FrameTooLargeError, match="3 rows in one body; at most 2"):
         pack_columns(pl.DataFrame({"a": [1, 1, 1]}))
     with pytest.raises(CorruptFrameError, match=r"with 3 rows; wanted .* with at most 2"):
+        unpack_columns(body, {"a": pl.Int64()})
+
+
+@pytest.mark.parametrize(
+    ("frame", "reason"),
+    [
+        (pl.DataFrame({"a": ["x" * 30_000]}), r"1 rows take 300\d\d bytes"),
+        (pl.DataFrame({"a": [f"{'x' * 20_000}{i}" for i in range(2)]}), r"2 rows take 400\d\d bytes"),
+        (pl.DataFrame({"a": ["x" * 9_000] * 4}), "36000 bytes of text in one column; at most 30000"),
+        (pl.DataFrame({"x" * 2_001: [1]}), r"20\d\d of them for names; at most 30000 and 2000"),
+    ],
+)
+def test_what_a_reader_would_refuse_is_not_packed(
+    monkeypatch: pytest.MonkeyPatch, frame: pl.DataFrame, reason: str
+) -> None:
+    body = pack_columns(frame)
+    monkeypatch.setattr("wire.columns.MAX_UNPACKED_BYTES", 30_000)
+    monkeypatch.setattr("wire.columns.MAX_PREFIX_BYTES", 2_000)
+    with pytest.raises(FrameTooLargeError, match=reason):
+        pack_columns(frame)
+    with pytest.raises(CorruptFrameError):
+        unpack_columns(body, dict(frame.schema))
+
+
+def test_a_prefix_of_millions_of_arrays_is_refused_before_it_is_read() -> None:
+    body = packed([1, [["a", False, "int", [[0, 0, False, 0, 0]] * 50_000]]])
+    with pytest.raises(CorruptFrameError, match="a prefix of 300014 bytes; at most 262144"):
         unpack_columns(body, {"a": pl.Int64()})

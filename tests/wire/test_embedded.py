@@ -31,6 +31,21 @@ def reader(path: Path, start: int = 0) -> EmbeddedSubscriber:
     return subscriber
 
 
+def test_a_log_has_a_name_of_its_own_and_one_of_an_earlier_release_gets_one(tmp_path: Path) -> None:
+    names = []
+    for name in ("a.db", "b.db", "a.db"):
+        reader = EmbeddedSubscriber(tmp_path / name)
+        names.append(reader.log_id())
+        reader.close()
+    assert names[0] == names[2] != names[1]
+    with sqlite3.connect(tmp_path / "a.db") as database:
+        database.execute("DROP TABLE identity")
+    database.close()
+    reader = EmbeddedSubscriber(tmp_path / "a.db")
+    assert len(reader.log_id()) == 32 != names[0]
+    reader.close()
+
+
 def test_records_come_back_in_order_per_partition_with_rising_offsets(tmp_path: Path) -> None:
     publish(tmp_path / "log.db", [(0, b"a"), (1, b"b"), (0, b"c")])
     publish(tmp_path / "log.db", [(0, b"d")])

@@ -147,6 +147,23 @@ def test_the_ends_count_every_record_also_those_of_one_batch(transport: Transpor
         assert subscriber.ends()[3] == 70
 
 
+def test_the_end_of_a_paused_partition_moves_on(transport: Transport, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wire.kafka_subscriber._ASK_ENDS_S", 0.0)
+    sender = transport.publisher()
+    published(sender, [(2, b"a")])
+    with reading(transport) as subscriber:
+        read(subscriber, 1)
+        assert subscriber.ends()[2] == 1
+        subscriber.pause(frozenset({2}))
+        for token in range(1, 4):
+            published(sender, [(2, b"b")], first_token=token)
+        assert subscriber.poll(0.3, 10) == []
+        assert subscriber.ends()[2] == 4
+        subscriber.resume(frozenset({2}))
+        assert of(read(subscriber, 3), 2)[-1] == (3, b"b")
+        assert subscriber.ends()[2] == 4
+
+
 def test_a_token_that_is_under_way_is_not_sent_twice_and_a_wrong_partition_is_refused(transport: Transport) -> None:
     sender = transport.publisher()
     for _ in range(3):

@@ -1,0 +1,1 @@
+"""The collector and the store measured: what one core takes in, merges, writes and reads back, and how soon."""

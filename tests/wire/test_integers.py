@@ -1,0 +1,61 @@
+"""Laws of narrowed integers: the same values again, over the whole range of both types."""
+
+import contextlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wire.errors import CorruptFrameError
+from wire.integers import Narrowed, narrow, widen
+
+EDGES = [sign * edge + near for edge in (0, 2**8, 2**16, 2**32, 2**62) for sign in (1, -1) for near in (-1, 0, 1)]
+INT64 = st.integers(-(2**63), 2**63 - 1) | st.sampled_from([*EDGES, -(2**63), 2**63 - 1]) | st.integers(-300, 300)
+INT32 = st.integers(-(2**31), 2**31 - 1) | st.sampled_from([-(2**31), 2**31 - 1]) | st.integers(-300, 300)
+
+
+@given(
+    values=st.lists(INT64, max_size=30).map(lambda found: np.array(found, np.int64))
+    | st.lists(INT64, max_size=30).map(lambda found: np.cumsum(np.array(found, np.int64)))
+    | st.lists(INT32, max_size=30).map(lambda found: np.array(found, np.int32)),
+    in_order=st.booleans(),
+)
+@settings(max_examples=500)
+def test_integers_come_back_whatever_their_range(values: np.ndarray, in_order: bool) -> None:
+    how, stored = narrow(values, in_order=in_order)
+    assert len(stored) == how.stored_bytes <= 8 * values.size
+    found = widen(how, stored, values.size)
+    assert found.dtype == np.int64
+    assert found.tolist() == values.tolist()
+    assert narrow(values.copy(), in_order=in_order) == (how, stored)
+
+
+def test_steps_between_int32_that_are_no_int32_are_not_cut_off() -> None:
+    values = np.array([-(2**31), 2**31 - 1] * 3, np.int32)
+    assert widen(*narrow(values), 6).tolist() == values.tolist()
+
+
+@given(
+    how=st.builds(
+        Narrowed,
+        items=st.integers(-2, 6),
+        size=st.integers(-2, 9),
+        steps=st.booleans(),
+        base=st.integers(-(2**64), 2**64),
+        first=st.integers(-(2**64), 2**64),
+    ),
+    stored=st.binary(max_size=48),
+    items=st.integers(0, 6),
+)
+@settings(max_examples=300)
+def test_what_nobody_narrowed_gives_the_wanted_number_of_integers_or_a_known_error(
+    how: Narrowed, stored: bytes, items: int
+) -> None:
+    with contextlib.suppress(CorruptFrameError, ValueError, OverflowError):
+        assert widen(how, stored, items).size == items
+
+
+def test_another_number_of_integers_is_corrupt() -> None:
+    with pytest.raises(CorruptFrameError, match="2 integers stored where 3 belong"):
+        widen(*narrow(np.array([1, 2])), 3)
