@@ -23,7 +23,7 @@ from collector.pending import Pending
 from pipeline.chain import Chain
 from pipeline.partial import Partial
 from quantiles._kernels.choice import use_kernels
-from wire.columns import unpack_columns
+from wire.columns import unpack_ragged
 from wire.frame import decode_frame
 
 LOG_SPREAD = 0.5  # as wide as round trips in a data centre: 90 % lie within a factor of 2.3 of the median
@@ -100,7 +100,7 @@ def _growth(frames: Sequence[bytes], keys: int) -> int:
     def fill(some: Sequence[bytes]) -> Pending:
         pending = Pending()
         for payload in some:
-            partial = Partial.from_frame(plan, unpack_columns(decode_frame(payload).body, schema))
+            partial = Partial.from_columns(plan, unpack_ragged(decode_frame(payload).body, schema))
             pending.add_partial(plan.version, partial)
         return pending
 
