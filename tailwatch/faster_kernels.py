@@ -18,8 +18,8 @@ from quantiles.errors import KernelError
 
 log = logging.getLogger(__name__)
 
-# A start is busy enough, and many a process in tests and demos ends before this.
-_AFTER_S = 10.0
+# A start is busy enough, and the import stops everything else for half a second.
+_AFTER_S = 60.0
 _COMPILED_WITHIN_S = 300.0
 _LOOK_S = 0.2
 # An import cannot be cut short; ending the interpreter in the middle of it could crash.
