@@ -18,7 +18,7 @@ from quantiles.cell_tokens import COUNT_LIMIT
 from quantiles.errors import IncompatibleSketchError, StateOverflowError
 from quantiles.exact_sums import HI_LIMIT, LOW_BITS, LOW_MASK, SumColumn
 from quantiles.sketch_column import SketchColumn, settled_extremes
-from quantiles.sketch_parts import offsets_of
+from quantiles.sketch_parts import held_values, offsets_of
 
 Array = npt.NDArray[Any]
 Prepared: TypeAlias = tuple[float, Array, Array]  # values of the column, both parts of the rows' sums
@@ -79,8 +79,7 @@ class GrowingColumn:
                 f"cannot add sketches of scale {column.scale} and integer={column.sums.integer} to those of scale "
                 f"{self.scale} and integer={self.integer}; rebuild one side"
             )
-        # A column holds less than 2**62 values, so these sums cannot wrap; held_values would take twice as long.
-        values = float(column.counts.sum()) + float(column.nan_counts.sum())
+        values = held_values(column)
         if self._held + values >= COUNT_LIMIT:
             raise StateOverflowError("the sketches hold more than 2**62 values together; they cannot be merged")
         self._grow(int(rows.max(initial=-1)) + 1)  # rows that nothing is added to are empty ones
