@@ -12,10 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from pipeline.coded import Coded
+from pipeline.coded import Coded, IntArray
 from pipeline.errors import StateError
-
-IntArray: TypeAlias = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
