@@ -5,6 +5,8 @@ switched off so that BEGIN, COMMIT and what lies between are exactly ours, and e
 collector lets the transport forget a record as soon as the commit has returned.
 """
 
+import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from store import postgresql
 from store.errors import DatabaseUrlError, SchemaError
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
+_SQLITE_WAIT_S = 5
 _UPGRADE_WAIT_S = 60
 _UPGRADE_STATEMENT_S = 3600
 
@@ -160,11 +163,28 @@ def _set_up_sqlite(connection: Any, record: object) -> None:
     del record
     connection.isolation_level = None
     cursor = connection.cursor()
-    cursor.execute("PRAGMA busy_timeout = 5000")
-    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute(f"PRAGMA busy_timeout = {_SQLITE_WAIT_S * 1000}")
+    _write_ahead(cursor)
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()
+
+
+def _write_ahead(cursor: sqlite3.Cursor) -> None:
+    """Switch to write-ahead logging; on a new file SQLite ignores busy_timeout here when two connections race."""
+    until = time.monotonic() + _SQLITE_WAIT_S
+    while not _switched(cursor, last_try=time.monotonic() > until):
+        time.sleep(0.005)
+
+
+def _switched(cursor: sqlite3.Cursor, *, last_try: bool) -> bool:
+    try:
+        cursor.execute("PRAGMA journal_mode = WAL")
+    except sqlite3.OperationalError as error:
+        if last_try or error.sqlite_errorname != "SQLITE_BUSY":
+            raise
+        return False
+    return True
 
 
 def _forbid_writes_sqlite(connection: Any, record: object) -> None:

@@ -1,8 +1,11 @@
 """The schema: made from nothing, the same as the tables in code, and never mistaken for another program's."""
 
+import sqlite3
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -35,6 +38,21 @@ def test_two_upgrades_at_once_make_one_schema(database_url: str) -> None:
     assert [process.returncode for process in running] == [0, 0, 0], said
     engine = open_engine(database_url)
     check_schema(engine)
+    engine.dispose()
+
+
+def test_a_new_file_that_another_process_is_writing_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "new.db"
+    writer = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    writer.execute("BEGIN IMMEDIATE")
+    writer.execute("CREATE TABLE first (id INTEGER)")
+    engine = open_engine(f"sqlite:///{path}")
+    with ThreadPoolExecutor(1) as threads:
+        opening = threads.submit(lambda: engine.connect().close())
+        assert not wait([opening], timeout=0.3).done
+        writer.execute("COMMIT")
+        opening.result(timeout=10)
+    writer.close()
     engine.dispose()
 
 
