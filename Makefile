@@ -12,8 +12,8 @@ PORT ?=
 DATA ?=
 RUN_SECONDS ?=
 
-# Debian packages whose programs the tests start. Nothing here needs one yet: SQLite and the embedded transport come with Python.
-TEST_SERVERS :=
+# Debian packages whose programs the tests start: Prometheus, which the PromQL answers are compared with.
+TEST_SERVERS := prometheus
 
 # Passed on by `make soak`; without a seed, one is drawn and printed.
 MINUTES ?= 10

@@ -9,8 +9,9 @@ from api.params import Question, RangeParameters, read_question
 from api.service import Service
 from api.times import rfc_3339
 from store.coverage import Coverage, CoverageFacts, load_coverage
+from store.label_matchers import Matcher
 from store.registry import MetricRow, metric, metrics
-from store.windows import Answer, Group, Matcher, Selection, merged
+from store.windows import Answer, Group, Selection, merged
 
 _NAMES_LISTED = 10
 

@@ -17,20 +17,13 @@ import sqlalchemy as sa
 from pipeline.states import State
 from store import tables
 from store.errors import SelectionError, UnknownLabelError
+from store.label_matchers import Matcher, matches_all
 from store.levels import Segment, load_floors, plan_read
 from store.pages import PageContents, merged_states, read_pages
 from store.postgresql import binary
 from store.registry import BEGINNING_NS, END_NS, MetricRow, metric, valid_ranges
 
 Int64Array = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Matcher:
-    """Series whose label has exactly this value; an absent label has the value ""."""
-
-    label: str
-    value: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,13 +165,14 @@ def _matching_series(connection: sa.Connection, selection: Selection, row: Metri
             raise UnknownLabelError(f"label of {row.name}", name, known)
     if not selection.by and not selection.where:
         return _Series(None, [{}])
+    meant = matches_all(selection.where)
     group_of: dict[int, int] = {}
     codes: dict[tuple[str, ...], int] = {}
     for series_id, text in connection.execute(
         sa.select(tables.series.c.id, tables.series.c.labels).where(tables.series.c.query_id == row.query_id)
     ):
         labels: Mapping[str, str] = json.loads(text)
-        if all(labels.get(matcher.label, "") == matcher.value for matcher in selection.where):
+        if meant(labels):
             values = tuple(labels.get(name, "") for name in selection.by)
             group_of[series_id] = codes.setdefault(values, len(codes))
     # Groups are numbered in the order of their labels, so that answers come sorted.

@@ -10,9 +10,10 @@ from pipeline.plan import Plan
 from store.claims import claim
 from store.errors import CorruptPageError, SelectionError, UnknownLabelError
 from store.flush import Flush, write_flush
+from store.label_matchers import Matcher
 from store.registry import load_versions, register_queries
 from store.series import SeriesIds
-from store.windows import Answer, Matcher, Selection, merged
+from store.windows import Answer, Selection, merged
 from tests.fleet import START_NS, TABLES, WINDOW_NS, probe_plan
 
 SQL = """SELECT src, host, count(*) AS probes_total, sum(rtt_us) AS rtt_sum_us

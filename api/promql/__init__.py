@@ -1,0 +1,1 @@
+"""PromQL over merged telemetry: parsing and evaluation, free of HTTP and SQL."""
