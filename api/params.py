@@ -58,6 +58,11 @@ class RangeParameters(BaseModel):
         "Without it the whole range is one window.",
         examples=["10s"],
     )
+    format: _Text | None = Field(
+        default=None,
+        description="json or csv; without it the Accept header decides, and JSON where that names no CSV.",
+        examples=["csv"],
+    )
 
 
 class QuantileParameters(RangeParameters):
