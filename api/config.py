@@ -37,6 +37,8 @@ class ApiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     max_labels: _Limit = 32
     #: Groups in one answer, counted over all steps.
     max_groups: _Limit = 20_000
+    #: Buckets in one answer, over all groups and steps.
+    max_buckets: _Limit = 200_000
     #: Entries on one page of a list.
     max_page: _Limit = 1_000
 

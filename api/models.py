@@ -62,6 +62,39 @@ class QuantileGroup(_Group):
     coverage: CoverageModel
 
 
+class BelowLimit(_Model):
+    """How many values lie at or below a limit. The exact count and fraction lie between low and high."""
+
+    below: float = Field(description="The limit, as asked.", examples=[200.0])
+    count: int = Field(description="Values at or below it, exact for a limit within `error_bound` of it.")
+    count_low: int = Field(description="So many are certainly at or below it.")
+    count_high: int = Field(description="Not more than so many are.")
+    fraction: float | None = Field(description="count / all values of the group; null when it has none.")
+    fraction_low: float | None
+    fraction_high: float | None
+
+
+class DistributionGroup(_Group):
+    """All values of one group in one window, by bucket."""
+
+    buckets: list[tuple[Number, Number, int]] = Field(
+        description="[low end, high end, count] of each bucket that holds anything, ascending. Above zero a bucket "
+        "holds low < x <= high, below zero low <= x < high; [0, 0, n] counts zeros.",
+        examples=[[[90.50966799187809, 92.0, 12], [1.7976931348623157e308, "Infinity", 1]]],
+    )
+    below: list[BelowLimit] = Field(description="One entry per limit in `below`, in that order.")
+    error_bound: float = Field(
+        description="Relative distance of a bucket's middle, at the metric's own scale, from any value in it.",
+        examples=[0.005415],
+    )
+    count: int = Field(description="Values in the window, NaN not counted: the sum over all buckets.")
+    nan_count: int
+    min: Number
+    max: Number
+    mean: Number
+    coverage: CoverageModel
+
+
 class ValueGroup(_Group):
     """One aggregate of one group in one window."""
 
@@ -90,6 +123,13 @@ class QuantilesAnswer(_Answer):
 
     rule: Literal["nearest-rank"] = Field(description="The value at rank max(1, ceil(q * count)).")
     groups: list[QuantileGroup]
+
+
+class DistributionAnswer(_Answer):
+    """Buckets of merged sketches, by group and step."""
+
+    scale: int = Field(description="Bins per octave of these buckets are 2**scale, in all groups.", examples=[6])
+    groups: list[DistributionGroup]
 
 
 class ValuesAnswer(_Answer):

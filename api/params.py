@@ -18,7 +18,7 @@ from api.label_text import read_matchers
 from api.times import parse_duration, parse_time, short_duration
 from store.label_matchers import Matcher
 
-REPEATABLE = frozenset({"q", "by", "where"})
+REPEATABLE = frozenset({"q", "by", "where", "below"})
 DEFAULT_LEVELS = "0.5,0.9,0.99"
 _NUMBER = re.compile(r"[+-]?(?:[0-9]{1,40}(?:\.[0-9]{0,40})?|\.[0-9]{1,40})(?:[eE][+-]?[0-9]{1,4})?")
 
@@ -75,6 +75,26 @@ class QuantileParameters(RangeParameters):
     )
 
 
+class DistributionParameters(RangeParameters):
+    """A question for whole distributions."""
+
+    scale: int | None = Field(
+        default=None,
+        description="Buckets per octave are 2**scale: 0 up to the metric's own scale, which is the default.",
+        examples=[3],
+    )
+    max_buckets: int | None = Field(
+        default=None,
+        description="At most so many buckets in each group: the scale is made coarser until they fit.",
+        examples=[60],
+    )
+    below: list[_Text] = Field(
+        default=[],
+        description="Values in the metric's unit, separated by commas or repeated: what share lies at or below each?",
+        examples=[["200,500"]],
+    )
+
+
 class PageParameters(BaseModel):
     """Where a list continues, and how much of it to send."""
 
@@ -123,7 +143,7 @@ def read_question(given: RangeParameters, config: ApiConfig, now_ns: int) -> Que
         raise ParameterError(
             f"start={given.start[:60]} is not before end={given.end[:60]}; swap or widen them", parameter="start"
         )
-    by = tuple(_split(given.by, "by"))
+    by = tuple(split_items(given.by, "by"))
     where = read_matchers(given.where, config.max_labels)
     if len(by) + len(where) > config.max_labels:
         raise LimitError(
@@ -163,7 +183,7 @@ def read_levels(given: Sequence[str], config: ApiConfig) -> list[float]:
         ParameterError: not a number in [0, 1]; a percentage gets the level that was probably meant.
         LimitError: more levels than one answer may hold.
     """
-    levels = list(dict.fromkeys(_level(text) for text in _split(given, "q")))
+    levels = list(dict.fromkeys(_level(text) for text in split_items(given, "q")))
     if len(levels) > config.max_quantiles:
         raise LimitError(
             f"q lists {len(levels)} levels, at most {config.max_quantiles} are answered at once; ask for fewer",
@@ -175,7 +195,7 @@ def read_levels(given: Sequence[str], config: ApiConfig) -> list[float]:
     return levels
 
 
-def _split(given: Sequence[str], parameter: str) -> list[str]:
+def split_items(given: Sequence[str], parameter: str) -> list[str]:
     """The items of a comma-separated, repeatable parameter; `by=` alone is no item."""
     items: list[str] = []
     for text in given:
