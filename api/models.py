@@ -188,11 +188,44 @@ class AgentsPage(_Model):
     next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last one.")
 
 
+class SeriesRowModel(_Model):
+    """One label set, and the newest window in which it has data."""
+
+    labels: dict[str, str] = Field(examples=[{"host": "web-7"}])
+    start: _Time
+    end: _Time
+    start_ns: _TimeNs
+    end_ns: _TimeNs
+
+
+class SeriesPage(_Model):
+    """One page of a metric's series, in the order in which they were first stored."""
+
+    metric: str
+    series: list[SeriesRowModel]
+    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last one.")
+
+
 class LabelEntry(_Model):
-    """A label of a query's series."""
+    """A label of some series."""
 
     label: str = Field(examples=["request_id"])
     values: int = Field(description="How many distinct values it has.", examples=[99_871])
+
+
+class LabelsPage(_Model):
+    """One page of labels, by name."""
+
+    labels: list[LabelEntry]
+    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last one.")
+
+
+class LabelValuesPage(_Model):
+    """One page of a label's values."""
+
+    label: str
+    values: list[str]
+    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last one.")
 
 
 class RefusedAgentEntry(_Model):
@@ -209,7 +242,7 @@ class RefusedAgentEntry(_Model):
     )
 
 
-class SeriesEntry(_Model):
+class CardinalityEntry(_Model):
     """A query's series beside its limit."""
 
     query: str = Field(examples=["requests"])
@@ -225,10 +258,10 @@ class SeriesEntry(_Model):
     refused_agents: list[RefusedAgentEntry] = Field(description="The ten agents with the most refused records.")
 
 
-class SeriesPage(_Model):
+class CardinalityPage(_Model):
     """One page of queries, by name."""
 
-    queries: list[SeriesEntry]
+    queries: list[CardinalityEntry]
     next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last one.")
 
 

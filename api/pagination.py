@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from api.config import ApiConfig
 from api.errors import LimitError, ParameterError
-from api.params import PageParameters
+from api.params import CURSOR_MAX, PageParameters
 
 Entry = TypeVar("Entry")
 
@@ -33,8 +33,10 @@ def page_of(
         )
     after = None if given.cursor is None else _decode(given.cursor)
     rest = [entry for entry in entries if after is None or name_of(entry) > after]
-    page = rest[: given.limit]
-    return page, _encode(name_of(page[-1])) if len(rest) > len(page) else None
+    n = given.limit
+    while n < len(rest) and len(_encode(name_of(rest[n - 1]))) > CURSOR_MAX:
+        n += 1  # a name too long for a cursor cannot end a page
+    return list(rest[:n]), _encode(name_of(rest[n - 1])) if len(rest) > n else None
 
 
 def _encode(name: str) -> str:

@@ -19,6 +19,8 @@ from api.times import parse_duration, parse_time, short_duration
 from store.label_matchers import Matcher
 
 REPEATABLE = frozenset({"q", "by", "where", "below"})
+#: Cursors are names, in base64; those that would be longer never become one (api/pagination.py).
+CURSOR_MAX = 8_000
 DEFAULT_LEVELS = "0.5,0.9,0.99"
 _NUMBER = re.compile(r"[+-]?(?:[0-9]{1,40}(?:\.[0-9]{0,40})?|\.[0-9]{1,40})(?:[eE][+-]?[0-9]{1,4})?")
 
@@ -101,7 +103,38 @@ class PageParameters(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     limit: int = Field(default=100, description="Entries on the page.", examples=[100])
-    cursor: _Text | None = Field(default=None, description="`next_cursor` of the page before.")
+    cursor: Annotated[str, Field(max_length=CURSOR_MAX)] | None = Field(
+        default=None, description="`next_cursor` of the page before."
+    )
+
+
+class MetricsParameters(PageParameters):
+    """Which metrics to list."""
+
+    prefix: _Text | None = Field(default=None, description="Only metrics whose names begin so.", examples=["hiccup"])
+    query: _Text | None = Field(default=None, description="Only metrics of this query.", examples=["hiccups"])
+
+
+class LabelParameters(PageParameters):
+    """Which series' labels to list."""
+
+    metric: _Text | None = Field(
+        default=None, description="Only labels of this metric; without it those of all.", examples=["hiccup_us"]
+    )
+    where: list[_Text] = Field(
+        default=[], description="Only series that all these matchers mean, as in quantiles.", examples=[["host=~web.*"]]
+    )
+
+
+class SeriesParameters(PageParameters):
+    """Which series to list."""
+
+    metric: _Text = Field(description="Name of the metric.", examples=["hiccup_us"])
+    where: list[_Text] = Field(
+        default=[], description="Only series that all these matchers mean, as in quantiles.", examples=[["host=~web.*"]]
+    )
+    start: _Text = Field(default="-1h", description="Begin of the stretch in which a series must have data.")
+    end: _Text = Field(default="now", description="End of it, exclusive.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +170,7 @@ def read_question(given: RangeParameters, config: ApiConfig, now_ns: int) -> Que
     Raises:
         ParameterError, LimitError: says which parameter, what was seen and what is accepted.
     """
-    start_ns = parse_time(given.start, now_ns, "start")
-    end_ns = parse_time(given.end, now_ns, "end")
-    if start_ns >= end_ns:
-        raise ParameterError(
-            f"start={given.start[:60]} is not before end={given.end[:60]}; swap or widen them", parameter="start"
-        )
+    start_ns, end_ns = read_stretch(given.start, given.end, now_ns)
     by = tuple(split_items(given.by, "by"))
     where = read_matchers(given.where, config.max_labels)
     if len(by) + len(where) > config.max_labels:
@@ -156,6 +184,18 @@ def read_question(given: RangeParameters, config: ApiConfig, now_ns: int) -> Que
     if step_ns is not None:
         check_steps(start_ns, end_ns, step_ns, config)
     return Question(given.metric, by, where, start_ns, end_ns, step_ns)
+
+
+def read_stretch(start: str, end: str, now_ns: int) -> tuple[int, int]:
+    """(start, end) in ns UTC, the first before the second.
+
+    Raises:
+        ParameterError: unreadable, or the wrong way round.
+    """
+    start_ns, end_ns = parse_time(start, now_ns, "start"), parse_time(end, now_ns, "end")
+    if start_ns >= end_ns:
+        raise ParameterError(f"start={start[:60]} is not before end={end[:60]}; swap or widen them", parameter="start")
+    return start_ns, end_ns
 
 
 def check_steps(start_ns: int, end_ns: int, step_ns: int, config: ApiConfig) -> None:
