@@ -15,7 +15,19 @@ from api.database import Database
 from api.models import Problem
 from api.own_metrics import OwnMetrics
 from api.params import refuse_repeated
-from api.routes import agents, cardinality, catalog, distribution, health, labels, quantiles, series, status, values
+from api.routes import (
+    agents,
+    cardinality,
+    catalog,
+    distribution,
+    health,
+    kept_frames,
+    labels,
+    quantiles,
+    series,
+    status,
+    values,
+)
 from api.service import Service
 from api.telemetry import LatencySender
 from api.watch import RequestWatch
@@ -56,7 +68,18 @@ def create_app(config: ApiConfig, engine: sa.Engine, now_ns: Callable[[], int] =
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.service = Service(config, Database(engine, metrics), metrics, now_ns)
-    for resource in (quantiles, values, distribution, catalog, labels, series, agents, cardinality, status):
+    for resource in (
+        quantiles,
+        values,
+        distribution,
+        catalog,
+        labels,
+        series,
+        agents,
+        cardinality,
+        kept_frames,
+        status,
+    ):
         app.include_router(resource.router, dependencies=[Depends(refuse_repeated)], responses=_PROBLEM_RESPONSES)
     app.include_router(health.router)
     docs_page.install(app)

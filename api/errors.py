@@ -5,7 +5,7 @@
     │   ├── ParameterError        400  a parameter is missing, unknown, repeated or unreadable
     │   ├── LimitError            400  more was asked for than one answer may hold
     │   ├── WrongFunctionError    400  the metric exists but does not answer this kind of question
-    │   └── UnknownNameError      404  no such metric or label; names the nearest one
+    │   └── UnknownNameError      404  no such metric, label or agent; names the nearest one
     ├── UnavailableError          503: the question is fine, the answer cannot be had now
     │   ├── DatabaseUnavailableError   locked, full, gone, damaged or of another schema
     │   └── NotReadyError              a readiness check failed
@@ -73,10 +73,10 @@ class WrongFunctionError(RequestError):
 
 
 class UnknownNameError(RequestError):
-    """No metric or label has this name."""
+    """No metric, label or agent has this name."""
 
     slug = "unknown-name"
-    title = "No such metric or label"
+    title = "Unknown name"
     status = 404
 
 

@@ -178,7 +178,35 @@ class AgentEntry(_Model):
         "that. Heartbeats take time, so a right clock shows a little below 0. Null: not known.",
         examples=[-0.12],
     )
+    lag_s: float | None = Field(
+        description="How long ago the event time is up to which all of its live records are in the database: a few "
+        "seconds where all is well. Null: it has no live query.",
+        examples=[4.2],
+    )
+    spool_oldest_age_s: int | None = Field(
+        description="Age of the oldest frame that waits in its spool, as of the last heartbeat; null: it does not say."
+    )
     counters: dict[str, int] = Field(description="The agent's own counters, since its start.")
+
+
+class AgentQueryEntry(_Model):
+    """How far an agent's records of one query have come."""
+
+    query: str = Field(examples=["hiccups"])
+    version: str = Field(description="Content hash of the version that it computes.", examples=["8d5f0c2b7a11e94f"])
+    live: bool = Field(description="False for replays, whose event time is not the clock's.")
+    first: _Time
+    first_ns: int
+    watermark: _Time = Field(description="All of its records from `first` up to here are in the database.")
+    watermark_ns: int
+    lag_s: float | None = Field(description="How long ago that was; null for replays.")
+
+
+class AgentDetail(AgentEntry):
+    """One agent and its queries."""
+
+    machine_id: str
+    queries: list[AgentQueryEntry] = Field(description="What its newest heartbeat speaks of, by query.")
 
 
 class AgentsPage(_Model):
@@ -265,6 +293,60 @@ class CardinalityPage(_Model):
     next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last one.")
 
 
+class DeadLetterEntry(_Model):
+    """A frame that can never be used."""
+
+    agent: str | None = Field(description="Whose it is; null where the frame is damaged, or none at all.")
+    reason: str
+    received: _Time
+    received_ns: _TimeNs
+    topic: str
+    partition: int
+    offset: int = Field(description="Where it stands in the transport.")
+    bytes: int = Field(description="Size of the whole frame.")
+    first_bytes: str = Field(description="Base64 of its first 1,024 bytes.")
+
+
+class QuarantineEntry(DeadLetterEntry):
+    """A frame that waits until the collectors know its version of a query."""
+
+    query_version: str = Field(description="The version that it waits for; wire:N for a newer wire format.")
+
+
+class DeadLettersPage(_Model):
+    """One page of dead letters, newest first."""
+
+    dead_letters: list[DeadLetterEntry]
+    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last one.")
+
+
+class QuarantinePage(_Model):
+    """One page of quarantined frames, newest first."""
+
+    quarantine: list[QuarantineEntry]
+    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last one.")
+
+
+class KeptReasonEntry(_Model):
+    """Frames that were kept for the same reason."""
+
+    reason: str = Field(description="Its numbers are written as #.")
+    frames: int
+    bytes: int
+    first: _Time
+    first_ns: _TimeNs
+    last: _Time
+    last_ns: _TimeNs
+
+
+class KeptReasonsAnswer(_Model):
+    """How many frames are kept, and for which reasons."""
+
+    frames: int = Field(description="Frames kept, of all reasons.")
+    bytes: int
+    reasons: list[KeptReasonEntry] = Field(description="The hundred reasons with the most frames, most first.")
+
+
 class AgentCounts(_Model):
     """Agents by state."""
 
@@ -314,6 +396,30 @@ class StatusAnswer(_Model):
     )
 
 
+class KeptLevelEntry(_Model):
+    """One width of a query's windows."""
+
+    width_ns: int = Field(examples=[10000000000])
+    kept_from: _Time | None = Field(description="Nothing that starts earlier is left in this width; null: all is.")
+    kept_from_ns: int | None
+    oldest: _Time | None = Field(description="Start of the oldest window with data; null: there is none.")
+    oldest_ns: int | None
+
+
+class RetentionEntry(_Model):
+    """What retention has left of a query."""
+
+    query: str
+    levels: list[KeptLevelEntry] = Field(description="Finest first.")
+
+
+class RetentionPage(_Model):
+    """One page of queries, by name."""
+
+    queries: list[RetentionEntry]
+    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last one.")
+
+
 class Health(_Model):
     """The process answers."""
 
@@ -341,7 +447,7 @@ class Problem(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     type: str = Field(examples=["urn:tailwatch:problem:unknown-name"])
-    title: str = Field(examples=["No such metric or label"])
+    title: str = Field(examples=["Unknown name"])
     status: int = Field(examples=[404])
     detail: str = Field(examples=["unknown metric 'hicup_us'; did you mean 'hiccup_us'?"])
     parameter: str | None = Field(default=None, description="The query parameter at fault.")

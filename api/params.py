@@ -115,6 +115,13 @@ class MetricsParameters(PageParameters):
     query: _Text | None = Field(default=None, description="Only metrics of this query.", examples=["hiccups"])
 
 
+class AgentsParameters(PageParameters):
+    """Which agents to list."""
+
+    state: _Text | None = Field(default=None, description="Only alive, silent or retired ones.", examples=["silent"])
+    prefix: _Text | None = Field(default=None, description="Only agents whose ids begin so.", examples=["rack7-"])
+
+
 class LabelParameters(PageParameters):
     """Which series' labels to list."""
 
@@ -135,6 +142,19 @@ class SeriesParameters(PageParameters):
     )
     start: _Text = Field(default="-1h", description="Begin of the stretch in which a series must have data.")
     end: _Text = Field(default="now", description="End of it, exclusive.")
+
+
+class KeptFramesParameters(PageParameters):
+    """Which dead letters or quarantined frames to list."""
+
+    reason: _Text | None = Field(
+        default=None, description="Only frames with this text in their reason.", examples=["checksum"]
+    )
+    agent: _Text | None = Field(
+        default=None,
+        description="Only frames of this agent; frames that are damaged are nobody's.",
+        examples=["rack7-host12"],
+    )
 
 
 @dataclass(frozen=True, slots=True)
