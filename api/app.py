@@ -10,6 +10,7 @@ from fastapi import Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from api import docs_page, problems
+from api.compression import Compression
 from api.config import ApiConfig
 from api.database import Database
 from api.models import Problem
@@ -84,6 +85,7 @@ def create_app(config: ApiConfig, engine: sa.Engine, now_ns: Callable[[], int] =
     app.include_router(health.router)
     docs_page.install(app)
     problems.install(app)
+    app.add_middleware(Compression)
     app.add_middleware(RequestWatch, metrics=metrics, sender=sender)
     _describe_problems(app)
     return app
