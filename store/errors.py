@@ -11,7 +11,9 @@ StoreError
 ├── CorruptPageError         stored bytes that are no page
 └── UnknownNameError         `.nearest` holds the closest known name, or None
     ├── UnknownMetricError
-    └── UnknownLabelError
+    ├── UnknownLabelError
+    ├── UnknownQueryError
+    └── UnknownAgentError
 """
 
 from collections.abc import Iterable
@@ -72,3 +74,11 @@ class UnknownMetricError(UnknownNameError):
 
 class UnknownLabelError(UnknownNameError):
     """The metric has no such label."""
+
+
+class UnknownQueryError(UnknownNameError):
+    """There is no query of this name."""
+
+
+class UnknownAgentError(UnknownNameError):
+    """No agent of this id has ever reported."""
