@@ -15,10 +15,11 @@ from api.database import Database
 from api.models import Problem
 from api.own_metrics import OwnMetrics
 from api.params import refuse_repeated
-from api.routes import agents, catalog, health, quantiles, series, status, values
+from api.routes import agent_plan, agents, catalog, health, quantiles, queries, series, static_tables, status, values
 from api.service import Service
 from api.telemetry import LatencySender
 from api.watch import RequestWatch
+from api.writing import WritableDatabase
 
 _DESCRIPTION = (
     "Quantiles, counts and averages of merged telemetry, with their error bound and how complete they are. "
@@ -35,6 +36,7 @@ def create_app(config: ApiConfig, engine: sa.Engine, now_ns: Callable[[], int] =
     """
     metrics = OwnMetrics()
     sender = LatencySender(config.telemetry_socket, metrics) if config.telemetry_socket else None
+    writable = WritableDatabase(engine, metrics)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -44,6 +46,7 @@ def create_app(config: ApiConfig, engine: sa.Engine, now_ns: Callable[[], int] =
         yield
         if sender is not None:
             sender.close()
+        writable.close()
 
     app = FastAPI(
         title="Tailwatch API",
@@ -55,8 +58,9 @@ def create_app(config: ApiConfig, engine: sa.Engine, now_ns: Callable[[], int] =
         lifespan=lifespan,
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
+    app.state.writable = writable
     app.state.service = Service(config, Database(engine, metrics), metrics, now_ns)
-    for resource in (quantiles, values, catalog, agents, series, status):
+    for resource in (quantiles, values, catalog, agents, agent_plan, series, status, queries, static_tables):
         app.include_router(resource.router, dependencies=[Depends(refuse_repeated)], responses=_PROBLEM_RESPONSES)
     app.include_router(health.router)
     docs_page.install(app)

@@ -16,7 +16,7 @@ StoreError
     └── UnknownAgentError
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
 
@@ -41,7 +41,11 @@ class LeaseLostError(StoreError):
 
 
 class MetricTakenError(StoreError):
-    """A query wants a metric name that belongs to another query."""
+    """A query wants a metric name that belongs to another query; `owners` says whose each one is."""
+
+    def __init__(self, message: str, owners: Mapping[str, str]) -> None:
+        super().__init__(message)
+        self.owners = dict(owners)
 
 
 class MetricChangedError(StoreError):

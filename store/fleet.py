@@ -108,9 +108,10 @@ def retire_agent(connection: sa.Connection, agent: str, now_ns: int) -> None:
         UnknownAgentError: there is no such agent; `.nearest` holds the closest id.
     """
     table = tables.agents
-    retired = sa.update(table).where(table.c.agent == agent).values(retired=True, retired_ns=now_ns)
-    if connection.execute(retired).rowcount == 0:
-        raise UnknownAgentError("agent", agent, connection.execute(sa.select(table.c.agent)).scalars())
+    known = connection.execute(sa.select(table.c.agent)).scalars().all()
+    if agent not in known:
+        raise UnknownAgentError("agent", agent, known)
+    connection.execute(sa.update(table).where(table.c.agent == agent).values(retired=True, retired_ns=now_ns))
 
 
 def totals(connection: sa.Connection) -> dict[str, int]:

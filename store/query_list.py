@@ -17,6 +17,7 @@ class VersionRow:
     version: str
     version_id: int
     plan: Plan | None
+    encoded: bytes
     sql: str | None
     created_ns: int
 
@@ -50,10 +51,10 @@ def list_queries(connection: sa.Connection) -> list[QueryRow]:
     t = tables.versions
     versions: dict[int, dict[int, VersionRow]] = {}
     for row in connection.execute(
-        sa.select(t.c.id, t.c.query_id, t.c.version, t.c.sql, t.c.created_ns).order_by(t.c.id)
+        sa.select(t.c.id, t.c.query_id, t.c.version, t.c.plan, t.c.sql, t.c.created_ns).order_by(t.c.id)
     ):
         of_query = versions.setdefault(row.query_id, {})
-        of_query[row.id] = VersionRow(row.version, row.id, plans.get(row.id), row.sql, row.created_ns)
+        of_query[row.id] = VersionRow(row.version, row.id, plans.get(row.id), bytes(row.plan), row.sql, row.created_ns)
     spans: dict[int, list[Span]] = {}
     table = tables.validity
     for row in connection.execute(sa.select(table).order_by(table.c.query_id, table.c.valid_from_ns)):

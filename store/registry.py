@@ -276,7 +276,8 @@ def _claim_metrics(connection: sa.Connection, plan: Plan, query_id: int) -> None
     if taken:
         listed = ", ".join(f"{row.name} (of query {row.owner})" for row in taken)
         raise MetricTakenError(
-            f"query {plan.query!r} wants metrics that belong to other queries: {listed}; rename them"
+            f"query {plan.query!r} wants metrics that belong to other queries: {listed}; rename them",
+            {row.name: row.owner for row in taken},
         )
 
 
