@@ -43,7 +43,7 @@ class ApiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     max_table_bytes: _Limit = 8 * 2**20
     #: How far ahead a change of a query begins: three poll intervals of the agents.
     valid_from_lead_s: Annotated[float, msgspec.Meta(ge=0)] = 30.0
-    #: Columns of the streams that posted queries may read; the command line fills them in.
+    #: Columns of the streams that posted queries may read; the command line fills them in, built-in ones included.
     streams: dict[str, dict[str, str]] = {}
 
     def __post_init__(self) -> None:

@@ -248,7 +248,7 @@ def test_a_database_that_somebody_else_writes_is_a_503_and_nothing_happened(tmp_
 
 def test_a_database_that_can_only_be_read_is_a_503_that_says_so(tmp_path, monkeypatch):
     world = fill(tmp_path / "readonly.db", probe_records(n=60))
-    monkeypatch.setattr("api.writing.open_engine", lambda url, immediate: open_engine(url, read_only=True))
+    monkeypatch.setattr("api.writing.open_engine", lambda url, **_: open_engine(url, read_only=True))
     with asking(world.url, CONFIG) as client:
         answer = post(client, name="probes")
         assert (answer.status_code, "only be read" in answer.json()["detail"]) == (503, True)
