@@ -12,6 +12,7 @@ import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -19,13 +20,14 @@ import psutil
 
 from agents.checkpoint import Checkpointer
 from agents.config import AgentConfig
-from agents.errors import SpoolWriteError
+from agents.errors import SourceError, SpoolWriteError
 from agents.executor import Executor
 from agents.machine import machine_id
 from agents.memory import release_free_memory
 from agents.own_metrics import Sample, page_of
 from agents.progress import SourceProgress
 from agents.sources.configured import configured_sources
+from agents.sources.source import Source
 from agents.spool import Incarnation, Spool
 from agents.spool_room import SPOOL_FULL
 from agents.uplink import Uplink
@@ -35,6 +37,8 @@ from wire.transport import Publisher
 
 if TYPE_CHECKING:
     from agents.metrics_server import MetricsServer
+    from agents.planned import Choice
+    from agents.planner import Planner
 
 log = logging.getLogger(__name__)
 
@@ -77,18 +81,25 @@ class Agent:
         machine = machine or machine_id()
         with ExitStack() as opened:
             executor = Executor(plans, tables, config.host_name, config.execution)
-            sources = [source for source in configured_sources(config, plans) if _read(source.streams, executor)]
+            configured = configured_sources(config, plans)
             self.spool = Spool(Path(config.spool_path), machine, config.spool_max_bytes, connection)
             opened.callback(self.spool.close)
             self._server = _metrics_server(config)
             if self._server is not None:
                 opened.callback(self._server.close)
+            self._planner = _planner(config, executor, tables, configured)
+            if self._planner is not None:
+                opened.callback(self._planner.close)
+                executor.adopt(self._planner.start().wanted)
+            self._unread = [source for source in configured if not _read(source.streams, executor)]
             stored = self.spool.positions()
             incarnation = self.spool.begin(config.agent_id, time.time_ns())
             self.sources: list[SourceProgress] = []
-            for source in sources:
-                opened.callback(source.close)
-                self.sources.append(SourceProgress(source, stored.get(source.name), incarnation.started_ns))
+            for source in configured:
+                if source not in self._unread:
+                    opened.callback(source.close)
+                    self.sources.append(SourceProgress(source, stored.get(source.name), incarnation.started_ns))
+            self._restore_begun(executor)
             self.executor = executor
             self.uplink = Uplink(self.spool, publisher, catch_up_bytes_per_s=config.catch_up_bytes_per_s)
             self._checkpointer = Checkpointer(
@@ -124,6 +135,9 @@ class Agent:
 
     def turn(self) -> float:
         """Do what is due; returns how many seconds may pass before the next turn."""
+        news = self._planner.news() if self._planner is not None else None
+        if news is not None:
+            self._adopt(news)
         busy = self._poll()
         now_s = time.monotonic()
         if now_s >= self._next_epoch_s:
@@ -184,6 +198,7 @@ class Agent:
             "spool_frames": self.spool.frames,
             "spool_oldest_age_s": self.spool.oldest_age_s(time.time_ns()),
             "samples_dropped_total": sum(dropped.values()),
+            **(self._planner.counters() if self._planner is not None else {}),
             **{f"samples_dropped_{reason}_total": count for reason, count in dropped.items()},
         }
 
@@ -213,6 +228,7 @@ class Agent:
             Sample(name + "resident_bytes", memory.rss),
             Sample(name + "cpu_seconds_total", cpu.user + cpu.system),
         ]
+        found += self._planner.samples(len(self.executor.runs)) if self._planner is not None else []
         for stream, rows in self._records_in.items():
             found.append(Sample(name + "records_in_total", rows, (("stream", stream),)))
         for reason, count in self._dropped().items():
@@ -224,6 +240,46 @@ class Agent:
             found += [Sample(name + "source_events_total", n, (label, ("event", event))) for event, n in events.items()]
             found += [Sample(name + "sensor_missing", 1, (label, ("sensor", sensor))) for sensor in sensors]
         return found
+
+    def _adopt(self, choice: "Choice") -> None:
+        """Run what the API says from now on; what is new there vouches for nothing that was read before."""
+        added = self.executor.adopt(choice.wanted)
+        begun: dict[str, int] = {}
+        for run in added:
+            feeding = [one for one in self.sources if run.chain.plan.source in one.source.streams]
+            reached = [one.watermark_ns for one in feeding if one.watermark_ns is not None]
+            if reached:
+                run.bounds = replace(run.bounds, since_ns=max(reached))
+            if reached and any(one.source.replayable for one in feeding):
+                begun[run.chain.plan.version] = max(reached)
+        for source in [one for one in self._unread if _read(one.streams, self.executor)]:
+            self._open_late(source)
+        self._checkpointer.note_runs()
+        if begun and self._planner is not None:
+            self._planner.note_begun(begun)
+        log.info(
+            "plan adopted queries=%d new=%s refused=%d no_source=%d",
+            len(self.executor.runs),
+            ",".join(run.chain.plan.query for run in added) or "none",
+            len(choice.refused),
+            choice.idle,
+        )
+
+    def _restore_begun(self, executor: Executor) -> None:
+        begun_ns = self._planner.begun_ns if self._planner is not None else {}
+        for run in executor.runs:
+            run.bounds = replace(run.bounds, since_ns=begun_ns.get(run.chain.plan.version, run.bounds.since_ns))
+
+    def _open_late(self, source: Source) -> None:
+        """Start a source that nobody had asked for; one that cannot be opened is told and left alone."""
+        self._unread.remove(source)
+        try:
+            with self._surviving_the_spool():
+                stored = self.spool.positions().get(source.name)
+                self.sources.append(SourceProgress(source, stored, time.time_ns()))
+                self._opened.callback(source.close)
+        except SourceError as error:
+            log.error("source cannot be opened source=%s error=%s", source.name, error)  # noqa: TRY400
 
     def _poll(self) -> bool:
         """Poll the sources; whether one of them has more to give at once."""
@@ -269,7 +325,8 @@ class Agent:
     def _publish_page(self) -> None:
         if self._server is not None:
             problems = ["the spool cannot be written" if self._checkpointer.failing else "", str(self.spool.stuck)]
-            self._server.set(page_of(self.samples()), "; ".join(problem for problem in problems if problem))
+            notes = self._planner.notes if self._planner is not None else ""
+            self._server.set(page_of(self.samples()), "; ".join(problem for problem in problems if problem), notes)
 
     @contextmanager
     def _surviving_the_spool(self) -> Iterator[None]:
@@ -286,6 +343,18 @@ def _read(streams: Mapping[str, object], executor: Executor) -> bool:
         return True
     log.info("source not started, no query reads it streams=%s", ",".join(streams))
     return False
+
+
+def _planner(
+    config: AgentConfig, executor: Executor, tables: Mapping[str, StaticTable], sources: Sequence[Source]
+) -> "Planner | None":
+    """What asks the API for plans, where one is named."""
+    if not config.plan_url:
+        return None
+    from agents import planned, planner  # noqa: PLC0415  # an HTTP client that an agent without it need not hold
+
+    streams = {stream: schema for source in sources for stream, schema in source.streams.items()}
+    return planner.Planner(config, planned.OwnQueries([run.chain for run in executor.runs], tables, streams))
 
 
 def _metrics_server(config: AgentConfig) -> "MetricsServer | None":

@@ -9,6 +9,7 @@ What could not be stored is kept unchanged under its number and stored first the
 
 from collections.abc import Callable, Sequence
 
+from agents.bounds import ALWAYS, Bounds
 from agents.errors import SpoolWriteError
 from agents.executor import Executor
 from agents.frames import frames_of, heartbeat_frame
@@ -37,8 +38,6 @@ class Checkpointer:
         """`counters` gives what the heartbeat reports of the agent itself."""
         self.stored = 0
         self.failures = 0
-        replayed = {stream for one in sources if one.source.replayable for stream in one.source.streams}
-        self.room = SpoolRoom((run.chain for run in executor.runs), replayed)
         self._spool = spool
         self.incarnation = incarnation
         self._executor = executor
@@ -48,6 +47,13 @@ class Checkpointer:
         self._counters = counters
         self._number = 0
         self._pending: Checkpoint | None = None
+        self.room = SpoolRoom(())
+        self.note_runs()
+
+    def note_runs(self) -> None:
+        """Queries or sources were added, or queries have gone."""
+        replayed = {stream for one in self._sources if one.source.replayable for stream in one.source.streams}
+        self.room.know([run.chain for run in self._executor.runs], replayed)
 
     @property
     def failing(self) -> bool:
@@ -68,7 +74,7 @@ class Checkpointer:
         kept = {one.source.name: one.to_store() for one in self._sources}
         positions = {name: position for name, position in kept.items() if position is not None}
         self._number += 1
-        watermarks = live_watermarks(self._plans(), self._sources)
+        watermarks = live_watermarks(self._plans(), self._sources, self._bounds())
         self._pending = Checkpoint(self._number, frames, positions, now_ns, clean, watermarks)
         self._store()
 
@@ -107,12 +113,19 @@ class Checkpointer:
             sent_ns=now_ns,
             clean=clean,
             queries=query_progress(
-                self._plans(), self._sources, incarnation, backlog=self._spool.holds_earlier_than(incarnation)
+                self._plans(),
+                self._sources,
+                incarnation,
+                backlog=self._spool.holds_earlier_than(incarnation),
+                bounds=self._bounds(),
             ),
             counters=self._counters(),
             previous_incarnation=incarnation.previous,
             previous_sequence=incarnation.previous_sequence,
         )
+
+    def _bounds(self) -> dict[str, Bounds]:
+        return {run.chain.plan.version: run.bounds for run in self._executor.runs if run.bounds != ALWAYS}
 
     def _plans(self) -> list[Plan]:
         return [run.chain.plan for run in self._executor.runs]

@@ -4,6 +4,8 @@ Paths are taken as they are: the command line fills the defaults in from `data_d
 """
 
 import platform
+import re
+from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
@@ -12,6 +14,7 @@ Seconds = Annotated[float, msgspec.Meta(gt=0)]
 NonEmpty = Annotated[str, msgspec.Meta(min_length=1)]
 # As a frame's header takes them: no control characters.
 Name = Annotated[str, msgspec.Meta(max_length=256, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
+_API_ADDRESS = re.compile(r"https?://[^/?#@\s]+(/[^?#@\s]*)?\Z")
 TimeUnit = Literal["ns", "us", "ms", "s", "iso8601"]
 
 
@@ -66,6 +69,28 @@ class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     streams: dict[str, dict[str, str]] = {}
     sources: tuple[SourceConfig, ...] = (HiccupsConfig(), HostConfig())
     metrics_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
+    #: Address of an API that says what to run, beside the queries of the file; "" asks none.
+    plan_url: str = ""
+    plan_poll_s: Annotated[float, msgspec.Meta(ge=0.1, le=3600)] = 10.0
+    #: Authorities that may have signed the API's certificate; "" is what the system trusts.
+    plan_ca_path: str = ""
+    #: What the agent shows to the API, given here or as a file that is read with every question.
+    api_key: str = ""
+    api_key_path: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse settings that contradict each other."""
+        if self.plan_url and not _API_ADDRESS.match(self.plan_url):
+            raise ValueError(f"plan_url is {self.plan_url!r}, wanted the address of an API, such as http://HOST:8080")
+        if self.api_key and self.api_key_path:
+            raise ValueError("api_key and api_key_path are both set; keep one")
+        if not self.plan_url and (self.api_key or self.api_key_path or self.plan_ca_path):
+            raise ValueError("an API key or plan_ca_path is set, but plan_url is not; name the API")
+
+    @property
+    def plan_folder(self) -> Path:
+        """Where the last plan is kept: beside the spool, which one agent alone may use."""
+        return Path(self.spool_path).with_suffix(".plan")
 
     @property
     def host_name(self) -> str:

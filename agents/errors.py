@@ -6,7 +6,8 @@ AgentError
 │   ├── SpoolBusyError       another agent on this machine has it open
 │   ├── SpoolNewerError      a newer release wrote it; it is left untouched
 │   └── SpoolWriteError      the disk is full or the folder not writable; nothing accepted is lost, try again
-└── MetricsPortError         the port for the agent's own metrics is taken
+├── MetricsPortError         the port for the agent's own metrics is taken
+└── PlanUnavailableError     the API gave no plan or table now; the last one goes on
 """
 
 
@@ -36,3 +37,11 @@ class SpoolWriteError(SpoolError):
 
 class MetricsPortError(AgentError):
     """The agent cannot listen on `metrics_port`."""
+
+
+class PlanUnavailableError(AgentError):
+    """What was asked of the API did not come; `reason` is a short fixed word for counting."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason

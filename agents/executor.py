@@ -2,6 +2,7 @@
 
 A cut of 0..row_stages drains the rows behind that stage; the number of the aggregate makes partial results here.
 What gathers between two checkpoints are deltas: partials, drained rows and manifests, which collectors add up.
+Versions of one query that are valid one after the other run side by side, each on the records of its own time.
 Small batches of live sources wait for a moment and run as one, since a chain's cost is mostly per batch.
 Law: per window, rows taken in = filtered + local + drained + dropped, for any cuts.
 """
@@ -9,12 +10,13 @@ Law: per window, rows taken in = filtered + local + drained + dropped, for any c
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 import numpy as np
 import polars as pl
 
+from agents.bounds import ALWAYS, Bounds, Spans
 from agents.sources.source import Batch, Lost
 from pipeline.chain import Chain
 from pipeline.errors import PipelineError
@@ -58,10 +60,11 @@ class QueryDelta:
 class QueryRun:
     """One query on this agent."""
 
-    def __init__(self, chain: Chain, cut: int) -> None:
-        """`cut` is where batches leave the chain unless `run` is told otherwise."""
+    def __init__(self, chain: Chain, cut: int, bounds: Bounds = ALWAYS) -> None:
+        """`cut` is where batches leave the chain unless `run` is told otherwise; `bounds` say whose records are its."""
         self.chain = chain
         self.cut = cut
+        self.bounds = bounds
         self._delta = QueryDelta(chain)
 
     @property
@@ -75,13 +78,13 @@ class QueryRun:
         return self._delta.held_bytes
 
     def run(self, batch: pl.DataFrame, cut: int | None = None) -> None:
-        """Take `batch`, rows of the query's stream, through the chain up to `cut`.
+        """Take what is the query's of `batch`, rows of its stream, through the chain up to `cut`.
 
         Nothing of the batch is kept when a stage cannot run on it: PipelineError or an error of Polars.
         """
         cut = self.cut if cut is None else cut
         delta, window_ns = self._delta, self.chain.plan.window_ns
-        rows = self.chain.prepare(batch)
+        rows = self.chain.prepare(self.bounds.rows_within(batch))
         if not rows.height:
             return
         windows, counts = window_counts(rows, window_ns)
@@ -104,8 +107,19 @@ class QueryRun:
         if len(delta.partials) >= PARTIALS_HELD:
             delta.partials = [Partial.merge(delta.partials)]
 
-    def drop(self, windows_and_counts: tuple[np.ndarray, np.ndarray], reason: str) -> None:
-        """Account for rows that came in and cannot be kept."""
+    def drop(self, batch: pl.DataFrame, reason: str) -> int:
+        """Account for what is the query's of a batch that cannot be kept; returns how many rows that is."""
+        rows = self.bounds.rows_within(batch)
+        self._give_up(window_counts(rows, self.chain.plan.window_ns), reason)
+        return rows.height
+
+    def lose(self, lost: Lost) -> None:
+        """Account for samples that never became rows."""
+        if self.bounds.covers(lost.ts_ns):
+            window = window_starts(np.array([lost.ts_ns], np.int64), self.chain.plan.window_ns)
+            self._give_up((window, np.array([lost.count], np.int64)), lost.reason)
+
+    def _give_up(self, windows_and_counts: tuple[np.ndarray, np.ndarray], reason: str) -> None:
         self._delta.manifest.add("in", *windows_and_counts)
         self._delta.manifest.add(dropped(reason), *windows_and_counts)
 
@@ -113,6 +127,14 @@ class QueryRun:
         """What was gathered; the query starts gathering anew."""
         delta, self._delta = self._delta, QueryDelta(self.chain)
         return delta
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A version to run, on records of these stretches of time."""
+
+    chain: Chain
+    spans: Spans
 
 
 class Executor:
@@ -126,11 +148,10 @@ class Executor:
         self.dropped: Counter[str] = Counter()
         self._waiting: dict[str, list[pl.DataFrame]] = {}
         self._waiting_rows: dict[str, int] = {}
+        self._execution = execution
+        self._leaving: list[QueryDelta] = []
         self.by_stream: dict[str, list[QueryRun]] = {}
-        for plan in plans:
-            run = QueryRun(Chain(plan, tables), 0)
-            run.cut = run.aggregate_cut if execution == "local" else 0
-            self.by_stream.setdefault(plan.source, []).append(run)
+        self.adopt([Wanted(Chain(plan, tables), ALWAYS.spans) for plan in plans])
 
     @property
     def runs(self) -> list[QueryRun]:
@@ -141,7 +162,28 @@ class Executor:
     def held_bytes(self) -> int:
         """About what waits here for the next checkpoint."""
         waiting = sum(int(rows.estimated_size()) for frames in self._waiting.values() for rows in frames)
-        return waiting + sum(run.held_bytes for run in self.runs)
+        left = sum(delta.held_bytes for delta in self._leaving)
+        return waiting + left + sum(run.held_bytes for run in self.runs)
+
+    def adopt(self, wanted: Sequence[Wanted]) -> list[QueryRun]:
+        """Run these from the next batch on, and no others; returns the runs that are new.
+
+        What was taken in before belongs to those that ran then; what they gathered comes with the next `take`.
+        """
+        self.run_waiting()
+        before = {run.chain.plan.version: run for run in self.runs}
+        self.by_stream = {}
+        added: list[QueryRun] = []
+        for one in wanted:
+            run = before.pop(one.chain.plan.version, None)
+            if run is None:
+                run = QueryRun(one.chain, 0, Bounds(one.spans))
+                run.cut = run.aggregate_cut if self._execution == "local" else 0
+                added.append(run)
+            run.bounds = replace(run.bounds, spans=one.spans)
+            self.by_stream.setdefault(one.chain.plan.source, []).append(run)
+        self._leaving += [run.take() for run in before.values()]
+        return added
 
     def add(self, batch: Batch) -> None:
         """Take a batch in; it runs at once if it is large, else with the next ones of its stream."""
@@ -166,7 +208,7 @@ class Executor:
             return
         self.dropped[reason] += batch.rows.height
         for run in self.by_stream[batch.stream]:
-            run.drop(window_counts(batch.rows, run.chain.plan.window_ns), reason)
+            run.drop(batch.rows, reason)
 
     def run_waiting(self) -> None:
         """Run the small batches that wait."""
@@ -176,7 +218,8 @@ class Executor:
     def take(self) -> list[QueryDelta]:
         """The deltas of all queries since the last call, everything taken in before included."""
         self.run_waiting()
-        return [run.take() for run in self.runs]
+        left, self._leaving = self._leaving, []
+        return left + [run.take() for run in self.runs]
 
     def _run(self, stream: str) -> None:
         frames = self._waiting.pop(stream)
@@ -191,15 +234,14 @@ class Executor:
         try:
             run.run(batch)
         except (PipelineError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-            self.dropped["query_failed"] += batch.height
-            log.warning("query failed on a batch query=%s rows=%d error=%s", plan.query, batch.height, error)
-            run.drop(window_counts(batch, plan.window_ns), "query_failed")
+            rows = run.drop(batch, "query_failed")
+            self.dropped["query_failed"] += rows
+            log.warning("query failed on a batch query=%s rows=%d error=%s", plan.query, rows, error)
 
     def _lose(self, stream: str, lost: Lost) -> None:
         self.dropped[lost.reason] += lost.count
         for run in self.by_stream[stream]:
-            window = window_starts(np.array([lost.ts_ns], np.int64), run.chain.plan.window_ns)
-            run.drop((window, np.array([lost.count], np.int64)), lost.reason)
+            run.lose(lost)
 
     def _with_host(self, rows: pl.DataFrame) -> pl.DataFrame:
         if HOST_COLUMN in rows.columns:

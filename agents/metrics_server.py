@@ -25,6 +25,7 @@ class MetricsServer:
         """
         self._page = ""
         self._problem = "starting"
+        self._notes = ""
         self._set_at_s = time.monotonic()
         self._stale_after_s = stale_after_s
         try:
@@ -44,9 +45,9 @@ class MetricsServer:
         """The port that is listened on."""
         return int(self._server.server_address[1])
 
-    def set(self, page: str, problem: str) -> None:
-        """What /metrics shows from now on, and what is wrong ("" for nothing)."""
-        self._page, self._problem, self._set_at_s = page, problem, time.monotonic()
+    def set(self, page: str, problem: str, notes: str = "") -> None:
+        """What /metrics shows from now on, what is wrong ("" for nothing), and lines that change no verdict."""
+        self._page, self._problem, self._notes, self._set_at_s = page, problem, notes, time.monotonic()
 
     def health(self) -> str:
         """Empty when healthy, else the reason."""
@@ -70,7 +71,8 @@ class MetricsServer:
                     self._answer(200, metrics._page, "text/plain; version=0.0.4; charset=utf-8")
                 elif self.path == "/healthz":
                     problem = metrics.health()
-                    self._answer(503 if problem else 200, (problem or "ok") + "\n", "text/plain; charset=utf-8")
+                    text = f"{problem or 'ok'}\n{metrics._notes}"
+                    self._answer(503 if problem else 200, text, "text/plain; charset=utf-8")
                 else:
                     self._answer(404, "there are /metrics and /healthz\n", "text/plain; charset=utf-8")
 

@@ -7,8 +7,10 @@ incarnations read: as long as frames of those wait, nothing is said of a query t
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
+from agents.bounds import ALWAYS, BEGINNING_NS, Bounds
 from agents.errors import SourceError
 from agents.sources.source import Batch, Source
 from agents.spool import Incarnation, StoredPosition
@@ -110,11 +112,17 @@ class SourceProgress:
 
 
 def query_progress(
-    plans: Iterable[Plan], sources: Iterable[SourceProgress], incarnation: Incarnation, *, backlog: bool = False
+    plans: Iterable[Plan],
+    sources: Iterable[SourceProgress],
+    incarnation: Incarnation,
+    *,
+    backlog: bool = False,
+    bounds: Mapping[str, Bounds] = MappingProxyType({}),
 ) -> list[QueryProgress]:
     """What the heartbeat says of each query that some source here feeds and that has begun.
 
-    `backlog` says that frames of earlier incarnations wait: what a file gave may be among them.
+    `backlog` says that frames of earlier incarnations wait: what a file gave may be among them. `bounds` are those of
+    versions that run for a part of time only: nothing is said of what lies outside.
     """
     sources = list(sources)
     found: list[QueryProgress] = []
@@ -126,14 +134,17 @@ def query_progress(
             continue
         if backlog and any(one.source.replayable for one in feeding):
             continue
+        complete = bounds.get(plan.version, ALWAYS).of_stretch(min(firsts), min(watermarks))
+        if complete is None:
+            continue
         replayable = all(one.source.replayable for one in feeding)
         doubt = None if replayable else incarnation.in_doubt_from(plan.version)
         found.append(
             QueryProgress(
                 query=plan.query,
                 version=plan.version,
-                first_ns=min(firsts),
-                watermark_ns=min(watermarks),
+                first_ns=complete[0],
+                watermark_ns=complete[1],
                 replayable=replayable,
                 finished=all(one.source.finished for one in feeding),
                 interrupted_from_ns=doubt,
@@ -143,13 +154,17 @@ def query_progress(
     return found
 
 
-def live_watermarks(plans: Iterable[Plan], sources: Iterable[SourceProgress]) -> dict[str, int]:
+def live_watermarks(
+    plans: Iterable[Plan], sources: Iterable[SourceProgress], bounds: Mapping[str, Bounds] = MappingProxyType({})
+) -> dict[str, int]:
     """By version of each query that live sources feed: up to where all of them have given what they measured."""
     sources = list(sources)
     found: dict[str, int] = {}
     for plan in plans:
         feeding = [one for one in sources if not one.source.replayable and plan.source in one.source.streams]
         watermarks = [one.watermark_ns for one in feeding if one.watermark_ns is not None]
-        if watermarks:
-            found[plan.version] = min(watermarks)
+        lowest = min(watermarks, default=None)
+        complete = None if lowest is None else bounds.get(plan.version, ALWAYS).of_stretch(BEGINNING_NS, lowest)
+        if complete is not None:
+            found[plan.version] = complete[1]
     return found

@@ -55,6 +55,11 @@ class SpoolRoom:
         self._total = GivenUp()
         self._now = GivenUp()
 
+    def know(self, chains: Iterable[Chain], replayed: Collection[str]) -> None:
+        """These queries run from now on."""
+        self._chains = {chain.plan.version: chain for chain in chains}
+        self._replayed = frozenset(replayed)
+
     @property
     def dropped_rows(self) -> int:
         """Rows dropped in transactions that reached the disk."""

@@ -19,6 +19,7 @@ from api.own_metrics import OwnMetrics
 from api.params import refuse_repeated
 from api.route_templates import RouteTemplates
 from api.routes import (
+    agent_plan,
     agents,
     cardinality,
     catalog,
@@ -27,7 +28,9 @@ from api.routes import (
     kept_frames,
     labels,
     quantiles,
+    queries,
     series,
+    static_tables,
     status,
     values,
 )
@@ -35,6 +38,7 @@ from api.service import Service
 from api.size_limits import BodyLimit, HeadLimit
 from api.telemetry import LatencySender
 from api.watch import RequestWatch
+from api.writing import WritableDatabase
 
 _DESCRIPTION = (
     "Quantiles, counts and averages of merged telemetry, with their error bound and how complete they are. "
@@ -52,6 +56,7 @@ def create_app(config: ApiConfig, engine: sa.Engine, now_ns: Callable[[], int] =
     metrics = OwnMetrics()
     sender = LatencySender(config.telemetry_socket, metrics) if config.telemetry_socket else None
     keys = Keys(engine.url, metrics, now_ns) if config.asks_for_keys else None
+    writable = WritableDatabase(engine, metrics)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -65,6 +70,7 @@ def create_app(config: ApiConfig, engine: sa.Engine, now_ns: Callable[[], int] =
             keys.close()
         if sender is not None:
             sender.close()
+        writable.close()
 
     app = FastAPI(
         title="Tailwatch API",
@@ -76,6 +82,7 @@ def create_app(config: ApiConfig, engine: sa.Engine, now_ns: Callable[[], int] =
         lifespan=lifespan,
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
+    app.state.writable = writable
     app.state.service = Service(config, Database(engine, metrics), metrics, now_ns)
     for resource in (
         quantiles,
@@ -85,9 +92,12 @@ def create_app(config: ApiConfig, engine: sa.Engine, now_ns: Callable[[], int] =
         labels,
         series,
         agents,
+        agent_plan,
         cardinality,
         kept_frames,
         status,
+        queries,
+        static_tables,
     ):
         app.include_router(resource.router, dependencies=[Depends(refuse_repeated)], responses=_PROBLEM_RESPONSES)
     app.include_router(health.router)

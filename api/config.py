@@ -55,6 +55,12 @@ class ApiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     max_buckets: _Limit = 200_000
     #: Entries on one page of a list.
     max_page: _Limit = 1_000
+    #: An uploaded static table may have so many bytes.
+    max_table_bytes: _Limit = 8 * 2**20
+    #: How far ahead a change of a query begins: three poll intervals of the agents.
+    valid_from_lead_s: Annotated[float, msgspec.Meta(ge=0)] = 30.0
+    #: Columns of the streams that posted queries may read; the command line fills them in, built-in ones included.
+    streams: dict[str, dict[str, str]] = {}
 
     def __post_init__(self) -> None:
         """Refuse what would be open to strangers by accident, and half a TLS."""

@@ -5,7 +5,11 @@
     │   ├── ParameterError        400  a parameter is missing, unknown, repeated or unreadable
     │   ├── LimitError            400  more was asked for than one answer may hold
     │   ├── WrongFunctionError    400  the metric exists but does not answer this kind of question
-    │   └── UnknownNameError      404  no such metric, label or agent; names the nearest one
+    │   ├── BadQueryError         400  the SQL is no query; says the line, the column and what would be right
+    │   ├── BadTableError         400  what was uploaded is no static table
+    │   ├── UnknownNameError      404  no such name; names the nearest one
+    │   ├── ConflictError         409  what is there already stands against it
+    │   └── BodyTooLargeError     413  more was sent than is taken
     ├── RefusedError              4xx: who asks, how often, or how much comes; no route has seen the request
     │   ├── UnauthorizedError     401  no key, or none that is good
     │   ├── ForbiddenError        403  the key lacks the scope
@@ -81,7 +85,7 @@ class WrongFunctionError(RequestError):
 
 
 class UnknownNameError(RequestError):
-    """No metric, label or agent has this name."""
+    """No metric, label, query, table or agent has this name."""
 
     slug = "unknown-name"
     title = "Unknown name"
@@ -164,6 +168,44 @@ class TooSlowError(RefusedError):
     slug = "too-slow"
     title = "The request took too long to arrive"
     status = 408
+
+
+class BadQueryError(RequestError):
+    """The SQL of a posted query cannot be run; `line` and `column` count from 1."""
+
+    slug = "bad-query"
+    title = "This is not a query that can run"
+
+    def __init__(self, detail: str, *, line: int, column: int, caret: str, allowed: str) -> None:
+        super().__init__(detail)
+        self.members |= {"line": line, "column": column, "caret": caret, "allowed": allowed}
+
+
+class BadTableError(RequestError):
+    """An uploaded table cannot be read, or a pinned one is not there."""
+
+    slug = "bad-table"
+    title = "This is not a table that queries can join"
+
+
+class ConflictError(RequestError):
+    """The request would contradict what is there; further members name it."""
+
+    slug = "conflict"
+    title = "This contradicts what is there"
+    status = 409
+
+    def __init__(self, detail: str, **members: object) -> None:
+        super().__init__(detail)
+        self.members |= members
+
+
+class BodyTooLargeError(RequestError):
+    """The body has more bytes than the route takes."""
+
+    slug = "body-too-large"
+    title = "The body is larger than allowed"
+    status = 413
 
 
 class UnavailableError(ApiError):

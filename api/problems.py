@@ -5,6 +5,7 @@ Every error answer of this API is `application/problem+json` with type, title, s
 """
 
 import difflib
+import json
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -51,7 +52,11 @@ class ProblemDocument:
             **self.members,
         }
         headers = {"Cache-Control": "no-store", **self.headers}
-        return Response(orjson.dumps(body), self.status, headers=headers, media_type=MEDIA_TYPE)
+        try:
+            data = orjson.dumps(body)
+        except TypeError:  # it repeats text that is no Unicode, which only a JSON body can bring
+            data = json.dumps(body).encode()
+        return Response(data, self.status, headers=headers, media_type=MEDIA_TYPE)
 
 
 def install(app: FastAPI) -> None:
@@ -115,7 +120,7 @@ def _invalid(request: Request, error: RequestValidationError) -> ProblemDocument
     first = min(error.errors(), key=lambda complaint: complaint["type"] != "extra_forbidden")
     name = str(first["loc"][-1])[:60]
     if first["type"] == "extra_forbidden":
-        return _unknown_parameter(request, name)
+        return _unknown_parameter(request, name, in_body=first["loc"][0] == "body")
     messages = {
         "missing": f"{name} is missing",
         "string_too_long": f"{name} is longer than the {first.get('ctx', {}).get('max_length')} characters it may have",
@@ -127,10 +132,16 @@ def _invalid(request: Request, error: RequestValidationError) -> ProblemDocument
     )
 
 
-def _unknown_parameter(request: Request, name: str) -> ProblemDocument:
+def _unknown_parameter(request: Request, name: str, *, in_body: bool) -> ProblemDocument:
     """A misspelt parameter would otherwise be ignored, and the answer would be to another question."""
-    path = request.scope["route"].path
-    known = [parameter["name"] for parameter in request.app.openapi()["paths"][path]["get"]["parameters"]]
+    path = request.scope["route"].path_format
+    method = "get" if request.method == "HEAD" else request.method.lower()
+    operation = request.app.openapi()["paths"][path][method]
+    if in_body:
+        schema = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+        known = list(request.app.openapi()["components"]["schemas"][schema]["properties"])
+    else:
+        known = [parameter["name"] for parameter in operation.get("parameters", ())]
     nearest = nearest_name(name, known)
     hint = f"did you mean {nearest}?" if nearest else f"it takes {', '.join(known)}"
     members = {"parameter": name, "nearest": nearest} if nearest else {"parameter": name}
@@ -138,7 +149,7 @@ def _unknown_parameter(request: Request, name: str) -> ProblemDocument:
         "bad-parameter",
         "A parameter cannot be used as given",
         400,
-        f"{path} takes no parameter {name!r}; {hint}",
+        f"{path} takes no {'member' if in_body else 'parameter'} {name!r}; {hint}",
         members,
     )
 

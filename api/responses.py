@@ -30,6 +30,15 @@ def tagged_answer(request: Request, body: bytes, media_type: str, version: int =
     return Response(body, headers=headers, media_type=media_type)
 
 
+def bytes_answer(request: Request, body: bytes, media_type: str, cache_control: str = "no-cache") -> Response:
+    """As `json_answer`, for bytes that are ready."""
+    etag = f'"{blake2b(body, digest_size=8).hexdigest()}"'
+    headers = {"ETag": etag, "Cache-Control": cache_control}
+    if _matches(request.headers.getlist("if-none-match"), etag):
+        return Response(status_code=304, headers=headers)
+    return Response(body, headers=headers, media_type=media_type)
+
+
 def live_answer(content: object) -> Response:
     """200 for what changes with every look: never stored."""
     return Response(orjson.dumps(content), headers={"Cache-Control": "no-store"}, media_type=JSON)

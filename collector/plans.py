@@ -1,7 +1,8 @@
 """What this collector can finish: versions the database knows, each bound to its static tables.
 
 A version is usable when it is registered and, should frames drained before a join arrive, its tables are here with
-the very content it was compiled with. Anything else is a reason to keep a frame in quarantine, never to guess.
+the very content it was compiled with: from this collector's configuration, or uploaded to the database. Anything else
+is a reason to keep a frame in quarantine, never to guess.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,8 +13,9 @@ import sqlalchemy as sa
 from pipeline.chain import Chain
 from pipeline.errors import PipelineError, PlanError
 from pipeline.plan import Plan
-from pipeline.tables import StaticTable
-from store.registry import RegisteredVersion, load_versions, register_queries
+from pipeline.tables import StaticTable, read_table
+from store.registry import RegisteredVersion, known_contents, load_versions, register_queries
+from store.static_tables import stored_bytes
 
 
 class Plans:
@@ -24,6 +26,7 @@ class Plans:
         self._engine = engine
         self._tables = tables
         self._chains: dict[str, Chain | str] = {}
+        self._seen: tuple[int, ...] = ()
         self.versions: dict[str, RegisteredVersion] = {}
         self.refresh()
 
@@ -34,11 +37,16 @@ class Plans:
         self.refresh()
 
     def refresh(self) -> bool:
-        """Read the database again; True when there are versions that were not known before."""
+        """Look into the database again, cheap while nothing was added; True when there is a new version."""
         with self._engine.connect() as connection:
+            seen = known_contents(connection)
+            if seen == self._seen:
+                return False
             found = load_versions(connection)
+        # An uploaded table may be what a version was missing.
+        self._chains = {version: chain for version, chain in self._chains.items() if isinstance(chain, Chain)}
         new = found.keys() - self.versions.keys()
-        self.versions = found
+        self.versions, self._seen = found, seen
         return bool(new)
 
     def unusable(self, version: str) -> str | None:
@@ -61,9 +69,24 @@ class Plans:
 
     def _chain(self, version: str) -> Chain | str:
         if version not in self._chains:
+            plan = self.versions[version].plan
             try:
-                self._chains[version] = Chain(self.versions[version].plan, self._tables)
+                self._chains[version] = Chain(plan, self._tables_of(plan))
             # A plan of a newer release may use what this one's Polars does not know, and Polars may panic over it.
             except (PipelineError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
                 self._chains[version] = f"query version {version} cannot run here: {error}"
         return self._chains[version]
+
+    def _tables_of(self, plan: Plan) -> Mapping[str, StaticTable]:
+        """The plan's tables: uploaded ones where the configuration has none, or another content."""
+        found: dict[str, StaticTable] = {}
+        for name, content_hash in plan.tables.items():
+            configured = self._tables.get(name)
+            if configured is not None:
+                found[name] = configured
+            if configured is None or configured.content_hash != content_hash:
+                with self._engine.connect() as connection:
+                    data = stored_bytes(connection, name, content_hash)
+                if data is not None:
+                    found[name] = read_table(name, data, content_hash)
+        return found

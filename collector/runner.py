@@ -45,8 +45,8 @@ _LAST_READ_S = 0.5
 # Long enough for a broker to hand over what the agent that stopped before us has just sent.
 _LAST_POLL_S = 0.05
 _LAST_WAIT_S = 0.3
-# How often an unknown version makes the collector look into the database again.
-_REFRESH_S = 5.0
+# How often the collector looks for versions posted meanwhile: frames of those it does not know go through quarantine.
+_REFRESH_S = 1.0
 _JOBS_END_S = 0.5
 # So long after the stop, a database that has not answered for _SILENT_S is waited for no more.
 _CUT_OFF_S = 1.0

@@ -4,6 +4,7 @@ The hash goes into the plan's version, so two processes with different copies of
 It does not depend on the order of rows or columns nor on the file format, because none of them changes a join.
 """
 
+import io
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -83,6 +84,28 @@ def load_table(name: str, path: Path | str) -> StaticTable:
     except (OSError, pl.exceptions.PolarsError) as error:
         raise TableError(f"table {name!r}: cannot read {path} as {kind}: {error}") from error
     return StaticTable(name, frame)
+
+
+def table_bytes(table: StaticTable) -> bytes:
+    """The table as Parquet, for `read_table`."""
+    data = io.BytesIO()
+    table.frame.write_parquet(data)
+    return data.getvalue()
+
+
+def read_table(name: str, data: bytes, content_hash: str) -> StaticTable:
+    """The table that `table_bytes` wrote.
+
+    Raises:
+        TableError: the bytes are no table, or not the one with this hash.
+    """
+    try:
+        table = StaticTable(name, pl.read_parquet(data))
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        raise TableError(f"table {name!r}: the {len(data)} bytes are no table: {error}") from error
+    if table.content_hash != content_hash:
+        raise TableError(f"table {name!r} has content {table.content_hash}, wanted {content_hash}")
+    return table
 
 
 def _normalised(name: str, frame: pl.DataFrame) -> pl.DataFrame:

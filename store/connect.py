@@ -25,11 +25,13 @@ _UPGRADE_WAIT_S = 60
 _UPGRADE_STATEMENT_S = 3600
 
 
-def open_engine(url: str, *, read_only: bool = False) -> sa.Engine:
+def open_engine(url: str, *, read_only: bool = False, immediate: bool = False) -> sa.Engine:
     """An engine for `url`: sqlite:///…, or postgresql://… in any of its spellings, which psycopg then serves.
 
     Args:
         read_only: connections refuse to write, and answer also while the disk is full.
+        immediate: SQLite takes the write lock as a transaction begins; reading first and writing then would fail
+            whenever somebody else has written in between.
     Raises:
         DatabaseUrlError: not such an address; the message does not repeat it, for it may hold a password.
     """
@@ -38,7 +40,7 @@ def open_engine(url: str, *, read_only: bool = False) -> sa.Engine:
         return postgresql.open_postgresql(parsed, read_only=read_only)
     engine = sa.create_engine(parsed)
     sa.event.listen(engine, "connect", _set_up_sqlite)
-    sa.event.listen(engine, "begin", _begin_sqlite)
+    sa.event.listen(engine, "begin", _begin_immediate_sqlite if immediate else _begin_sqlite)
     if read_only:
         sa.event.listen(engine, "connect", _forbid_writes_sqlite)
     return engine
@@ -194,3 +196,7 @@ def _forbid_writes_sqlite(connection: Any, record: object) -> None:
 
 def _begin_sqlite(connection: sa.Connection) -> None:
     connection.exec_driver_sql("BEGIN")
+
+
+def _begin_immediate_sqlite(connection: sa.Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

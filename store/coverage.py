@@ -5,7 +5,8 @@ seen or until it is retired; time it was away beyond those 24 hours is not expec
 expected for, it has covered what lies below its watermark and in no stretch in doubt (store/interruptions.py). An
 agent that computes a version nobody registered is expected and has covered nothing. Over records: what arrived,
 against what the agents' manifests say there was, agent by agent. The ratio is the smaller of the two. Data of a
-version that was not valid at its window counts as missing.
+version that was not valid at its window counts as missing; a stretch in doubt counts while its version is valid, and
+while a query is retired nobody is expected.
 """
 
 from bisect import bisect_left
@@ -17,7 +18,7 @@ import sqlalchemy as sa
 from store import tables
 from store.interruptions import AWAY, WHOLE
 from store.levels import Segment, load_floors, plan_read
-from store.registry import BEGINNING_NS, END_NS, MetricRow, ValidRange, valid_ranges
+from store.registry import BEGINNING_NS, END_NS, MetricRow, ValidRange, retired_stretches, valid_ranges
 from store.upsert import smaller
 
 EXPECTED_AFTER_LAST_SEEN_NS = 24 * 3600 * 10**9
@@ -114,7 +115,6 @@ def load_coverage(
     `step_ns` is the width of the stretches that will be asked for, as in a Selection.
     """
     ranges = valid_ranges(connection, row.query_id)
-    of_query = [valid.version.version_id for valid in ranges]
     floors = load_floors(connection, {valid.version.version_id: valid.version.plan.window_ns for valid in ranges})
     windows = sorted(
         (
@@ -126,7 +126,7 @@ def load_coverage(
         ),
         key=lambda window: window.start_ns,
     )
-    agents = tuple(_expected_agents(connection, row.query_id, of_query))
+    agents = tuple(_expected_agents(connection, row.query_id, ranges))
     return CoverageFacts(row.window_ns, agents, tuple(windows), tuple(window.start_ns for window in windows))
 
 
@@ -154,23 +154,25 @@ def _union_length(spans: Sequence[tuple[int, int]]) -> int:
     return total
 
 
-def _expected_agents(connection: sa.Connection, query_id: int, versions: Sequence[int]) -> Iterable[_Expected]:
+def _expected_agents(connection: sa.Connection, query_id: int, ranges: Sequence[ValidRange]) -> Iterable[_Expected]:
+    versions = list({valid.version.version_id for valid in ranges})
     doubts: dict[str, list[tuple[int, int]]] = {}
+    retired = retired_stretches(connection, query_id)
     absences: dict[str, list[tuple[int, int]]] = {}
     table = tables.interruptions
     for row in connection.execute(sa.select(table).where(table.c.version_id.in_(versions))):
-        whole = row.reason in WHOLE
-        doubts.setdefault(row.agent, []).append((BEGINNING_NS, END_NS) if whole else (row.from_ns, row.to_ns))
+        stretch = (BEGINNING_NS, END_NS) if row.reason in WHOLE else (row.from_ns, row.to_ns)
+        doubts.setdefault(row.agent, []).extend(_while_valid(ranges, row.version_id, *stretch))
         gone_ns = row.from_ns + EXPECTED_AFTER_LAST_SEEN_NS
         if row.reason == AWAY and row.to_ns > gone_ns:
-            absences.setdefault(row.agent, []).append((gone_ns, row.to_ns))
+            absences.setdefault(row.agent, []).extend(_while_valid(ranges, row.version_id, gone_ns, row.to_ns))
     strangers = tables.unregistered
     for row in connection.execute(
         sa.select(strangers)
         .join(tables.agents, tables.agents.c.agent == strangers.c.agent)
         .where(strangers.c.query_id == query_id, tables.agents.c.retired.is_(False))
     ):
-        yield _Expected(row.first_ns, row.first_ns, row.last_seen_ns)
+        yield _Expected(row.first_ns, row.first_ns, row.last_seen_ns, absences=tuple(retired))
     progress = tables.progress
     rows = connection.execute(
         sa.select(
@@ -189,8 +191,16 @@ def _expected_agents(connection: sa.Connection, query_id: int, versions: Sequenc
             row.watermark_ns,
             row.last_seen_ns,
             tuple(doubts.get(row.agent, ())),
-            tuple(absences.get(row.agent, ())),
+            (*absences.get(row.agent, ()), *retired),
         )
+
+
+def _while_valid(ranges: Sequence[ValidRange], version_id: int, from_ns: int, to_ns: int) -> Iterable[tuple[int, int]]:
+    """The parts of a stretch in which the version was valid: what another version measured is not in doubt with it."""
+    for valid in ranges:
+        low, high = max(from_ns, valid.from_ns), min(to_ns, valid.to_ns)
+        if valid.version.version_id == version_id and low < high:
+            yield low, high
 
 
 def _is_valid(ranges: Sequence[ValidRange], version_id: int, window_ns: int) -> bool:

@@ -13,10 +13,12 @@ StoreError
 └── UnknownNameError         `.nearest` holds the closest known name, or None
     ├── UnknownMetricError
     ├── UnknownLabelError
+    ├── UnknownQueryError
+    ├── UnknownAgentError
     └── UnknownKeyError
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
 
@@ -41,7 +43,11 @@ class LeaseLostError(StoreError):
 
 
 class MetricTakenError(StoreError):
-    """A query wants a metric name that belongs to another query."""
+    """A query wants a metric name that belongs to another query; `owners` says whose each one is."""
+
+    def __init__(self, message: str, owners: Mapping[str, str]) -> None:
+        super().__init__(message)
+        self.owners = dict(owners)
 
 
 class MetricChangedError(StoreError):
@@ -82,3 +88,11 @@ class UnknownLabelError(UnknownNameError):
 
 class UnknownKeyError(UnknownNameError):
     """There is no API key of this number, name or prefix."""
+
+
+class UnknownQueryError(UnknownNameError):
+    """There is no query of this name."""
+
+
+class UnknownAgentError(UnknownNameError):
+    """No agent of this id has ever reported."""

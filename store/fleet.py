@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from store import tables
 from store.claims import COUNTERS
+from store.errors import UnknownAgentError
 from store.interruptions import AWAY, Interruption, shorten_absence, write_interruptions
 from store.tables import LEVEL_OWN_WINDOW
 from store.upsert import batched, insert, larger, smaller
@@ -96,6 +97,21 @@ def agents(connection: sa.Connection) -> list[AgentRow]:
         )
         for row in rows
     ]
+
+
+def retire_agent(connection: sa.Connection, agent: str, now_ns: int) -> None:
+    """Expect nothing of the agent any more, from the past either; what it sent stays.
+
+    It comes back by itself with a heartbeat that it made after now, or with a new start.
+
+    Raises:
+        UnknownAgentError: there is no such agent; `.nearest` holds the closest id.
+    """
+    table = tables.agents
+    known = connection.execute(sa.select(table.c.agent)).scalars().all()
+    if agent not in known:
+        raise UnknownAgentError("agent", agent, known)
+    connection.execute(sa.update(table).where(table.c.agent == agent).values(retired=True, retired_ns=now_ns))
 
 
 def totals(connection: sa.Connection) -> dict[str, int]:
@@ -268,10 +284,16 @@ def _write_agents(connection: sa.Connection, reports: Sequence[AgentReport]) -> 
     table = tables.agents
     statement = insert(connection, table)
     newest = ("host", "machine_id", "incarnation", "started_ns", "last_seen_ns", "counters", "clock_offset_ns")
+    # A heartbeat that was still on its way when the agent was retired does not bring it back.
+    came_back = sa.or_(
+        statement.excluded.incarnation != table.c.incarnation,
+        statement.excluded.last_seen_ns > sa.func.coalesce(table.c.retired_ns, 0),
+    )
     connection.execute(
         statement.on_conflict_do_update(
             index_elements=["agent"],
-            set_={name: statement.excluded[name] for name in newest},
+            set_={name: statement.excluded[name] for name in newest}
+            | {"retired": sa.case((came_back, sa.false()), else_=table.c.retired)},
             where=statement.excluded.last_seen_ns >= table.c.last_seen_ns,
         ),
         [

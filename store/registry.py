@@ -17,7 +17,7 @@ from pipeline.errors import PlanError
 from pipeline.plan import Metric, Plan, decode_plan, encode_plan
 from store import tables
 from store.errors import MetricChangedError, MetricTakenError, UnknownMetricError
-from store.upsert import insert_missing
+from store.upsert import insert, insert_missing
 
 log = logging.getLogger(__name__)
 
@@ -64,10 +64,11 @@ class ValidRange:
 
 
 def register_queries(connection: sa.Connection, plans: Sequence[Plan], now_ns: int, lead_ns: int = 0) -> None:
-    """Make these the current versions of their queries.
+    """Make these the current versions of their queries, as a configuration file says.
 
     A query's first version is valid for all time; a later one from the first window that starts `lead_ns` after
-    `now_ns` (three poll intervals of the agents, so that all of them have it by then).
+    `now_ns` (three poll intervals of the agents, so that all of them have it by then). Of a query that was changed or
+    retired over the API (store/query_changes.py) the version becomes known, and what is valid stays.
 
     The caller commits; after an error it must roll back.
 
@@ -76,24 +77,79 @@ def register_queries(connection: sa.Connection, plans: Sequence[Plan], now_ns: i
         MetricChangedError: the query computed a metric of that name in another way before.
     """
     for plan in plans:
-        query_id = _query_id(connection, plan.query)
-        _claim_metrics(connection, plan, query_id)
-        _refuse_changed(connection, plan, query_id)
-        row = {"query_id": query_id, "version": plan.version, "plan": encode_plan(plan), "created_ns": now_ns}
-        insert_missing(connection, tables.versions, [row])
-        version_id = connection.execute(
-            sa.select(tables.versions.c.id).where(tables.versions.c.version == plan.version)
-        ).scalar_one()
-        current = connection.execute(
-            sa.select(tables.validity.c.version_id)
-            .where(tables.validity.c.query_id == query_id)
-            .order_by(tables.validity.c.valid_from_ns.desc())
-            .limit(1)
-        ).scalar()
-        if current != version_id:
-            valid_from = BEGINNING_NS if current is None else -(-(now_ns + lead_ns) // plan.window_ns) * plan.window_ns
-            row = {"query_id": query_id, "valid_from_ns": valid_from, "version_id": version_id}
-            insert_missing(connection, tables.validity, [row])
+        query_id, version_id = put_version(connection, plan, now_ns)
+        newest = newest_validity(connection, query_id)
+        if newest is not None and newest.posted:
+            if newest.version_id != version_id:
+                log.warning("query in the file is not what was posted, which stays valid query=%s", plan.query)
+        elif newest is None or newest.version_id != version_id:
+            set_valid(connection, query_id, version_id, newest, now_ns + lead_ns, plan.window_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Validity:
+    """From `from_ns` on a query answers from this version, or from none."""
+
+    from_ns: int
+    version_id: int | None
+    posted: bool
+
+
+def put_version(connection: sa.Connection, plan: Plan, now_ns: int, sql: str | None = None) -> tuple[int, int]:
+    """Make a version and its metrics known; returns (query id, version id). Nothing is valid by it yet.
+
+    Raises:
+        MetricTakenError, MetricChangedError: as register_queries.
+    """
+    query_id = _query_id(connection, plan.query)
+    _claim_metrics(connection, plan, query_id)
+    _refuse_changed(connection, plan, query_id)
+    row = {"query_id": query_id, "version": plan.version, "plan": encode_plan(plan), "created_ns": now_ns, "sql": sql}
+    insert_missing(connection, tables.versions, [row])
+    mine = tables.versions.c.version == plan.version
+    if sql is not None:
+        connection.execute(sa.update(tables.versions).where(mine, tables.versions.c.sql.is_(None)).values(sql=sql))
+    return query_id, int(connection.execute(sa.select(tables.versions.c.id).where(mine)).scalar_one())
+
+
+def newest_validity(connection: sa.Connection, query_id: int) -> Validity | None:
+    """What the query answers from in the end; it may begin in the future. None of one that never had a version."""
+    table = tables.validity
+    row = connection.execute(
+        sa.select(table.c.valid_from_ns, table.c.version_id, table.c.posted)
+        .where(table.c.query_id == query_id)
+        .order_by(table.c.valid_from_ns.desc())
+        .limit(1)
+    ).one_or_none()
+    return None if row is None else Validity(*row)
+
+
+def set_valid(
+    connection: sa.Connection,
+    query_id: int,
+    version_id: int | None,
+    newest: Validity | None,
+    not_before_ns: int,
+    window_ns: int,
+    *,
+    posted: bool = False,
+) -> int:
+    """Let the query answer from this version (None: from none) for good; returns from when on.
+
+    That is for all time where there is no `newest`, else a window start not before `not_before_ns` and not before
+    `newest` begins; if both begin at one time, `newest` never becomes valid.
+    """
+    begin_ns = BEGINNING_NS
+    if newest is not None:
+        begin_ns = max(not_before_ns, newest.from_ns)
+        begin_ns = -(-begin_ns // window_ns) * window_ns
+    row = {"query_id": query_id, "valid_from_ns": begin_ns, "version_id": version_id, "posted": posted}
+    statement = insert(connection, tables.validity)
+    changed = {name: statement.excluded[name] for name in ("version_id", "posted")}
+    connection.execute(
+        statement.on_conflict_do_update(index_elements=["query_id", "valid_from_ns"], set_=changed), [row]
+    )
+    return begin_ns
 
 
 def load_versions(connection: sa.Connection) -> dict[str, RegisteredVersion]:
@@ -118,6 +174,19 @@ def load_versions(connection: sa.Connection) -> dict[str, RegisteredVersion]:
         ids = {metric.name: of_query[metric.name] for metric in plan.metrics}
         found[row.version] = RegisteredVersion(row.id, row.query_id, plan, ids)
     return found
+
+
+def known_contents(connection: sa.Connection) -> tuple[int, ...]:
+    """A few numbers that change when a version or a static table is added; cheap to ask for often."""
+    versions, uploaded = tables.versions, tables.static_tables
+    row = connection.execute(
+        sa.select(
+            sa.select(sa.func.coalesce(sa.func.max(versions.c.id), 0)).scalar_subquery(),
+            sa.select(sa.func.count()).select_from(versions).scalar_subquery(),
+            sa.select(sa.func.count()).select_from(uploaded).scalar_subquery(),
+        )
+    ).one()
+    return tuple(int(number) for number in row)
 
 
 def metrics(connection: sa.Connection) -> list[MetricRow]:
@@ -153,7 +222,7 @@ def metric(connection: sa.Connection, name: str) -> MetricRow:
 
 
 def valid_ranges(connection: sa.Connection, query_id: int) -> list[ValidRange]:
-    """Which version answers when, in order of time; a version of a newer release leaves a hole."""
+    """Which version answers when, in order of time; a version of a newer release leaves a hole, as does retirement."""
     versions = {version.version_id: version for version in load_versions(connection).values()}
     rows = connection.execute(
         sa.select(tables.validity.c.valid_from_ns, tables.validity.c.version_id)
@@ -166,6 +235,17 @@ def valid_ranges(connection: sa.Connection, query_id: int) -> list[ValidRange]:
         for row, end in zip(rows, ends, strict=True)
         if row.version_id in versions
     ]
+
+
+def retired_stretches(connection: sa.Connection, query_id: int) -> list[tuple[int, int]]:
+    """When the query answers from no version because it was retired, in order of time."""
+    rows = connection.execute(
+        sa.select(tables.validity.c.valid_from_ns, tables.validity.c.version_id)
+        .where(tables.validity.c.query_id == query_id)
+        .order_by(tables.validity.c.valid_from_ns)
+    ).all()
+    ends = [row.valid_from_ns for row in rows[1:]] + [END_NS]
+    return [(row.valid_from_ns, end) for row, end in zip(rows, ends, strict=True) if row.version_id is None]
 
 
 def is_valid(
@@ -196,7 +276,8 @@ def _claim_metrics(connection: sa.Connection, plan: Plan, query_id: int) -> None
     if taken:
         listed = ", ".join(f"{row.name} (of query {row.owner})" for row in taken)
         raise MetricTakenError(
-            f"query {plan.query!r} wants metrics that belong to other queries: {listed}; rename them"
+            f"query {plan.query!r} wants metrics that belong to other queries: {listed}; rename them",
+            {row.name: row.owner for row in taken},
         )
 
 

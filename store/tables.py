@@ -75,15 +75,31 @@ versions = sa.Table(
     sa.Column("version", sa.String(64), nullable=False, unique=True),
     sa.Column("plan", sa.LargeBinary, nullable=False),
     sa.Column("created_ns", sa.BigInteger, nullable=False),
+    # What was posted, for people to read; NULL of versions that came from a configuration file.
+    sa.Column("sql", sa.Text),
 )
 
-# From valid_from_ns on, a query's windows answer from this version; a version may come back later.
+# From valid_from_ns on, a query's windows answer from this version; a version may come back later. Without a version
+# the query is retired from then on. `posted` over the API: from then on configuration files do not decide.
 validity = sa.Table(
     "validity",
     metadata,
     sa.Column("query_id", sa.ForeignKey("queries.id"), primary_key=True),
     sa.Column("valid_from_ns", sa.BigInteger, primary_key=True),
-    sa.Column("version_id", sa.ForeignKey("versions.id"), nullable=False),
+    sa.Column("version_id", sa.ForeignKey("versions.id")),
+    sa.Column("posted", sa.Boolean, nullable=False, server_default=sa.false()),
+)
+
+# Uploaded tables that queries join, by content. The content of a name that was uploaded last is what new versions get.
+static_tables = sa.Table(
+    "static_tables",
+    metadata,
+    sa.Column("name", sa.String(256), primary_key=True),
+    sa.Column("content_hash", sa.String(64), primary_key=True),
+    sa.Column("uploaded_ns", sa.BigInteger, nullable=False),
+    sa.Column("rows", sa.BigInteger, nullable=False),
+    sa.Column("columns", sa.Text, nullable=False),
+    sa.Column("data", sa.LargeBinary, nullable=False),
 )
 
 metrics = sa.Table(
@@ -196,6 +212,7 @@ agents = sa.Table(
     # How far the agent's clock is ahead of its collector's at least (collector/agent_clocks.py); NULL: not known.
     sa.Column("clock_offset_ns", sa.BigInteger),
     sa.Column("retired", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("retired_ns", sa.BigInteger),
 )
 
 # Every start of an agent that is not forgotten; written by the owner of the start's partition.

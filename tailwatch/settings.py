@@ -116,7 +116,7 @@ def load_settings(
     tree = _absolute(tree, ())
     assert isinstance(tree, Branch), "every part is a branch"
     given = places(tree)
-    misplaced = [key for key in given if key.startswith("agent.streams")]
+    misplaced = [key for key in given if key.startswith(("agent.streams", "api.streams"))]
     if misplaced:
         raise ConfigError([f"{given[misplaced[0]]}: {misplaced[0]}: collectors need it too; move it to the top level"])
     return Loaded(_completed(checked(tree, Settings), given), given)
@@ -175,5 +175,9 @@ def _completed(settings: Settings, given: Collection[str]) -> Settings:
             agent, sources=sources, streams={name: dict(columns) for name, columns in settings.streams.items()}
         ),
         collector=collector,
-        api=replace(api, telemetry_socket=short_socket(api.telemetry_socket) if api.telemetry_socket else None),
+        api=replace(
+            api,
+            telemetry_socket=short_socket(api.telemetry_socket) if api.telemetry_socket else None,
+            streams={name: dict(columns) for name, columns in settings.streams.items()},
+        ),
     )

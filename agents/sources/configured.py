@@ -23,7 +23,8 @@ def configured_sources(config: AgentConfig, plans: Sequence[Plan]) -> list[Sourc
         SourceError: two entries would be the same source, or a stream's columns are not known.
     """
     schemas = {stream: stream_schema(columns) for stream, columns in config.streams.items()} | dict(BUILTIN_STREAMS)
-    sources = [_source(entry, schemas, plans) for entry in config.sources]
+    asks = bool(config.plan_url)
+    sources = [_source(entry, schemas, plans, asks_for_plans=asks) for entry in config.sources]
     names = [source.name for source in sources]
     for name in names:
         if names.count(name) > 1:
@@ -31,7 +32,9 @@ def configured_sources(config: AgentConfig, plans: Sequence[Plan]) -> list[Sourc
     return sources
 
 
-def _source(entry: SourceConfig, schemas: Mapping[str, Schema], plans: Iterable[Plan]) -> Source:
+def _source(
+    entry: SourceConfig, schemas: Mapping[str, Schema], plans: Iterable[Plan], *, asks_for_plans: bool
+) -> Source:
     if isinstance(entry, HiccupsConfig):
         return HiccupsSource()
     if isinstance(entry, HostConfig):
@@ -46,7 +49,7 @@ def _source(entry: SourceConfig, schemas: Mapping[str, Schema], plans: Iterable[
     return ReplaySource(
         entry.stream,
         Path(entry.path),
-        _replayed_columns(entry, schemas, plans),
+        _replayed_columns(entry, schemas, () if asks_for_plans and entry.stream in schemas else plans),
         time_column=entry.time_column,
         time_unit=entry.time_unit,
         rows_per_s=entry.rows_per_s,
@@ -54,7 +57,10 @@ def _source(entry: SourceConfig, schemas: Mapping[str, Schema], plans: Iterable[
 
 
 def _replayed_columns(entry: ReplayConfig, schemas: Mapping[str, Schema], plans: Iterable[Plan]) -> Schema:
-    """The columns that queries read: what nobody asks for is not even read from the file."""
+    """The columns that queries read: what nobody asks for is not even read from the file.
+
+    Without plans all that the stream is said to have: queries that are posted later may read any of them.
+    """
     read: Schema = {}
     for plan in plans:
         if plan.source == entry.stream:

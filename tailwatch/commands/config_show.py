@@ -16,7 +16,7 @@ def run(args: argparse.Namespace) -> int:
     loaded = loaded_from(args)
     lines = []
     for key, value in _flat(msgspec.to_builtins(loaded.settings), ""):
-        if key.startswith("agent.streams"):  # the agent's copy of `streams`
+        if key.startswith(("agent.streams", "api.streams")):  # copies of `streams`
             continue
         place = loaded.places.get(key)
         lines.append((f"{key} = {json.dumps(shown(key, value), ensure_ascii=False)}", str(place or "default")))

@@ -23,6 +23,8 @@ from tailwatch.terminal import LiveLine, paint
 
 _READY_WITHIN_S = 30.0
 _PARTS_STOP_S = 5.0
+# A query posted to a demo should show data while one looks.
+_PLAN_POLL_S = 2.0
 
 _FIRST_CONFIG = """\
 # Written by the first `tailwatch demo` here; yours to edit, it is not written again.
@@ -150,10 +152,17 @@ def _parts(demo: _Demo) -> list[Part]:
     over = tuple(word for assignment in demo.assignments for word in ("--set", assignment))
     common = ("--config", str(demo.config_path), "--data", settings.data_dir, *over)
     return [
-        Part("agent", ("agent", "run", *common), _PARTS_STOP_S),
+        Part("agent", ("agent", "run", *common, *_plans_from(demo)), _PARTS_STOP_S),
         Part("collector", ("collector", "run", *common), _PARTS_STOP_S),
         Part("api", ("api", "run", *common, "--port", str(demo.port)), _PARTS_STOP_S),
     ]
+
+
+def _plans_from(demo: _Demo) -> tuple[str, ...]:
+    """The agent asks this demo's own API what to run, unless the file names another."""
+    if "agent.plan_url" in demo.loaded.places:
+        return ()
+    return ("--set", f"agent.plan_url={demo.url}", "--set", f"agent.plan_poll_s={_PLAN_POLL_S:g}")
 
 
 def _handle_signals(stop: threading.Event, supervisor: Supervisor) -> None:

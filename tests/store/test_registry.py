@@ -104,7 +104,7 @@ def test_a_plan_of_a_newer_release_does_not_hide_the_others(engine: sa.Engine) -
             sa.text("INSERT INTO versions (query_id, version, plan, created_ns) VALUES (1, 'f', :plan, 0)"),
             {"plan": b"\x81\xa3new\x01"},
         )
-        connection.execute(sa.text("INSERT INTO validity VALUES (1, 1000, 2)"))
+        connection.execute(sa.text("INSERT INTO validity (query_id, valid_from_ns, version_id) VALUES (1, 1000, 2)"))
     with engine.connect() as connection:
         assert set(load_versions(connection)) == {probe_plan(FIRST).version}
         assert {row.name for row in metrics(connection)} == {"rtt_us", "probes_total"}

@@ -1,0 +1,84 @@
+"""From uploaded bytes to a static table: CSV with a header line, or JSON rows; nothing that could unpack to more."""
+
+from typing import Final
+
+import msgspec
+import polars as pl
+from starlette.requests import Request
+
+from api.errors import BadTableError, BodyTooLargeError, ParameterError
+from api.service import Parts
+from pipeline.errors import TableError
+from pipeline.schema import COLUMN_TYPES, is_column_name
+from pipeline.tables import StaticTable
+
+MAX_NAME: Final = 128
+_rows = msgspec.json.Decoder(list[dict[str, str | int | float | bool | None]])
+
+
+async def uploaded(request: Request, service: Parts) -> bytes:
+    """The request's body, refused as soon as it is too long.
+
+    Raises:
+        BodyTooLargeError: with the limit.
+    """
+    limit = service.config.max_table_bytes
+    parts: list[bytes] = []
+    held = 0
+    async for part in request.stream():
+        held += len(part)
+        if held > limit:
+            raise BodyTooLargeError(
+                f"the table has more than {limit} bytes (api.max_table_bytes); leave out what no query joins",
+                limit=limit,
+            )
+        parts.append(part)
+    return b"".join(parts)
+
+
+def read_upload(name: str, data: bytes, types: str | None) -> StaticTable:
+    """The table in uploaded bytes; what begins with a bracket is JSON, all else CSV.
+
+    Args:
+        types: `column:type,...` for columns whose type is not to be read from their values.
+    Raises:
+        ParameterError: an impossible name, or types that are none.
+        BadTableError: no table.
+    """
+    if not is_column_name(name) or len(name) > MAX_NAME:
+        raise ParameterError(
+            f"table name {name[:60]!r}; want letters, digits and _, at most {MAX_NAME}", parameter="name"
+        )
+    wanted = _types(types or "")
+    if not data.strip():
+        raise BadTableError(f"table {name!r}: the body is empty; send CSV with a header line, or JSON rows")
+    try:
+        table = StaticTable(name, _frame(data, wanted))
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, msgspec.DecodeError, OverflowError) as error:
+        reason = str(error).split("\n", maxsplit=1)[0][:300]
+        raise BadTableError(f"table {name!r}: neither CSV with a header line nor JSON rows: {reason}") from error
+    except (TableError, TypeError) as error:
+        raise BadTableError(str(error)[:500]) from error
+    missing = sorted(wanted.keys() - set(table.frame.columns))
+    if missing:
+        raise ParameterError(f"types names {missing[0]!r}, which the table has not", parameter="types")
+    return table
+
+
+def _frame(data: bytes, types: dict[str, pl.DataType]) -> pl.DataFrame:
+    if not data.lstrip().startswith((b"[", b"{")):
+        # The whole upload decides the types, as with a file (pipeline/tables.py).
+        return pl.read_csv(data, infer_schema_length=None, schema_overrides=types)
+    return pl.DataFrame(_rows.decode(data), infer_schema_length=None, schema_overrides=types)
+
+
+def _types(text: str) -> dict[str, pl.DataType]:
+    found: dict[str, pl.DataType] = {}
+    for item in filter(None, text.split(",")):
+        column, _, kind = (part.strip() for part in item.partition(":"))
+        if kind not in COLUMN_TYPES:
+            raise ParameterError(
+                f"types={item[:60]!r}: want column:type with one of {', '.join(COLUMN_TYPES)}", parameter="types"
+            )
+        found[column] = COLUMN_TYPES[kind]
+    return found

@@ -1,0 +1,221 @@
+"""Asking the API for plans: what is kept, what is fetched, what fails and what never fails the agent."""
+
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+import trustme
+
+from agents.config import AgentConfig
+from agents.planned import OwnQueries
+from agents.planner import Planner
+from pipeline.chain import Chain
+from pipeline.plan import Plan
+from pipeline.schema import stream_schema
+from pipeline.tables import StaticTable
+from tests.agents.live import until
+from tests.agents.plan_api import PlanApi, plan_api
+from tests.fleet import HOSTS, SCHEMA, probe_plan
+
+PLAN = probe_plan()
+OTHER = probe_plan("SELECT count(*) AS n FROM probes GROUP BY TUMBLE(ts, INTERVAL '10' SECOND)", "other")
+OWN = OwnQueries([Chain(OTHER, {})], {}, {"probes": stream_schema(SCHEMA)})
+GONE = "http://127.0.0.1:9"
+
+
+@pytest.fixture
+def api() -> Iterator[PlanApi]:
+    with plan_api() as made:
+        made.upload(HOSTS)
+        yield made
+
+
+def planner(folder: Path, url: str, **changes: object) -> Planner:
+    values: dict[str, object] = {
+        "id": "a/b",
+        "spool_path": str(folder / "spool.db"),
+        "plan_url": url,
+        "plan_poll_s": 0.1,
+    }
+    return Planner(AgentConfig(**(values | changes)), OWN)  # type: ignore[arg-type]
+
+
+def names(wanted: Planner) -> list[str]:
+    return [one.chain.plan.query for one in wanted.choice.wanted]
+
+
+def test_the_first_start_waits_for_the_answer_and_later_ones_need_none(tmp_path: Path, api: PlanApi) -> None:
+    api.say(PLAN)
+    first = planner(tmp_path, api.url)
+    assert [one.chain.plan.query for one in first.start().wanted] == ["probes", "other"]
+    first.close()
+    assert api.asked[0][0] == "/api/v1/agents/a%2Fb/plan"
+    again = planner(tmp_path, GONE)
+    assert [one.chain.plan.query for one in again.start().wanted] == ["probes", "other"]
+    assert until(lambda: again.failures["unreachable"])
+    assert "no answer from the API" in again.notes
+    again.close()
+    assert names(again) == ["probes", "other"]
+
+
+def test_without_an_answer_the_files_queries_run_until_there_is_one(tmp_path: Path, api: PlanApi) -> None:
+    api.status = 503
+    api.say(PLAN, retired=("other",))
+    one = planner(tmp_path, api.url)
+    assert [w.chain.plan.query for w in one.start().wanted] == ["other"]
+    assert one.news() is None
+    api.status = 200
+    assert until(lambda: names(one) == ["probes"])
+    news = one.news()
+    assert news is not None
+    assert [w.chain.plan.query for w in news.wanted] == ["probes"]
+    assert one.failures["refused"] >= 1
+    assert until(lambda: one.notes == "")
+    one.close()
+
+
+def test_an_unchanged_plan_is_asked_for_by_its_tag_and_is_no_news(tmp_path: Path, api: PlanApi) -> None:
+    api.say(PLAN)
+    one = planner(tmp_path, api.url)
+    one.start()
+    assert until(lambda: api.answered.count(304) >= 2)
+    assert one.news() is None
+    one.close()
+    count = len(api.asked)
+    again = planner(tmp_path, api.url)
+    again.start()
+    assert until(lambda: len(api.asked) > count)
+    again.close()
+    assert until(lambda: len(api.answered) == len(api.asked))
+    assert api.answered[count] == 304, "a restart knows the tag"
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b'{"format": 9}', b'{"format": 1, "queries": [{"query": "x"}]}'])
+def test_an_answer_that_is_no_plan_changes_nothing(tmp_path: Path, api: PlanApi, body: bytes) -> None:
+    api.say(PLAN)
+    one = planner(tmp_path, api.url)
+    one.start()
+    api.body = body
+    assert until(lambda: one.failures["not_a_plan"])
+    assert names(one) == ["probes", "other"]
+    one.close()
+    again = planner(tmp_path, GONE)
+    again.start()
+    assert names(again) == ["probes", "other"], "what is kept is the last good one"
+    again.close()
+
+
+@pytest.mark.parametrize("kept", [b"", b"\xff", b"\x93\xc4\x02{}\xa0\x80"])
+def test_a_kept_plan_that_cannot_be_read_counts_as_not_there(tmp_path: Path, api: PlanApi, kept: bytes) -> None:
+    api.say(PLAN)
+    (tmp_path / "spool.plan").mkdir()
+    (tmp_path / "spool.plan" / "plan").write_bytes(kept)
+    one = planner(tmp_path, api.url)
+    one.start()
+    one.close()
+    assert names(one) == ["probes", "other"]
+
+
+def test_a_folder_that_cannot_be_written_costs_only_the_next_start(tmp_path: Path, api: PlanApi) -> None:
+    (tmp_path / "spool.plan").write_text("in the way")
+    api.say(PLAN)
+    one = planner(tmp_path, api.url)
+    one.start()
+    one.close()
+    assert names(one) == ["probes", "other"]
+
+
+@pytest.mark.parametrize("data", [b"", b"rows", None])
+def test_a_table_with_another_content_than_its_hash_is_not_used(
+    tmp_path: Path, api: PlanApi, data: bytes | None
+) -> None:
+    other = StaticTable("hosts", pl.DataFrame({"ip": ["a"], "tor": ["t9"]}))
+    api._tables[api.url_of("hosts", HOSTS.content_hash)] = b"" if data is None else data
+    if data is None:
+        api.upload(other)
+        api._tables[api.url_of("hosts", HOSTS.content_hash)] = api._tables[api.url_of("hosts", other.content_hash)]
+    api.say(PLAN)
+    one = planner(tmp_path, api.url)
+    one.start()
+    one.close()
+    assert names(one) == ["other"]
+    assert "refused probes" in one.notes
+    assert not list((tmp_path / "spool.plan").glob("table-*"))
+
+
+def test_a_table_that_is_not_there_yet_is_asked_for_until_it_is(tmp_path: Path, api: PlanApi) -> None:
+    api._tables.clear()
+    api.say(PLAN)
+    one = planner(tmp_path, api.url)
+    one.start()
+    assert names(one) == ["other"]
+    api.upload(HOSTS)
+    assert until(lambda: names(one) == ["probes", "other"])
+    one.close()
+
+
+def test_tables_are_kept_by_content_and_removed_when_nothing_joins_them(tmp_path: Path, api: PlanApi) -> None:
+    api.say(PLAN)
+    one = planner(tmp_path, api.url)
+    one.start()
+    (kept,) = (tmp_path / "spool.plan").glob("table-*")
+    assert kept.name == f"table-hosts-{HOSTS.content_hash}"
+    api.say()
+    assert until(lambda: not kept.exists())
+    one.close()
+
+
+def test_the_key_is_shown_and_its_file_is_read_every_time(tmp_path: Path, api: PlanApi) -> None:
+    key = tmp_path / "key"
+    key.write_text("first\n")
+    one = planner(tmp_path, api.url, api_key_path=str(key))
+    one.start()
+    assert api.asked[0][1]["Authorization"] == "Bearer first"
+    key.write_text("second\n")
+    assert until(lambda: api.asked[-1][1]["Authorization"] == "Bearer second")
+    key.unlink()
+    assert until(lambda: one.failures["unreachable"])
+    one.close()
+    direct = planner(tmp_path, api.url, api_key="plain")
+    direct._poll()
+    assert api.asked[-1][1]["Authorization"] == "Bearer plain"
+
+
+def test_a_redirect_is_not_followed_for_it_would_take_the_key_along(tmp_path: Path, api: PlanApi) -> None:
+    api.status = 302
+    one = planner(tmp_path, api.url, api_key="secret")
+    one.start()
+    one.close()
+    assert one.failures["refused"] >= 1
+    assert {path for path, _ in api.asked} == {"/api/v1/agents/a%2Fb/plan"}
+
+
+def test_over_tls_only_a_certificate_that_is_trusted_for_the_address_will_do(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    for issued_for, works in (("127.0.0.1", True), ("10.9.8.7", False)):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert(issued_for).configure_cert(context)
+        with plan_api(context) as api:
+            api.say(retired=("other",))
+            one = planner(tmp_path / issued_for, api.url, plan_ca_path=str(tmp_path / "ca.pem"))
+            one.start()
+            one.close()
+            assert (names(one) == []) is works
+            assert (one.failures["unreachable"] == 0) is works
+
+
+def test_a_change_reaches_the_agent_as_news_with_the_stretches_of_both_versions(tmp_path: Path, api: PlanApi) -> None:
+    changed = probe_plan(
+        "SELECT src, count(*) AS n FROM probes GROUP BY TUMBLE(ts, INTERVAL '10' SECOND), src", "other"
+    )
+    one = planner(tmp_path, api.url)
+    one.start()
+    api.say(OTHER, changed, spans={OTHER.version: (None, 70), changed.version: (70, None)})
+    found: list[Plan] = []
+    assert until(lambda: (news := one.news()) is not None and found.extend(w.chain.plan for w in news.wanted) is None)
+    assert [plan.version for plan in found] == [OTHER.version, changed.version]
+    assert [one.spans[0] for one in one.choice.wanted] == [(-(2**63), 70), (70, 2**63 - 1)]
+    one.close()
