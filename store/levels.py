@@ -16,6 +16,7 @@ import numpy.typing as npt
 import sqlalchemy as sa
 
 from store import tables
+from store.rows import rows
 from store.upsert import insert_missing
 
 SECOND_NS = 10**9
@@ -24,6 +25,7 @@ BEGINNING_NS = -(2**63)
 TOO_OLD = -1
 # With more stretches waiting for their roll-up than this, a read does not look for coarse windows among them.
 _MOST_DIRTY = 256
+_WAITING = "SELECT DISTINCT level, window_ns FROM rollup_dirty WHERE version_id = ? AND window_ns >= ? AND window_ns < ? LIMIT ?"
 Int64Array = npt.NDArray[np.int64]
 
 
@@ -150,21 +152,11 @@ def _dirty(
     connection: sa.Connection, version_id: int, floors: Floors, start_ns: int, end_ns: int
 ) -> dict[int, set[int]] | None:
     """Level -> its windows of which some part waits for a roll-up; None when they are too many."""
-    table, widest = tables.rollup_dirty, floors.levels[-1]
-    rows = connection.execute(
-        sa.select(table.c.level, table.c.window_ns)
-        .where(
-            table.c.version_id == version_id,
-            table.c.window_ns >= widest.start_of(start_ns),
-            table.c.window_ns < end_ns,
-        )
-        .distinct()
-        .limit(_MOST_DIRTY + 1)
-    ).all()
-    if len(rows) > _MOST_DIRTY:
+    found = rows(connection, _WAITING, (version_id, floors.levels[-1].start_of(start_ns), end_ns, _MOST_DIRTY + 1))
+    if len(found) > _MOST_DIRTY:
         return None
     return {
-        level.number: {level.start_of(row.window_ns) for row in rows if row.level <= level.number}
+        level.number: {level.start_of(window_ns) for number, window_ns in found if number <= level.number}
         for level in floors.levels
     }
 
