@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from functools import cache
 
 from api.errors import LimitError, WrongFunctionError
+from api.label_text import check_labels
 from api.params import Question, RangeParameters, read_question
 from api.service import Service
 from api.times import rfc_3339
 from store.coverage import Coverage, CoverageFacts, load_coverage
-from store.label_matchers import Matcher
 from store.registry import MetricRow, metric, metrics
 from store.windows import Answer, Group, Selection, merged
 
@@ -63,8 +63,9 @@ def answer_range(service: Service, given: RangeParameters, functions: Collection
         if row.function not in functions:
             raise _wrong_function(row, [known for known in metrics(connection) if known.function in functions], other)
         step_ns = None if question.step_ns is None else -(-question.step_ns // row.window_ns) * row.window_ns
-        where = tuple(Matcher(label, value) for label, value in question.where)
-        found = merged(connection, Selection(row.name, question.start_ns, question.end_ns, question.by, where, step_ns))
+        check_labels(f"label of {row.name}", row.labels, by=question.by, where=question.where)
+        selection = Selection(row.name, question.start_ns, question.end_ns, question.by, question.where, step_ns)
+        found = merged(connection, selection)
         facts = load_coverage(connection, row, found.start_ns, found.end_ns, step_ns)
     if len(found.groups) > service.config.max_groups:
         raise LimitError(

@@ -14,7 +14,9 @@ from starlette.requests import Request
 
 from api.config import ApiConfig
 from api.errors import LimitError, ParameterError
+from api.label_text import read_matchers
 from api.times import parse_duration, parse_time, short_duration
+from store.label_matchers import Matcher
 
 REPEATABLE = frozenset({"q", "by", "where"})
 DEFAULT_LEVELS = "0.5,0.9,0.99"
@@ -36,8 +38,9 @@ class RangeParameters(BaseModel):
     )
     where: list[_Text] = Field(
         default=[],
-        description="Only series whose label has this value: label:value; repeat it for several labels.",
-        examples=[["dst_tor:12"]],
+        description="Only series whose label has this value: label:value or label=value; also label!=value, and "
+        "label=~regex or label!~regex over whole values (RE2). Repeat it: all must hold.",
+        examples=[["dst_tor:12", "src_tor=~1.*"]],
     )
     start: _Text = Field(
         default="-5m",
@@ -54,6 +57,11 @@ class RangeParameters(BaseModel):
         description="Length of one answer's window (10s, 1h30m, 60); rounded up to whole windows of the metric. "
         "Without it the whole range is one window.",
         examples=["10s"],
+    )
+    format: _Text | None = Field(
+        default=None,
+        description="json or csv; without it the Accept header decides, and JSON where that names no CSV.",
+        examples=["csv"],
     )
 
 
@@ -82,7 +90,7 @@ class Question:
 
     metric: str
     by: tuple[str, ...]
-    where: tuple[tuple[str, str], ...]
+    where: tuple[Matcher, ...]
     start_ns: int
     end_ns: int
     step_ns: int | None
@@ -116,15 +124,14 @@ def read_question(given: RangeParameters, config: ApiConfig, now_ns: int) -> Que
             f"start={given.start[:60]} is not before end={given.end[:60]}; swap or widen them", parameter="start"
         )
     by = tuple(_split(given.by, "by"))
-    where = tuple(_matcher(text) for text in given.where)
+    where = read_matchers(given.where, config.max_labels)
     if len(by) + len(where) > config.max_labels:
         raise LimitError(
             f"by and where name {len(by) + len(where)} labels, at most {config.max_labels} are taken; ask for fewer",
-            parameter="by",
+            parameter="by" if by else "where",
             limit=config.max_labels,
         )
-    _refuse_doubles("by", by)
-    _refuse_doubles("where", [label for label, _ in where])
+    _refuse_doubles(by)
     step_ns = None if given.step is None else parse_duration(given.step, "step")
     if step_ns is not None:
         check_steps(start_ns, end_ns, step_ns, config)
@@ -183,20 +190,10 @@ def _split(given: Sequence[str], parameter: str) -> list[str]:
     return items
 
 
-def _matcher(text: str) -> tuple[str, str]:
-    label, colon, value = text.partition(":")
-    if not colon or not label.strip():
-        hint = f"; did you mean where={text.replace('=', ':', 1)[:60]}?" if "=" in text else ""
-        raise ParameterError(
-            f"where={text[:60]!r} is not label:value{hint or '; write where=dst_tor:12'}", parameter="where"
-        )
-    return label.strip(), value
-
-
-def _refuse_doubles(parameter: str, labels: Sequence[str]) -> None:
-    doubles = [label for label in labels if labels.count(label) > 1]
+def _refuse_doubles(by: Sequence[str]) -> None:
+    doubles = [label for label in by if by.count(label) > 1]
     if doubles:
-        raise ParameterError(f"{parameter} names label {doubles[0][:60]!r} twice; name it once", parameter=parameter)
+        raise ParameterError(f"by names label {doubles[0][:60]!r} twice; name it once", parameter="by")
 
 
 def _level(text: str) -> float:

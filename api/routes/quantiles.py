@@ -3,21 +3,24 @@
 Where does p99 come from: here -> store/windows.py: merged() -> quantiles/sketch_column.py: quantiles().
 """
 
-from typing import Annotated, cast
+from collections.abc import Iterator
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
 from api.answers import RangeAnswer, answer_range
+from api.csv_answers import CSV_RESPONSE, csv_answer, read_format
 from api.models import QuantilesAnswer
 from api.params import QuantileParameters, read_levels
-from api.responses import json_answer, number, numbers
+from api.responses import json_answer, numbers
 from api.service import Parts
-from pipeline.states import SketchState
-from quantiles.sketch_column import SketchColumn
+from api.sketch_groups import side_by_side, summaries
 
 router = APIRouter(tags=["quantiles"])
+
+COLUMNS = ("start", "end", "q", "value", "error_bound", "count", "nan_count", "min", "max", "mean", "coverage")
 
 
 @router.get(
@@ -25,46 +28,41 @@ router = APIRouter(tags=["quantiles"])
     operation_id="get_quantiles",
     summary="Quantiles of merged sketches",
     response_model=QuantilesAnswer,
+    responses=CSV_RESPONSE,
 )
 def get_quantiles(request: Request, given: Annotated[QuantileParameters, Query()], service: Parts) -> Response:
     """Quantiles by group and step, from the merged sketches of all agents, never from other quantiles.
 
     Each value is the one at the nearest rank, within `error_bound`; `coverage` says how complete the data is.
-    A range without data is a 200 with no groups.
+    A range without data is a 200 with no groups. CSV has one row per group, step and level.
     """
+    wanted = read_format(request, given.format)
     levels = read_levels(given.q, service.config)
     found = answer_range(service, given, {"sketch"}, other="values")
-    content = {**found.head(), "rule": "nearest-rank", "groups": _groups(found, levels)}
-    return json_answer(request, content, found.merged.newest_version)
+    groups, version = _groups(found, levels), found.merged.newest_version
+    if wanted == "csv":
+        return csv_answer(request, found.question.by, COLUMNS, _rows(groups), version)
+    return json_answer(request, {**found.head(), "rule": "nearest-rank", "groups": groups}, version)
 
 
-def _groups(found: RangeAnswer, levels: list[float]) -> list[dict[str, object]]:
-    """All groups; their sketches are laid side by side so that quantiles are computed in one call."""
-    groups = found.merged.groups
-    if not groups:
-        return []
-    column = SketchColumn.concat([cast(SketchState, group.state).column for group in groups])
-    sums = column.sums.values()
+def _rows(groups: list[dict[str, Any]]) -> Iterator[list[object]]:
+    for group in groups:
+        labels, span = group["labels"].values(), (group["start"], group["end"])
+        whole = [group[name] for name in COLUMNS[4:-1]]
+        for one in group["values"]:
+            yield [*labels, *span, one["q"], one["value"], *whole, group["coverage"]["ratio"]]
+
+
+def _groups(found: RangeAnswer, levels: list[float]) -> list[dict[str, Any]]:
+    column = side_by_side(found)
     return [
         {
             **found.group_head(group),
             "values": [{"q": q, "value": value} for q, value in zip(levels, numbers(row), strict=True)],
-            "error_bound": column.error_bound,
-            "count": count,
-            "nan_count": nan_count,
-            "min": number(low),
-            "max": number(high),
-            "mean": number(total / count) if count else None,
+            **summary,
             "coverage": found.coverage_over(group.start_ns, group.end_ns),
         }
-        for group, row, count, nan_count, low, high, total in zip(
-            groups,
-            column.quantiles(levels).tolist(),
-            column.totals().tolist(),
-            column.nan_counts.tolist(),
-            column.minima.tolist(),
-            column.maxima.tolist(),
-            sums if isinstance(sums, list) else sums.tolist(),
-            strict=True,
+        for group, row, summary in zip(
+            found.merged.groups, column.quantiles(levels).tolist(), summaries(column), strict=True
         )
     ]

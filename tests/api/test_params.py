@@ -10,6 +10,7 @@ from api.config import ApiConfig
 from api.errors import LimitError, ParameterError, RequestError
 from api.params import RangeParameters, read_levels, read_question
 from api.times import SECOND_NS
+from store.label_matchers import Matcher
 
 NOW_NS = 1_795_330_810 * SECOND_NS
 CONFIG = ApiConfig()
@@ -32,14 +33,43 @@ def test_lists_may_be_comma_separated_or_repeated():
     assert read_levels(["0.5,0.5,.5"], CONFIG) == [0.5]
 
 
-def test_a_matcher_splits_at_the_first_colon_and_keeps_the_value_as_it_is():
-    assert ask(where=["disk:nvme:0, spare", "host:"]).where == (("disk", "nvme:0, spare"), ("host", ""))
+@pytest.mark.parametrize(
+    ("text", "matcher"),
+    [
+        ("disk:nvme:0, spare", Matcher("disk", "nvme:0, spare", "=")),
+        ("disk=nvme:0", Matcher("disk", "nvme:0", "=")),
+        ("disk:nvme=0", Matcher("disk", "nvme=0", "=")),
+        ("disk:=0", Matcher("disk", "=0", "=")),
+        ("disk==0", Matcher("disk", "=0", "=")),
+        ("disk!=a!=b", Matcher("disk", "a!=b", "!=")),
+        ("disk=~nvme[0-9]=~?", Matcher("disk", "nvme[0-9]=~?", "=~")),
+        ("disk!~nvme:.*", Matcher("disk", "nvme:.*", "!~")),
+        ("disk:~home", Matcher("disk", "~home", "=")),
+        ("disk:!~a", Matcher("disk", "!~a", "=")),
+        (" disk = a ", Matcher("disk", " a ", "=")),
+        ("disk:", Matcher("disk", "", "=")),
+        ("disk!=", Matcher("disk", "", "!=")),
+        ("disk:a\nb", Matcher("disk", "a\nb", "=")),
+    ],
+)
+def test_the_first_sign_after_the_label_is_the_operator_and_the_rest_is_the_value(text, matcher):
+    assert ask(where=[text]).where == (matcher,)
+
+
+def test_several_matchers_may_speak_of_one_label_unless_two_say_equal():
+    assert len(ask(where=["host=~web.*", "host!=web-3", "host!=web-4", "host=web-1"]).where) == 4
+    with pytest.raises(ParameterError, match="host=~a|b for either"):
+        ask(where=["host=a", "host:b"])
 
 
 @pytest.mark.parametrize(
     ("parameters", "parameter", "words"),
     [
-        ({"where": ["host=a"]}, "where", "did you mean where=host:a?"),
+        ({"where": ["host!a"]}, "where", "label!=value"),
+        ({"where": ["=a"]}, "where", "no matcher"),
+        ({"where": ["host=~web-("]}, "where", "is no regular expression of RE2: missing \\)"),
+        ({"where": ["host=~(?=a)"]}, "where", "is no regular expression"),
+        ({"where": ["host!~" + "(a{900}){900}"]}, "where", "is no regular expression"),
         ({"where": ["host"]}, "where", "label:value"),
         ({"where": [":a"]}, "where", "label:value"),
         ({"where": ["host:a", "host:b"]}, "where", "twice"),
@@ -65,10 +95,11 @@ def test_too_many_steps_are_refused_with_the_limit_and_a_step_that_fits():
     assert ask(start="0", step=step).step_ns is not None
 
 
-def test_too_many_labels_are_refused_with_the_limit():
+@pytest.mark.parametrize("many", [{"by": [",".join(f"l{i}" for i in range(33))]}, {"where": ["a!=b"] * 33}])
+def test_too_many_labels_are_refused_with_the_limit(many):
     with pytest.raises(LimitError) as refused:
-        ask(by=[",".join(f"l{i}" for i in range(33))])
-    assert refused.value.members["limit"] == 32
+        ask(**many)
+    assert refused.value.members == {"parameter": next(iter(many)), "limit": 32}
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import math
 import sqlite3
+import time
 
 import numpy as np
 import polars as pl
@@ -71,6 +72,31 @@ def test_where_keeps_only_series_with_that_value_colons_and_commas_included(clie
     (group,) = answer["groups"]
     assert group["labels"] == {"host": "host0"}
     assert group["count"] == world.records.filter(tor="t:1, a", host="host0").height
+
+
+@pytest.mark.parametrize(
+    ("where", "kept"),
+    [
+        (["tor=t:1, a"], pl.col("tor") == "t:1, a"),
+        (["tor!=t:1, a"], pl.col("tor") != "t:1, a"),
+        (["tor=~t:[01].*"], pl.col("tor").is_in(["t:0, a", "t:1, a"])),
+        (["tor=~t:0"], pl.lit(False)),  # a whole value, not a part of it
+        (["tor!~.*[02], a", "host!=host0"], (pl.col("tor") == "t:1, a") & (pl.col("host") == "host1")),
+        (["tor!="], pl.lit(True)),
+        (["tor:"], pl.lit(False)),
+    ],
+)
+def test_where_compares_as_its_operator_says(client, world, where, kept):
+    answer = answered(client.over_the_minute(PATH, metric="probe_rtt_us", where=where))
+    assert sum(group["count"] for group in answer["groups"]) == world.records.filter(kept).height
+
+
+def test_a_regex_bomb_costs_no_time(client):
+    started = time.monotonic()
+    for bomb in ("(a+)+$" * 100, "(" * 400 + ")" * 400, "(.*)" * 200, "(?:(?:a{60}){60}){60}", "((t:1)*)*, a"):
+        response = client.over_the_minute(PATH, metric="probe_rtt_us", where=f"tor=~{bomb}")
+        assert response.status_code in (200, 400)
+    assert time.monotonic() - started < 2
 
 
 def test_where_without_a_match_is_an_empty_answer_with_coverage(client):
@@ -190,8 +216,9 @@ def test_late_data_changes_the_entity_tag(tmp_path):
     [
         ({"metric": "probe_rt_us"}, 404, {"nearest": "probe_rtt_us", "parameter": "metric"}, "did you mean"),
         ({"metric": "x"}, 404, {"parameter": "metric"}, "known: odd_ratio"),
-        ({"metric": "probe_rtt_us", "by": "hots"}, 404, {"nearest": "host"}, "unknown label"),
-        ({"metric": "probe_rtt_us", "where": "tors:1"}, 404, {"nearest": "tor"}, "unknown label"),
+        ({"metric": "probe_rtt_us", "by": "hots"}, 404, {"nearest": "host", "parameter": "by"}, "unknown label"),
+        ({"metric": "probe_rtt_us", "where": "tors:1"}, 404, {"nearest": "tor", "parameter": "where"}, "unknown label"),
+        ({"metric": "probe_rtt_us", "where": "tor=~["}, 400, {"parameter": "where"}, "missing ]"),
         ({"metric": "probe_rtt_us", "q": "99"}, 400, {"parameter": "q"}, "did you mean 0.99?"),
         ({"metric": "probe_rtt_us", "q": "NaN"}, 400, {"parameter": "q"}, "not a number"),
         ({"metric": "probe_rtt_us", "start": "soon"}, 400, {"parameter": "start"}, "accepted:"),
