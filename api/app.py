@@ -15,6 +15,7 @@ from api.database import Database
 from api.models import Problem
 from api.own_metrics import OwnMetrics
 from api.params import refuse_repeated
+from api.reads import Reads
 from api.routes import agents, catalog, health, quantiles, series, status, values
 from api.service import Service
 from api.telemetry import LatencySender
@@ -34,6 +35,7 @@ def create_app(config: ApiConfig, engine: sa.Engine, now_ns: Callable[[], int] =
         now_ns: the clock that relative times, agent states and coverage are read against.
     """
     metrics = OwnMetrics()
+    reads, database = Reads(config, metrics), Database(engine, metrics)
     sender = LatencySender(config.telemetry_socket, metrics) if config.telemetry_socket else None
 
     @asynccontextmanager
@@ -42,6 +44,8 @@ def create_app(config: ApiConfig, engine: sa.Engine, now_ns: Callable[[], int] =
         if sender is not None:
             sender.start()
         yield
+        reads.close()
+        database.close()
         if sender is not None:
             sender.close()
 
@@ -55,7 +59,7 @@ def create_app(config: ApiConfig, engine: sa.Engine, now_ns: Callable[[], int] =
         lifespan=lifespan,
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
-    app.state.service = Service(config, Database(engine, metrics), metrics, now_ns)
+    app.state.service = Service(config, database, metrics, now_ns, reads)
     for resource in (quantiles, values, catalog, agents, series, status):
         app.include_router(resource.router, dependencies=[Depends(refuse_repeated)], responses=_PROBLEM_RESPONSES)
     app.include_router(health.router)

@@ -8,10 +8,10 @@ floors, and how many versions and metrics there are. Plans, metrics and labels n
 """
 
 import threading
-from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
 from itertools import count
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -21,6 +21,8 @@ from store.levels import BEGINNING_NS, Floors, levels_of
 from store.registry import END_NS, MetricRow, RegisteredVersion, ValidRange, load_versions, metrics_of
 from store.rows import Row, rows
 from store.series_labels import SeriesLabels
+
+Found = TypeVar("Found")
 
 _NUMBER = "tailwatch_connection"
 _MOST_STATES = 64
@@ -52,6 +54,7 @@ class CatalogView:
     metrics: Mapping[str, MetricRow]
     _ranges: Mapping[int, tuple[ValidRange, ...]]
     _floors: Mapping[int, Floors]
+    _remembered: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
     def metric(self, name: str) -> MetricRow:
         """The metric of this name.
@@ -71,6 +74,13 @@ class CatalogView:
     def floors(self, version_id: int) -> Floors:
         """How far down the version's levels reach."""
         return self._floors[version_id]
+
+    def remembered(self, what: Hashable, find: Callable[[], Found]) -> Found:
+        """What `find` finds, asked once for each state of the database; for what is small and asked by most reads."""
+        if what not in self._remembered:
+            self._remembered[what] = find()
+        found: Found = self._remembered[what]
+        return found
 
 
 class Catalog:

@@ -144,8 +144,10 @@ def load_coverage(
 
 def expected_agents(seen: Snapshot, row: MetricRow) -> tuple[Expected, ...]:
     """What the agents of the metric's query are expected for: the part of the facts that no stretch limits."""
-    versions = dict.fromkeys(valid.version.version_id for valid in seen.view.ranges(row.query_id))
-    return tuple(_expected_agents(seen.connection, row.query_id, list(versions)))
+    versions = list(dict.fromkeys(valid.version.version_id for valid in seen.view.ranges(row.query_id)))
+    return seen.view.remembered(
+        ("agents", row.query_id), lambda: tuple(_expected_agents(seen.connection, row.query_id, versions))
+    )
 
 
 def _agent_share(agent: Expected, start_ns: int, end_ns: int, window_ns: int, now_ns: int) -> tuple[int, int, bool]:

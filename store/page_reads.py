@@ -86,11 +86,15 @@ class Cost:
         return self.pages * SERIES_PER_PAGE
 
 
-def estimate(connection: sa.Connection, ranges: Sequence[PageRange]) -> Cost:
+def estimate(connection: sa.Connection, ranges: Sequence[PageRange], most: int | None = None) -> Cost:
     """What reading all of these would cost.
 
+    Args:
+        most: pages that there can be at most, where the caller knows; few enough are not counted.
     Cost: a step in an index per page, 0.1 us, and nothing for what is in them.
     """
+    if most is not None and most <= _FEW_PAGES:
+        return Cost(most, most * _USUAL_BYTES)
     counts = [part.count(connection) for part in ranges]
     total = sum(counts)
     if total <= _FEW_PAGES:

@@ -22,26 +22,39 @@ def rows(connection: sa.Connection, text: str, values: Sequence[object] = ()) ->
     Raises:
         sqlalchemy.exc.SQLAlchemyError: as from the connection itself.
     """
-    return [row for chunk in chunks(connection, text, values, 0) for row in chunk]
+    if connection.dialect.name != "sqlite":
+        return [tuple(row) for row in _asked(connection, text, values)]
+    try:
+        found: list[Row] = _driver(connection).execute(text, values).fetchall()
+    except connection.dialect.loaded_dbapi.Error as error:
+        raise _wrapped(connection, text, values, error) from error
+    return found
 
 
 def chunks(connection: sa.Connection, text: str, values: Sequence[object], size: int) -> Iterator[list[Row]]:
-    """The rows in lists of at most `size`, as they come from the database; 0: all in one, which may be empty."""
+    """As `rows`, in lists of at most `size`, as they come from the database."""
     if connection.dialect.name != "sqlite":
-        found = binary(connection).exec_driver_sql(text.replace("?", "%s"), tuple(values))
-        yield from ([tuple(row) for row in part] for part in (found.partitions(size) if size else [found.all()]))
+        yield from ([tuple(row) for row in part] for part in _asked(connection, text, values).partitions(size))
         return
-    if not connection.in_transaction():
-        connection.begin()  # ours to begin: the driver itself never does
-    driver: Any = connection.connection.dbapi_connection
     try:
-        cursor = driver.execute(text, values)
-        if not size:
-            yield cursor.fetchall()
-            return
+        cursor = _driver(connection).execute(text, values)
         while part := cursor.fetchmany(size):
             yield part
     except connection.dialect.loaded_dbapi.Error as error:
-        raise sa.exc.DBAPIError.instance(
-            text, tuple(values), error, connection.dialect.loaded_dbapi.Error, dialect=connection.dialect
-        ) from error
+        raise _wrapped(connection, text, values, error) from error
+
+
+def _asked(connection: sa.Connection, text: str, values: Sequence[object]) -> sa.CursorResult[Any]:
+    return binary(connection).exec_driver_sql(text.replace("?", "%s"), tuple(values))
+
+
+def _driver(connection: sa.Connection) -> Any:
+    if not connection.in_transaction():
+        connection.begin()  # ours to begin: the driver itself never does
+    return connection.connection.dbapi_connection
+
+
+def _wrapped(connection: sa.Connection, text: str, values: Sequence[object], error: Exception) -> Exception:
+    """The driver's error as SQLAlchemy raises it."""
+    dialect = connection.dialect
+    return sa.exc.DBAPIError.instance(text, tuple(values), error, dialect.loaded_dbapi.Error, dialect=dialect)

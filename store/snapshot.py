@@ -8,8 +8,12 @@ from collections.abc import Callable
 import sqlalchemy as sa
 
 from store.catalog import Catalog, CatalogView
-from store.levels import Segment, plan_read
+from store.changes import HOUR_NS, page_changes
+from store.levels import BEGINNING_NS, Segment, plan_read, waiting_windows
+from store.registry import END_NS
+from store.rows import rows
 from store.series_labels import SeriesLabels
+from store.tables import SERIES_PER_PAGE
 
 
 class Snapshot:
@@ -27,8 +31,33 @@ class Snapshot:
         key = (version_id, start_ns, end_ns, step_ns)
         if key not in self._planned:
             floors = self.view.floors(version_id)
-            self._planned[key] = plan_read(self.connection, version_id, floors, start_ns, end_ns, step_ns)
+            self._planned[key] = plan_read(
+                floors, start_ns, end_ns, step_ns, lambda low, high: self._waiting(version_id, low, high)
+            )
         return self._planned[key]
+
+    def pages_per_window(self) -> int:
+        """How many pages one window of a metric has at most: of all series there are, in all partitions."""
+        return self.view.remembered("pages a window", self._pages_per_window)
+
+    def _pages_per_window(self) -> int:
+        ((last,),) = rows(self.connection, "SELECT max(id) FROM series")
+        ((partitions,),) = rows(self.connection, "SELECT count(*) FROM offsets")
+        return (int(last or 0) // SERIES_PER_PAGE + 1) * max(1, int(partitions))
+
+    def _waiting(self, version_id: int, start_ns: int, end_ns: int) -> list[tuple[int, int]] | None:
+        # Few wait at a time: all of a version's are remembered; of many, only those in the stretch are looked at.
+        every = self.view.remembered(
+            ("waiting", version_id), lambda: waiting_windows(self.connection, version_id, BEGINNING_NS, END_NS)
+        )
+        return every if every is not None else waiting_windows(self.connection, version_id, start_ns, end_ns)
+
+    def page_changes(self, versions: tuple[int, ...], start_ns: int, end_ns: int) -> int:
+        """How often pages and manifests of the stretch's hours have changed, as changes.page_changes."""
+        hours = start_ns // HOUR_NS, end_ns // HOUR_NS
+        return self.view.remembered(
+            ("changes", versions, hours), lambda: page_changes(self.connection, versions, start_ns, end_ns)
+        )
 
     def labels(self, query_id: int) -> SeriesLabels:
         """The labels of all series of the query."""

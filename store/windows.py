@@ -115,7 +115,8 @@ def merged(
     series = _meant_series(seen, selection, row)
     reads = _planned(seen, selection, row, start_ns, end_ns, series)
     if bounds.admit is not None:
-        bounds.admit(estimate(connection, [read.pages for read in reads]))
+        windows = sum((read.segment.to_ns - read.segment.from_ns) // read.segment.level.width_ns for read in reads)
+        bounds.admit(estimate(connection, [read.pages for read in reads], windows * seen.pages_per_window()))
     if selection.step_ns is None:
         start_ns = min([start_ns, *(read.segment.from_ns for read in reads)])
         end_ns = max([end_ns, *(read.segment.to_ns for read in reads)])
