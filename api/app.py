@@ -10,14 +10,17 @@ from fastapi import Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from api import docs_page, problems
+from api.auth import AccessGate, Keys
 from api.config import ApiConfig
 from api.database import Database
 from api.models import Problem
 from api.own_metrics import OwnMetrics
 from api.params import refuse_repeated
 from api.reads import Reads
+from api.route_templates import RouteTemplates
 from api.routes import agents, catalog, health, quantiles, series, status, values
 from api.service import Service
+from api.size_limits import BodyLimit, HeadLimit
 from api.telemetry import LatencySender
 from api.watch import RequestWatch
 
@@ -37,15 +40,20 @@ def create_app(config: ApiConfig, engine: sa.Engine, now_ns: Callable[[], int] =
     metrics = OwnMetrics()
     reads, database = Reads(config, metrics), Database(engine, metrics)
     sender = LatencySender(config.telemetry_socket, metrics) if config.telemetry_socket else None
+    keys = Keys(engine.url, metrics, now_ns) if config.asks_for_keys else None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         del app
         if sender is not None:
             sender.start()
+        if keys is not None:
+            await keys.open()
         yield
         reads.close()
         database.close()
+        if keys is not None:
+            keys.close()
         if sender is not None:
             sender.close()
 
@@ -65,7 +73,11 @@ def create_app(config: ApiConfig, engine: sa.Engine, now_ns: Callable[[], int] =
     app.include_router(health.router)
     docs_page.install(app)
     problems.install(app)
-    app.add_middleware(RequestWatch, metrics=metrics, sender=sender)
+    # The last one added is the first that a request meets.
+    app.add_middleware(BodyLimit, config=config, metrics=metrics)
+    app.add_middleware(AccessGate, config=config, keys=keys, metrics=metrics, now_ns=now_ns)
+    app.add_middleware(HeadLimit, config=config, metrics=metrics)
+    app.add_middleware(RequestWatch, routes=RouteTemplates(app), metrics=metrics, sender=sender)
     _describe_problems(app)
     return app
 

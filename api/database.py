@@ -94,9 +94,10 @@ class Database:
                 interrupt(driver)
 
     def close(self) -> None:
-        """Close idle connections; nobody may be reading."""
+        """Close idle connections; one that is read from is closed by its thread's end."""
         with self._lock:
-            kept, self._kept = self._kept, []
+            kept = [held for held in self._kept if held.connection.dbapi_connection not in self._reading]
+            self._kept.clear()
         self._held = threading.local()
         for connection in kept:
             connection.close()
@@ -122,7 +123,7 @@ class Database:
             yield held
         except BaseException:
             del self._held.connection
-            with self._lock:
+            with self._lock, contextlib.suppress(ValueError):
                 self._kept.remove(held)
             held.close()
             raise

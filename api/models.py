@@ -278,4 +278,5 @@ class Problem(BaseModel):
     estimate: dict[str, int] | None = Field(
         default=None, description="What answering would have to read: pages, summaries, bytes."
     )
+    scope: str | None = Field(default=None, description="The scope that the API key would need.")
     checks: dict[str, Check] | None = Field(default=None, description="On /readyz: every check and its result.")

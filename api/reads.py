@@ -35,8 +35,8 @@ class Reads:
         self._waiting = threading.BoundedSemaphore(_WAITING)
 
     def close(self) -> None:
-        """Take no more questions, and wait for those that run."""
-        self.threads.shutdown(wait=True, cancel_futures=True)
+        """Take no more questions; those that run end by themselves."""
+        self.threads.shutdown(wait=False, cancel_futures=True)
 
     def admission(self, check: Callable[[], None] = lambda: None) -> "Admission":
         """What one question may read."""
