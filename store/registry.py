@@ -5,7 +5,7 @@ may come back later, so validity is a list of its own.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -191,8 +191,13 @@ def known_contents(connection: sa.Connection) -> tuple[int, ...]:
 
 def metrics(connection: sa.Connection) -> list[MetricRow]:
     """All metrics by name."""
+    return metrics_of(load_versions(connection).values())
+
+
+def metrics_of(versions: Iterable[RegisteredVersion]) -> list[MetricRow]:
+    """All metrics by name; the versions stand in the order in which they were made."""
     rows: dict[str, MetricRow] = {}
-    for version in load_versions(connection).values():
+    for version in versions:
         for metric in version.plan.metrics:
             rows[metric.name] = MetricRow(
                 name=metric.name,
@@ -235,17 +240,6 @@ def valid_ranges(connection: sa.Connection, query_id: int) -> list[ValidRange]:
         for row, end in zip(rows, ends, strict=True)
         if row.version_id in versions
     ]
-
-
-def retired_stretches(connection: sa.Connection, query_id: int) -> list[tuple[int, int]]:
-    """When the query answers from no version because it was retired, in order of time."""
-    rows = connection.execute(
-        sa.select(tables.validity.c.valid_from_ns, tables.validity.c.version_id)
-        .where(tables.validity.c.query_id == query_id)
-        .order_by(tables.validity.c.valid_from_ns)
-    ).all()
-    ends = [row.valid_from_ns for row in rows[1:]] + [END_NS]
-    return [(row.valid_from_ns, end) for row, end in zip(rows, ends, strict=True) if row.version_id is None]
 
 
 def is_valid(
