@@ -10,16 +10,17 @@ from typing import cast
 import numpy as np
 
 from api.promql import histogram_arithmetic as arithmetic
+from api.promql.aggregations import aggregate
 from api.promql.answer import Answer
 from api.promql.answering import instant_answer, range_answer, samples_answer
 from api.promql.binary import binary
-from api.promql.errors import ExpressionError, UnsupportedError
+from api.promql.errors import ExpressionError
 from api.promql.evaluation import Evaluation
+from api.promql.functions import function_value
 from api.promql.limits import Limits
 from api.promql.parsing import LATEST_NS, parse
 from api.promql.samples import Interrupt, Source
 from api.promql.selecting import instant_vector
-from api.promql.support import refusal
 from api.promql.tree import Aggregate, Binary, Call, Negation, Node, Number, Selector, Text
 from api.promql.values import Grid, Scalar, TextValue, Value, Vector, unnamed
 
@@ -116,20 +117,12 @@ def _negation(evaluation: Evaluation, node: Negation) -> Value:
     return unnamed(Vector(value.labels, -value.floats, value.present, value.slots, histograms))
 
 
-def _call(_evaluation: Evaluation, node: Call) -> Value:
-    raise UnsupportedError(refusal(f"function {node.function}"))
-
-
-def _aggregate(_evaluation: Evaluation, node: Aggregate) -> Value:
-    raise UnsupportedError(refusal(f"aggregation {node.operator}"))
-
-
 _RULES: dict[type, object] = {
     Number: _number,
     Text: _text,
     Selector: _selector,
     Negation: _negation,
-    Call: _call,
-    Aggregate: _aggregate,
+    Call: function_value,
+    Aggregate: aggregate,
     Binary: binary,
 }

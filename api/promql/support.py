@@ -32,6 +32,11 @@ INSTEAD = {
 GENERAL_HINT = "docs/reference/promql.md lists what is"
 
 
+def name_kept(function: str) -> bool:
+    """Whether a function over a range leaves the metric's name: it shows samples as they are."""
+    return function == "last_over_time"
+
+
 def refusal(what: str, instead: str = "") -> str:
     """The sentence for something that PromQL has and this server has not."""
     return f"not supported by this server: {what}; {instead or GENERAL_HINT}"
