@@ -131,7 +131,7 @@ def estimated(connection: sa.Connection, planned: PlannedRead, enough: int) -> i
     most: list[int] = []
     for piece in planned.pieces:
         width_ns = piece.segment.level.width_ns
-        windows = (piece.segment.to_ns - piece.segment.from_ns) // width_ns + 1
+        windows = -(-(piece.segment.to_ns - piece.segment.from_ns) // width_ns)
         most.append(n_series * min(windows, instants * (asked.range_ns // width_ns + 1)))
     if sum(most) <= enough:
         return sum(most)
