@@ -11,7 +11,6 @@ import orjson
 from starlette.responses import Response
 
 from api.errors import RequestError, UnavailableError
-from api.problems import ProblemDocument
 from api.prometheus.errors import PrometheusError
 from api.promql.errors import EvaluationError, ExpressionError, TooMuchError, UnsupportedError
 from pipeline.errors import StateError
@@ -41,14 +40,6 @@ def failure(status: int, error_type: str, text: str, headers: Mapping[str, str] 
     body = {"status": "error", "errorType": error_type, "error": text}
     all_headers = {"Cache-Control": NO_STORE, **(headers or {})}
     return Response(orjson.dumps(body), status, headers=all_headers, media_type=JSON)
-
-
-def refusal(problem: ProblemDocument) -> Response:
-    """What the native routes would answer as a problem document, in this envelope."""
-    error_type = "unavailable" if problem.status == 503 else _TYPES.get(problem.status, "bad_data")
-    if problem.status == 500:
-        error_type = "internal"
-    return failure(problem.status, error_type, problem.detail, problem.headers)
 
 
 def answer_for(error: Exception, path: str) -> Response:

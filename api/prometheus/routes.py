@@ -1,7 +1,7 @@
 """Every path below /prometheus, and the small ASGI app that answers it.
 
-It is mounted as an app of its own because everything here must be as Prometheus has it, refusals of paths and methods
-included. Whatever reads or evaluates runs in a thread, one of `max_concurrent`; who waits for one longer than the
+It is an app of its own because everything here must be as Prometheus has it, refusals of paths and methods included.
+Whatever reads or evaluates runs in a thread, one of `max_concurrent`; who waits for one longer than the
 query's time, gets 503. A client that goes away ends its query.
 """
 
@@ -14,8 +14,11 @@ from time import monotonic
 from typing import Final
 
 import anyio
+from fastapi import FastAPI
 from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Mount
+from starlette.routing import Route as HttpRoute
 from starlette.types import Receive, Scope, Send
 
 from api.prometheus import envelope, federate, lists, queries, standing_answers
@@ -48,6 +51,12 @@ _VALUES_OF: Final = _EXACT["/api/v1/label/{name}/values"]
 _VALUES_PATH: Final = re.compile(r"/api/v1/label/([^/]+)/values")
 
 
+def install(app: FastAPI, service: Service) -> None:
+    """Have `app` answer below /prometheus; it knows the templates, so that requests can be counted by them."""
+    answering = PrometheusApi(service)
+    app.router.routes += [*(HttpRoute(route.path, answering) for route in ROUTES), Mount(PREFIX, answering)]
+
+
 class PrometheusApi:
     """The ASGI app. Its routes read the store through the service that they are given."""
 
@@ -61,7 +70,8 @@ class PrometheusApi:
         if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1000})
             return
-        route, name = _route_of(scope["path"].removeprefix(scope.get("app_root_path", "")).removeprefix(PREFIX))
+        root = scope.get("app_root_path", scope.get("root_path", ""))
+        route, name = _route_of(scope["path"].removeprefix(root).removeprefix(PREFIX))
         if route is None:
             scope.pop("route", None)  # so that own metrics have one route for all unknown paths
             response: Response = PlainTextResponse("404 page not found\n", 404)
