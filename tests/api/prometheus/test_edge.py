@@ -1,8 +1,10 @@
 """The edge itself: paths, methods, bodies, a database that is away, time that is up, clients that go."""
 
+import re
 import sqlite3
 import threading
 import time
+from pathlib import Path
 
 import anyio
 import pytest
@@ -231,3 +233,13 @@ def test_no_question_breaks_a_route(client, path, method, asked, body, kind):
         refused(response, response.status_code, {400: "bad_data", 422: "execution"}[response.status_code])
     if response.status_code == 503:
         refused(response, 503, "timeout")
+
+
+def test_the_reference_names_every_route_setting_and_error():
+    root = Path(__file__).parents[3]
+    reference = (root / "docs" / "reference" / "prometheus-api.md").read_text()
+    assert [route.path for route in ROUTES if f"`{route.path}`" not in reference] == []
+    assert [name for name in PrometheusConfig.__struct_fields__ if f"`{name}`" not in reference] == []
+    classes = re.findall(r"^class (\w+)\(", (root / "api" / "prometheus" / "errors.py").read_text(), re.MULTILINE)
+    assert len(classes) == 5
+    assert [name for name in classes if f"`{name}`" not in reference] == []
