@@ -1,6 +1,7 @@
 """Functions over ranges of numbers: truths computed by hand, and a naive version of each for everything else."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -151,7 +152,7 @@ def naive_growth(inside: list[tuple[float, float]], start: float, end: float, co
     """Growth over a range as Prometheus describes it."""
     change = inside[-1][1] - inside[0][1]
     if counter:
-        change += sum(left[1] for left, right in zip(inside, inside[1:], strict=False) if right[1] < left[1])
+        change += sum(left[1] for left, right in pairwise(inside) if right[1] < left[1])
     sampled = inside[-1][0] - inside[0][0]
     between = sampled / (len(inside) - 1)
     before, behind = inside[0][0] - start, end - inside[-1][0]
@@ -186,7 +187,8 @@ def test_functions_over_ranges_agree_with_naive_versions(
             expected = naive(function, times, values, at - width, at)
             got = found.get(((), START + at * S))
             assert (got is None) == (expected is None), (function, at)
-            assert got == pytest.approx(expected, rel=1e-7, abs=1e-7), (function, at)
+            if expected is not None:
+                assert got == pytest.approx(expected, rel=1e-7, abs=1e-7), (function, at)
 
 
 def test_a_sum_of_rates_is_the_rate_of_the_merged_deltas() -> None:
@@ -203,10 +205,8 @@ def test_a_sum_of_rates_is_the_rate_of_the_merged_deltas() -> None:
 def test_functions_without_meaning_for_sketches_say_so() -> None:
     answer = instant("deriv(latency_us[5m])", END, full_world())
     assert len(answer.float_values) == 0
-    assert answer.infos == [
-        "deriv has no meaning for histograms and left them out; write deriv over their quantile, count or sum per "
-        "window, or rate and increase"
-    ]
+    (info,) = answer.infos
+    assert info.startswith("deriv has no meaning for histograms and left them out; write deriv over their quantile")
 
 
 @pytest.mark.parametrize(
