@@ -17,6 +17,7 @@ from api.database import Database
 from api.models import Problem
 from api.own_metrics import OwnMetrics
 from api.params import refuse_repeated
+from api.prometheus import routes as prometheus
 from api.reads import Reads
 from api.route_templates import RouteTemplates
 from api.routes import (
@@ -105,6 +106,7 @@ def create_app(config: ApiConfig, engine: sa.Engine, now_ns: Callable[[], int] =
     ):
         app.include_router(resource.router, dependencies=[Depends(refuse_repeated)], responses=_PROBLEM_RESPONSES)
     app.include_router(health.router)
+    prometheus.install(app, app.state.service)
     docs_page.install(app)
     problems.install(app)
     # The last one added is the first that a request meets.

@@ -78,6 +78,10 @@ class SeriesLabels:
     def __len__(self) -> int:
         return len(self._labels)
 
+    def by_id(self) -> list[tuple[int, dict[str, str]]]:
+        """Every series and its labels, which the caller leaves as they are; ids ascend."""
+        return [(series_id, self._labels[series_id]) for series_id in self._series.tolist()]
+
     def groups(self, by: Sequence[str], where: Sequence[Matcher]) -> Groups:
         """Every series in its group of `by`, those that some matcher does not mean in none.
 
