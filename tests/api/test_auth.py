@@ -214,6 +214,8 @@ def test_an_api_without_any_key_says_how_to_make_one(database, caplog):
 
 def test_a_key_made_meanwhile_works_within_a_second_and_a_revoked_one_dies_within_five(database, monkeypatch):
     assert key_ring.TRUST_S <= 5
+    monkeypatch.setattr(key_ring, "REFRESH_S", 60)
+    monkeypatch.setattr(key_ring, "TRUST_S", 60)
     with asking(database, ON) as client:
         assert get(client, "/api/v1/status").status_code == 401
         key = made(database)
