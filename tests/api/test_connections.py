@@ -78,10 +78,10 @@ def test_a_head_that_does_not_come_ends_the_connection_also_when_it_drips(world,
 
 def test_an_idle_connection_between_requests_stays_and_answers_again(world, impatient):
     with serving(world) as (url, _, _), connected(url) as connection:
-        for _ in range(3):
+        for _ in range(2):
             connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
             assert b"200 OK" in connection.recv(65_536)
-            time.sleep(0.5)  # longer than a head may take, shorter than uvicorn keeps idle connections
+            time.sleep(0.4)  # longer than a head may take, shorter than uvicorn keeps idle connections
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 2)
         received = b""
         while received.count(b"200 OK") < 2:
