@@ -12,8 +12,10 @@ def scopes_wanted(path: str, method: str) -> tuple[str, ...]:
         return ("read",)  # Grafana asks with POST
     if path.startswith("/api/v1/ingest"):
         return ("ingest",)
-    if method not in _LOOKING:
-        return ("admin",)
+    return _to_look(path) if method in _LOOKING else ("admin",)
+
+
+def _to_look(path: str) -> tuple[str, ...]:
     if path.startswith("/api/v1/agents/") and path.endswith("/plan"):
         return ("agent",)
     if path.startswith("/api/v1/tables/"):
