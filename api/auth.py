@@ -26,7 +26,7 @@ from api.key_uses import KeyUses
 from api.own_metrics import OwnMetrics
 from api.rate_limit import TokenBuckets, network_of
 from api.refusals import refusal
-from api.scopes import scope_wanted
+from api.scopes import scopes_wanted
 from store.connect import open_engine
 
 log = logging.getLogger(__name__)
@@ -88,8 +88,8 @@ class AccessGate:
         Raises:
             RefusedError, DatabaseUnavailableError: what to answer instead.
         """
-        wanted = scope_wanted(scope["path"], scope["method"]) if self._keys is not None else None
-        if self._keys is None or wanted is None:
+        wanted = scopes_wanted(scope["path"], scope["method"]) if self._keys is not None else ()
+        if self._keys is None or not wanted:
             self._limit_address(scope)
             return
         try:
@@ -98,15 +98,15 @@ class AccessGate:
             self._limit_address(scope)
             raise
         self._limit(self._of_keys, key.id, f"the API key {key.name}", "rate_of_key")
-        if not key.allows(wanted):
+        if not any(key.allows(one) for one in wanted):
             has = ", ".join(sorted(key.scopes))
             raise ForbiddenError(
-                f"{scope['method'][:20]} {scope['path'][:200]} needs the scope {wanted}; the API key {key.name} has "
-                f"{has}: make one with `tailwatch key create NAME --scope {wanted}`",
-                scope=wanted,
+                f"{scope['method'][:20]} {scope['path'][:200]} needs the scope {' or '.join(wanted)}; the API key "
+                f"{key.name} has {has}: make one with `tailwatch key create NAME --scope {wanted[0]}`",
+                scope=wanted[0],
             )
         self._keys.uses.note(key.id, self._now_ns())
-        if wanted == "admin":
+        if wanted == ("admin",):
             log.info("admin request key=%s method=%s path=%.200r", key.name, scope["method"], scope["path"])
 
     def _limit_address(self, scope: Scope) -> None:

@@ -72,8 +72,6 @@ class _GuardedProtocol(HttpToolsProtocol):
         self._message_open = False
         self._take_time_off()
         super().on_message_complete()
-        if self._idle():  # answered before its body had come; uvicorn has no timer left
-            self._allow(HEAD_WITHIN_S, "head_too_slow")
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -81,7 +79,7 @@ class _GuardedProtocol(HttpToolsProtocol):
             self._allow(REST_WITHIN_S, "body_too_slow")
 
     def _waits_for_a_head(self) -> bool:
-        """Some of it has come, or something that is no part of any message."""
+        """Some of it has come, or something that is no part of a request, which ends uvicorn's own timer."""
         return self._head_open or (not self._message_open and self._idle())
 
     def _idle(self) -> bool:

@@ -1,19 +1,23 @@
-"""Which scope a request needs, by path and method; what is not named here needs at least `read`."""
+"""Which scopes a request needs, by path and method; what is not named here needs at least `read`."""
 
 _OPEN = frozenset({"/healthz", "/readyz"})
 _LOOKING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-def scope_wanted(path: str, method: str) -> str | None:
-    """The scope; None where nobody has to show a key."""
+def scopes_wanted(path: str, method: str) -> tuple[str, ...]:
+    """Scopes of which the key must have one; none where nobody has to show a key."""
     if path in _OPEN:
-        return None
+        return ()
     if path == "/prometheus" or path.startswith("/prometheus/"):
-        return "read"  # Grafana asks with POST
+        return ("read",)  # Grafana asks with POST
     if path.startswith("/api/v1/ingest"):
-        return "ingest"
-    if method not in _LOOKING:
-        return "admin"
+        return ("ingest",)
+    return _to_look(path) if method in _LOOKING else ("admin",)
+
+
+def _to_look(path: str) -> tuple[str, ...]:
     if path.startswith("/api/v1/agents/") and path.endswith("/plan"):
-        return "agent"
-    return "read"
+        return ("agent",)
+    if path.startswith("/api/v1/tables/"):
+        return ("read", "agent")  # plans name the tables that agents fetch
+    return ("read",)

@@ -35,10 +35,10 @@ def serve(config: ApiConfig, database_url: str, stop: threading.Event, listener:
     Raises:
         PortInUseError, BindError, TlsError: nothing could be bound, or not as asked; nothing was started.
     """
-    tls = tls_context(config)
     listener = listener or bind(config)
     engine = open_engine(database_url, read_only=True)
     try:
+        tls = tls_context(config)
         app = create_app(config, engine)
         service: Service = app.state.service
         settings = uvicorn.Config(

@@ -6,6 +6,7 @@ import ssl
 import time
 
 import httpx
+import msgspec
 import pytest
 import trustme
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
@@ -77,14 +78,33 @@ def test_a_head_that_does_not_come_ends_the_connection_also_when_it_drips(world,
 
 def test_an_idle_connection_between_requests_stays_and_answers_again(world, impatient):
     with serving(world) as (url, _, _), connected(url) as connection:
-        for _ in range(3):
+        for _ in range(2):
             connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
             assert b"200 OK" in connection.recv(65_536)
-            time.sleep(0.5)  # longer than a head may take, shorter than uvicorn keeps idle connections
+            time.sleep(0.4)  # longer than a head may take, shorter than uvicorn keeps idle connections
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 2)
         received = b""
         while received.count(b"200 OK") < 2:
             received += connection.recv(65_536)
+
+
+@pytest.mark.parametrize("begun", [b"GET /heal", b"\r\n"])
+def test_a_second_request_that_stops_in_its_head_ends_the_connection_too(world, impatient, begun):
+    with serving(world) as (url, _, _), connected(url) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b"200 OK" in connection.recv(65_536)
+        connection.sendall(begun)
+        began_s = time.monotonic()
+        assert all_of(connection) == b""
+        assert time.monotonic() - began_s < 3
+
+
+def test_a_body_may_take_longer_than_a_head(world, impatient):
+    with serving(world) as (url, _, _), connected(url) as connection:
+        connection.sendall(b"POST /api/v1/x HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\nabc")
+        time.sleep(0.5)
+        connection.sendall(b"def")
+        assert b"404 Not Found" in connection.recv(65_536)
 
 
 def test_a_body_that_nobody_waits_for_has_to_come_in_time(world, impatient):
@@ -102,6 +122,16 @@ def test_a_connection_goes_on_after_a_refused_body_that_came(world, impatient):
         connection.sendall(b"def")
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
         assert b"200 OK" in connection.recv(65_536)
+
+
+def test_a_connection_that_goes_silent_after_a_refused_body_ends(world, impatient):
+    with serving(world, ApiConfig(port=0, auth="on")) as (url, _, _), connected(url) as connection:
+        connection.sendall(b"POST /api/v1/x HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\nabc")
+        assert b"401 Unauthorized" in connection.recv(65_536)
+        connection.sendall(b"def")
+        began_s = time.monotonic()
+        assert all_of(connection) == b""
+        assert time.monotonic() - began_s < 3
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +167,21 @@ def test_with_a_certificate_it_speaks_https_and_nothing_else(world, authority, c
         authority.configure_trust(old)
         old.minimum_version, old.maximum_version = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_2
         assert httpx.get(f"https://localhost:{port}/healthz", verify=old).status_code == 200
+
+
+def test_keys_that_would_travel_unencrypted_are_warned_of(world, certificate, caplog):
+    caplog.set_level("INFO")
+    with serving(world, ApiConfig(host="0.0.0.0", port=0)) as (url, _, _):
+        port = url.rpartition(":")[2]
+        assert httpx.get(f"http://127.0.0.1:{port}/api/v1/status").status_code == 401
+    assert "api keys come unencrypted" in caplog.text
+    assert "keys=on" in caplog.text
+    caplog.clear()
+    with serving(world, msgspec.structs.replace(config_of(*certificate), host="0.0.0.0")):
+        pass
+    with serving(world, ApiConfig(port=0, auth="on")):
+        pass
+    assert "unencrypted" not in caplog.text
 
 
 def test_files_that_are_no_certificate_and_key_are_named(certificate, tmp_path):

@@ -47,6 +47,8 @@ def test_buckets_of_those_who_ask_no_more_are_forgotten():
     buckets = TokenBuckets(1.0, 1, max_buckets=2, clock=Clock())
     assert [buckets.take(caller) > 0 for caller in "aabca"] == [False, True, False, False, False]
     assert buckets.take("c") > 0
+    buckets = TokenBuckets(1.0, 1, max_buckets=2, clock=Clock())
+    assert [buckets.take(caller) > 0 for caller in "abaca"] == [False, False, True, False, True]
 
 
 @pytest.mark.parametrize(

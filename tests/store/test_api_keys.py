@@ -74,8 +74,9 @@ def test_a_name_belongs_to_one_key_until_that_is_revoked(engine):
     with engine.begin() as connection:
         assert revoke_key(connection, "grafana", NOW_NS + 1) == first
     second, _ = made(engine)
-    with engine.connect() as connection:
+    with engine.begin() as connection:
         assert api_keys(connection) == [replace(first, revoked_ns=NOW_NS + 1), second]
+        assert [revoke_key(connection, "grafana", NOW_NS + 2).id for _ in range(2)] == [second.id, second.id]
 
 
 def test_of_two_who_make_the_same_name_at_once_one_gets_it(engine):

@@ -34,6 +34,8 @@ def serving() -> Iterator[StandIn]:
             stand_in.keys.append(self.headers["Authorization"])
             status, body = stand_in.answers[parts.path]
             self.send_response(status)
+            if status == 302:
+                self.send_header("Location", body.decode())
             self.end_headers()
             self.wfile.write(body)
 

@@ -123,6 +123,14 @@ def test_the_key_of_the_environment_is_shown_and_its_absence_explained(
     assert capsys.readouterr().err == "error: this API wants a key; `tailwatch` sends the one in $TAILWATCH_API_KEY\n"
 
 
+def test_a_key_does_not_follow_a_redirect(api: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAILWATCH_API_KEY", "tw_abc_def")
+    api.put("/api/v1/quantiles", f"{api.url}/elsewhere".encode(), 302)
+    api.put("/elsewhere", {**HEAD, "groups": []})
+    assert main(["query", "m_us", "--url", api.url]) == 0
+    assert api.keys == ["Bearer tw_abc_def", None]
+
+
 @pytest.mark.parametrize("key", ["tw_abc\ntw_def", "tw_ä"])
 def test_what_cannot_be_a_key_is_refused_without_being_repeated(
     api: StandIn, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, key: str

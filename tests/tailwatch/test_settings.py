@@ -139,9 +139,11 @@ def test_an_agent_learns_the_streams_of_the_file() -> None:
     assert settings.agent.streams == {"probes": {"src": "string"}}
 
 
-def test_listening_beyond_loopback_is_a_configuration_error() -> None:
-    with pytest.raises(ConfigError, match=r"0\.0\.0\.0"):
-        load_settings(None, environment=NO_ENVIRONMENT, assignments=["api.host=0.0.0.0"])
+def test_listening_beyond_loopback_asks_for_keys_and_is_a_configuration_error_without() -> None:
+    open_to_all = ["api.host=0.0.0.0"]
+    assert load_settings(None, environment=NO_ENVIRONMENT, assignments=open_to_all).settings.api.asks_for_keys
+    with pytest.raises(ConfigError, match=r"api\.host 0\.0\.0\.0 can be reached.*api\.auth is off"):
+        load_settings(None, environment=NO_ENVIRONMENT, assignments=[*open_to_all, "api.auth=off"])
 
 
 def test_every_given_key_remembers_who_gave_it(tmp_path: Path) -> None:
