@@ -54,7 +54,7 @@ queries:
   - name: probes
     sql: SELECT src, sketch(rtt_us) AS probe_rtt_us FROM probes GROUP BY TUMBLE(ts, INTERVAL '10' SECOND), src
 agent:
-  checkpoint_s: 0.5
+  checkpoint_s: 0.25
   plan_url: http://127.0.0.1:9
   plan_poll_s: 0.2
   sources:

@@ -25,6 +25,18 @@ def quarantined(bench: Bench) -> int:
         return int(connection.execute(sa.text("SELECT count(*) FROM quarantine")).scalar_one())
 
 
+def test_a_version_posted_while_its_frames_are_under_way_is_looked_up_and_not_quarantined(bench: Bench) -> None:
+    collector = bench.collector(register=False)
+    collector.step(0.0)
+    collector._next_refresh = float("inf")
+    bench.publish(FakeAgent(bench.plan).send(RECORDS, 99))
+    with bench.engine.begin() as connection:
+        post_query(connection, bench.plan, "SELECT", 1, 0)
+    bench.drain(collector)
+    assert_same(bench.stored(), truth(bench.plan, RECORDS))
+    assert bench.totals()["quarantined"] == 0
+
+
 def test_rows_drained_before_a_join_are_finished_with_the_uploaded_table(bench: Bench) -> None:
     collector = without_tables(bench)
     collector.step(0.0)

@@ -101,7 +101,7 @@ def answers(stack: Stack) -> bool:
 
 def test_a_posted_query_shows_data_at_once_changes_without_loss_and_ends(tmp_path: Path) -> None:
     stack = Stack(tmp_path)
-    stack._write("api", {"api": {"port": stack.port, "valid_from_lead_s": 1}})
+    stack._write("api", {"api": {"port": stack.port, "valid_from_lead_s": 3}})
     sockets = [add_live_agent(stack, "agent-1", "local"), add_live_agent(stack, "agent-2", "drain")]
     sender = None
     try:
