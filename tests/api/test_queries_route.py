@@ -179,6 +179,20 @@ def test_an_unknown_parameter_of_a_post_is_named(client):
     assert (answer.status_code, answer.json()["nearest"]) == (400, "check")
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("DELETE", "/api/v1/queries", "GET, POST"),
+        ("POST", "/api/v1/queries/probes", "DELETE, GET"),
+        ("PUT", "/api/v1/metrics", "GET"),
+    ],
+)
+def test_a_method_that_a_path_does_not_take_is_a_405_that_names_all_it_takes(unchanged, method, path, allowed):
+    answer = unchanged.request(method, path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+    assert f"takes {allowed}, not {method}" in answer.json()["detail"]
+
+
 def test_a_stream_that_only_the_body_names_can_be_read(client):
     sql = "SELECT rack, max(load_ratio) AS load_ratio FROM racks GROUP BY TUMBLE(ts, INTERVAL '1' MINUTE), rack"
     assert post(client, sql).status_code == 400
