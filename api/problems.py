@@ -157,12 +157,15 @@ def _unknown_parameter(request: Request, name: str, *, in_body: bool) -> Problem
 
 def _methods_of(request: Request) -> str:
     """All methods that the path takes: the framework names those of one route only, where several share the path."""
-    found: set[str] = set()
-    for template, methods in request.app.openapi()["paths"].items():
-        parts = (re.escape(part) for part in re.split(r"\{\w+\}", template))
-        if re.fullmatch(".+".join(parts), request.url.path):
-            found |= {method.upper() for method in methods}
-    return ", ".join(sorted(found))
+    for name in ("[^/]+", ".+"):  # an agent's id may hold slashes
+        found: set[str] = set()
+        for template, methods in request.app.openapi()["paths"].items():
+            parts = (re.escape(part) for part in re.split(r"\{\w+\}", template))
+            if re.fullmatch(name.join(parts), request.url.path):
+                found |= {method.upper() for method in methods}
+        if found:
+            return ", ".join(sorted(found))
+    return ""
 
 
 def _http(request: Request, error: HTTPException) -> ProblemDocument:
