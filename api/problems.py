@@ -7,6 +7,7 @@ Every error answer of this API is `application/problem+json` with type, title, s
 import difflib
 import json
 import logging
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -154,6 +155,19 @@ def _unknown_parameter(request: Request, name: str, *, in_body: bool) -> Problem
     )
 
 
+def _methods_of(request: Request) -> str:
+    """All methods that the path takes: the framework names those of one route only, where several share the path."""
+    for name in ("[^/]+", ".+"):  # an agent's id may hold slashes
+        found: set[str] = set()
+        for template, methods in request.app.openapi()["paths"].items():
+            parts = (re.escape(part) for part in re.split(r"\{\w+\}", template))
+            if re.fullmatch(name.join(parts), request.url.path):
+                found |= {method.upper() for method in methods}
+        if found:
+            return ", ".join(sorted(found))
+    return ""
+
+
 def _http(request: Request, error: HTTPException) -> ProblemDocument:
     """What the framework itself refuses: paths, methods, bodies."""
     headers = dict(error.headers or {})
@@ -169,7 +183,8 @@ def _http(request: Request, error: HTTPException) -> ProblemDocument:
             headers,
         )
     if error.status_code == 405:
-        allowed = headers.get("Allow", "GET")
+        allowed = _methods_of(request) or headers.get("Allow", "GET")
+        headers["Allow"] = allowed
         return ProblemDocument(
             "method-not-allowed",
             "The path does not take this method",

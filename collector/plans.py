@@ -5,6 +5,7 @@ the very content it was compiled with: from this collector's configuration, or u
 is a reason to keep a frame in quarantine, never to guess.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 
 import polars as pl
@@ -17,6 +18,8 @@ from pipeline.tables import StaticTable, read_table
 from store.registry import RegisteredVersion, known_contents, load_versions, register_queries
 from store.static_tables import stored_bytes
 
+_LOOK_S = 0.5
+
 
 class Plans:
     """The registered versions and their chains; refreshed from the database when an unknown one is met."""
@@ -27,6 +30,7 @@ class Plans:
         self._tables = tables
         self._chains: dict[str, Chain | str] = {}
         self._seen: tuple[int, ...] = ()
+        self._look_at_s = 0.0
         self.versions: dict[str, RegisteredVersion] = {}
         self.refresh()
 
@@ -50,7 +54,13 @@ class Plans:
         return bool(new)
 
     def unusable(self, version: str) -> str | None:
-        """Why frames of this version cannot be finished here, or None when they can."""
+        """Why frames of this version cannot be finished here, or None when they can.
+
+        For one that is not known the database is asked, now and then: agents may hear of a version before we do.
+        """
+        if version not in self.versions and time.monotonic() >= self._look_at_s:
+            self._look_at_s = time.monotonic() + _LOOK_S
+            self.refresh()
         if version not in self.versions:
             return f"query version {version} is not registered here"
         chain = self._chain(version)

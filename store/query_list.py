@@ -47,17 +47,19 @@ class QueryRow:
 
 def list_queries(connection: sa.Connection) -> list[QueryRow]:
     """All queries, by name. One that has no version yet, for a post of it was refused, is left out."""
+    table = tables.validity
+    # Validity first: each statement may see what was committed since the one before, and a version is committed with
+    # what makes it valid, or earlier.
+    validity = connection.execute(sa.select(table).order_by(table.c.query_id, table.c.valid_from_ns)).all()
     plans = {version.version_id: version.plan for version in load_versions(connection).values()}
     t = tables.versions
     versions: dict[int, dict[int, VersionRow]] = {}
-    for row in connection.execute(
-        sa.select(t.c.id, t.c.query_id, t.c.version, t.c.plan, t.c.sql, t.c.created_ns).order_by(t.c.id)
-    ):
+    columns = (t.c.id, t.c.query_id, t.c.version, t.c.plan, t.c.sql, t.c.created_ns)
+    for row in connection.execute(sa.select(*columns).order_by(t.c.id)):
         of_query = versions.setdefault(row.query_id, {})
         of_query[row.id] = VersionRow(row.version, row.id, plans.get(row.id), bytes(row.plan), row.sql, row.created_ns)
     spans: dict[int, list[Span]] = {}
-    table = tables.validity
-    for row in connection.execute(sa.select(table).order_by(table.c.query_id, table.c.valid_from_ns)):
+    for row in validity:
         version = None if row.version_id is None else versions[row.query_id][row.version_id]
         _append(spans.setdefault(row.query_id, []), Span(version, row.valid_from_ns, END_NS, row.posted))
     names = connection.execute(sa.select(tables.queries.c.name, tables.queries.c.id)).all()

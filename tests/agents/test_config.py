@@ -49,6 +49,12 @@ def test_each_kind_of_source_is_told_by_its_kind() -> None:
         ({"sources": [{"kind": "syslog"}]}, r"sources\[0\].kind"),
         ({"sources": [{"kind": "replay", "stream": "x"}]}, "path"),
         ({"metrics_port": 70_000}, "metrics_port"),
+        ({"plan_url": "api:8080"}, "plan_url is 'api:8080', wanted the address of an API"),
+        ({"plan_url": "http://u:p@api:8080"}, "wanted the address"),
+        ({"plan_url": "http://api:8080/?x"}, "wanted the address"),
+        ({"plan_url": "http://api:8080", "plan_poll_s": 0}, "plan_poll_s"),
+        ({"plan_url": "http://api", "api_key": "k", "api_key_path": "f"}, "keep one"),
+        ({"api_key": "k"}, "plan_url is not"),
     ],
 )
 def test_what_is_not_allowed_is_refused_by_name(value: object, named: str) -> None:

@@ -18,6 +18,18 @@ OPERATIONS = {
     "/healthz": "get_health",
     "/readyz": "get_readiness",
     "/metrics": "get_own_metrics",
+    "/api/v1/agents/{agent}/plan": "get_agent_plan",
+    "/api/v1/queries": "list_queries",
+    "/api/v1/queries/{name}": "get_query",
+    "/api/v1/queries/{name}/versions": "list_query_versions",
+    "/api/v1/tables": "list_tables",
+    "/api/v1/tables/{name}/{content_hash}": "get_table",
+}
+CHANGES = {
+    ("post", "/api/v1/queries"): "post_query",
+    ("delete", "/api/v1/queries/{name}"): "retire_query",
+    ("put", "/api/v1/tables/{name}"): "put_table",
+    ("delete", "/api/v1/agents/{agent}"): "retire_agent",
 }
 
 
@@ -32,8 +44,8 @@ def reference():
 
 
 def test_paths_and_operation_ids_are_stable(document):
-    found = {path: methods["get"]["operationId"] for path, methods in document["paths"].items()}
-    assert found == OPERATIONS
+    found = {(m, path): one["operationId"] for path, methods in document["paths"].items() for m, one in methods.items()}
+    assert found == {("get", path): one for path, one in OPERATIONS.items()} | CHANGES
 
 
 def test_problems_have_their_own_media_type_and_no_framework_errors_are_promised(document):
@@ -47,9 +59,11 @@ def test_problems_have_their_own_media_type_and_no_framework_errors_are_promised
 
 def test_every_parameter_is_described_and_has_a_default_or_is_required(document):
     for path, methods in document["paths"].items():
-        for parameter in methods["get"].get("parameters", ()):
-            assert parameter["description"], (path, parameter["name"])
-            assert parameter["required"] or "default" in parameter["schema"] or parameter["name"] in {"step", "cursor"}
+        for parameter in (one for operation in methods.values() for one in operation.get("parameters", ())):
+            named = (path, parameter["name"])
+            assert parameter.get("description") or parameter["in"] == "path", named
+            optional = {"step", "cursor", "types"}
+            assert parameter["required"] or "default" in parameter["schema"] or parameter["name"] in optional, named
 
 
 def test_examples_are_there_for_answers(document):
@@ -79,9 +93,10 @@ def test_the_start_page_leads_to_the_docs(client):
 
 def test_the_reference_names_every_route_parameter_and_setting(document, reference):
     for path, methods in document["paths"].items():
-        assert f"GET {path}" in reference
-        for parameter in methods["get"].get("parameters", ()):
-            assert f"`{parameter['name']}`" in reference
+        for method, operation in methods.items():
+            assert f"{method.upper()} {path}" in reference
+            for parameter in operation.get("parameters", ()):
+                assert f"`{parameter['name']}`" in reference or parameter["in"] == "path"
     for setting in ApiConfig.__struct_fields__:
         assert f"`{setting}`" in reference
 

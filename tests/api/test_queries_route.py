@@ -39,6 +39,15 @@ def client(database_url, clock):
         yield asked
 
 
+@pytest.fixture(scope="module")
+def unchanged(tmp_path_factory):
+    """A client for what is refused before the database is asked: one database does for all."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('queries') / 'tailwatch.db'}"
+    upgrade(url)
+    with asking(url, CONFIG) as asked:
+        yield asked
+
+
 def post(client, sql=SQL, check=None, **body):
     return client.request(
         "POST", "/api/v1/queries", json={"sql": sql} | body, params={} if check is None else {"check": check}
@@ -153,21 +162,37 @@ def test_a_metric_that_would_mean_something_else_is_a_409(client):
         ([], "dictionary"),
     ],
 )
-def test_a_body_that_cannot_be_used_is_a_400_that_says_why(client, body, words):
-    answer = client.request("POST", "/api/v1/queries", json=body)
+def test_a_body_that_cannot_be_used_is_a_400_that_says_why(unchanged, body, words):
+    answer = unchanged.request("POST", "/api/v1/queries", json=body)
     assert answer.status_code == 400
     assert words in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("content", [b"{", b"\xff", b'{"sql": "\\ud800"}', b'{"\\ud800": 1}', b""])
-def test_a_body_that_is_no_json_is_a_400(client, content):
+def test_a_body_that_is_no_json_is_a_400(unchanged, content):
     headers = {"Content-Type": "application/json"}
-    assert client.request("POST", "/api/v1/queries", content=content, headers=headers).status_code == 400
+    assert unchanged.request("POST", "/api/v1/queries", content=content, headers=headers).status_code == 400
 
 
 def test_an_unknown_parameter_of_a_post_is_named(client):
     answer = client.request("POST", "/api/v1/queries?chek=true", json={"sql": SQL})
     assert (answer.status_code, answer.json()["nearest"]) == (400, "check")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("DELETE", "/api/v1/queries", "GET, POST"),
+        ("POST", "/api/v1/queries/probes", "DELETE, GET"),
+        ("PUT", "/api/v1/queries/probes/versions", "GET"),
+        ("PUT", "/api/v1/agents/a/b", "DELETE"),
+        ("PUT", "/api/v1/metrics", "GET"),
+    ],
+)
+def test_a_method_that_a_path_does_not_take_is_a_405_that_names_all_it_takes(unchanged, method, path, allowed):
+    answer = unchanged.request(method, path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+    assert f"takes {allowed}, not {method}" in answer.json()["detail"]
 
 
 def test_a_stream_that_only_the_body_names_can_be_read(client):

@@ -54,7 +54,9 @@ queries:
   - name: probes
     sql: SELECT src, sketch(rtt_us) AS probe_rtt_us FROM probes GROUP BY TUMBLE(ts, INTERVAL '10' SECOND), src
 agent:
-  checkpoint_s: 0.5
+  checkpoint_s: 0.25
+  plan_url: http://127.0.0.1:9
+  plan_poll_s: 0.2
   sources:
     - kind: hiccups
     - kind: host
@@ -70,6 +72,7 @@ agent:
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["code"] == 0, done.stderr
     assert "polars" in found["modules"]
+    assert "http" in found["modules"], "it must have asked for a plan"
     assert HEAVY.intersection(found["modules"]) == set()
     with sqlite3.connect(tmp_path / "data" / "log.db") as log:
         (frames,) = log.execute("SELECT count(*) FROM records").fetchone()

@@ -101,7 +101,7 @@ def answers(stack: Stack) -> bool:
 
 def test_a_posted_query_shows_data_at_once_changes_without_loss_and_ends(tmp_path: Path) -> None:
     stack = Stack(tmp_path)
-    stack._write("api", {"api": {"port": stack.port, "valid_from_lead_s": 2}})
+    stack._write("api", {"api": {"port": stack.port, "valid_from_lead_s": 3}})
     sockets = [add_live_agent(stack, "agent-1", "local"), add_live_agent(stack, "agent-2", "drain")]
     sender = None
     try:
@@ -141,7 +141,7 @@ def test_a_posted_query_shows_data_at_once_changes_without_loss_and_ends(tmp_pat
         assert coverage["records_known"] == coverage["records_merged"] == sum(wanted.values())
         assert stored(stack, from_s, ended_s + 10)[1]["ratio"] == 1.0, "a retired query is expected of nobody"
         assert stack.said("collector", "dead letter") == 0
-        assert stop_of(stack, "collector") == 0
+        assert stack.stop("collector") == 0
     except (AssertionError, urllib.error.URLError):
         print(stack.logs())
         raise
@@ -149,7 +149,3 @@ def test_a_posted_query_shows_data_at_once_changes_without_loss_and_ends(tmp_pat
         if sender is not None and not sender.stop.is_set():
             sender.end()
         stack.close()
-
-
-def stop_of(stack: Stack, name: str) -> int:
-    return stack.stop(name)

@@ -129,14 +129,15 @@ def test_an_assignment_that_cannot_be_read_is_refused(assignment: str) -> None:
         load_settings(None, environment=NO_ENVIRONMENT, assignments=[assignment])
 
 
-def test_the_agents_own_streams_are_refused_where_collectors_would_miss_them() -> None:
+@pytest.mark.parametrize("part", ["agent", "api"])
+def test_the_streams_of_one_part_are_refused_where_others_would_miss_them(part: str) -> None:
     with pytest.raises(ConfigError, match="move it to the top level"):
-        load_settings(None, environment=NO_ENVIRONMENT, assignments=["agent.streams={probes: {src: string}}"])
+        load_settings(None, environment=NO_ENVIRONMENT, assignments=[f"{part}.streams={{probes: {{src: string}}}}"])
 
 
-def test_an_agent_learns_the_streams_of_the_file() -> None:
+def test_agent_and_api_learn_the_streams_of_the_file() -> None:
     settings = load_settings(None, environment=NO_ENVIRONMENT, assignments=["streams={probes: {src: string}}"]).settings
-    assert settings.agent.streams == {"probes": {"src": "string"}}
+    assert settings.agent.streams == settings.api.streams == {"probes": {"src": "string"}}
 
 
 def test_listening_beyond_loopback_asks_for_keys_and_is_a_configuration_error_without() -> None:
