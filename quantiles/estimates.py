@@ -57,12 +57,12 @@ def prometheus_quantiles(parts: SketchParts, levels: FloatArray) -> FloatArray:
     counts = parts.counts[entries]
     passed = running[entries] - before[:, None]
     inside = np.where(upward, ranks - passed, totals[:, None] - passed - ranks)
-    result = _interpolated(parts.scale, parts.cells[entries].astype(np.int64), inside / counts)
+    result = interpolated_in_cells(parts.scale, parts.cells[entries].astype(np.int64), inside / counts)
     return np.where(known, result, np.nan)
 
 
-def _interpolated(scale: int, cells: IntArray, fraction: FloatArray) -> FloatArray:
-    """The point `fraction` of the way up each cell, on a logarithmic scale."""
+def interpolated_in_cells(scale: int, cells: IntArray, fraction: FloatArray) -> FloatArray:
+    """The point `fraction` of the way up each cell, on a logarithmic scale; never outside the cell."""
     bins = bins_of(scale)
     low, high = bins.bounds(cells)
     climbed = np.where(cells < 0, 1.0 - fraction, fraction)  # away from zero

@@ -38,7 +38,7 @@ def predicate(matcher: Matcher) -> Callable[[str], bool]:
         return lambda value: value == wanted
     if matcher.operator == "!=":
         return lambda value: value != wanted
-    matches = _compiled(wanted).fullmatch
+    matches = compiled(wanted).fullmatch
     if matcher.operator == "=~":
         return lambda value: matches(value) is not None
     return lambda value: matches(value) is None
@@ -55,7 +55,12 @@ def matches_all(matchers: Sequence[Matcher]) -> Callable[[Mapping[str, str]], bo
 
 
 @lru_cache(maxsize=256)
-def _compiled(pattern: str) -> Any:
+def compiled(pattern: str) -> Any:
+    """The regular expression, as RE2 holds it.
+
+    Raises:
+        SelectionError: as `predicate`.
+    """
     if len(pattern) > PATTERN_MAX_LENGTH:
         raise SelectionError(
             f"a regular expression of {len(pattern)} characters, at most {PATTERN_MAX_LENGTH} are taken; shorten it"
