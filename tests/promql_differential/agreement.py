@@ -5,11 +5,12 @@ print(found.line())
 """
 
 import http.client
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
 from urllib.parse import urlencode, urlsplit
 
@@ -19,15 +20,31 @@ from api.promql import evaluate
 from api.promql.errors import ExpressionError, PromqlError
 from api.promql.limits import Limits
 from tests.counterparts.prometheus import write
-from tests.promql_differential.answers import NOISE, NOISE_OF_MOMENTS, Said, difference, said_by_prometheus, said_by_us
+from tests.promql_differential.answers import (
+    NOISE,
+    NOISE_OF_MOMENTS,
+    Said,
+    coarsened,
+    difference,
+    said_by_prometheus,
+    said_by_us,
+)
 from tests.promql_differential.explained import EXPLANATIONS, WIDEST_BUCKET, Circumstances
 from tests.promql_differential.expressions import Expression, expressions
-from tests.promql_differential.telemetry import END_S, MemorySource, Telemetry
+from tests.promql_differential.telemetry import END_S, FLOAT_DELTAS, SKETCHES, MemorySource, Telemetry
 
 COUNT = 700
 SEED = 5
 _MOMENTS = ("stddev", "stdvar", "deriv")
 _ASKED_AT_ONCE = 3
+LIMITS = Limits()
+NOISE_OF_A_MILLISECOND = 1e-3  # what one more makes of the rate over the shortest range
+COARSEST_SCHEMA = 5
+_RANGE_OF_READINGS = re.compile(
+    rf"(?<![a-z_])((?!(?:{'|'.join((*FLOAT_DELTAS, *SKETCHES))})\b)\w+(?:{{[^}}]*}})?)\[(\w+)\]"
+)
+_PER_SECOND = re.compile(r"rate|increase|delta|deriv")
+Answers = tuple[Said, Said]  # to the instant and to the range query
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +113,9 @@ def compare(address: str, telemetry: Telemetry, asked: Sequence[Expression]) -> 
         for expression, theirs in zip(asked, prometheus.of_all(asked), strict=True):
             source = telemetry.source(eager=expression.number % 3 == 0)
             ours = evaluated(expression, source)
-            how = _difference(expression, ours, theirs)
+            how = _difference(expression, ours, theirs, noise_of(expression))
             if how:
-                seen = Circumstances(expression, source.edges)
+                seen = _circumstances(expression, how, source, ours, theirs)
                 name = next((each.name for each in EXPLANATIONS if each.applies(seen)), "")
                 differences.append(Difference(expression, how, name))
             else:
@@ -106,13 +123,12 @@ def compare(address: str, telemetry: Telemetry, asked: Sequence[Expression]) -> 
     return Agreement(len(asked), differences, outcomes)
 
 
-def evaluated(expression: Expression, source: MemorySource) -> tuple[Said, Said]:
+def evaluated(expression: Expression, source: MemorySource, limits: Limits = LIMITS) -> Answers:
     """Our answers to the instant and to the range query."""
     at, start, end, step = (
         round(time_s * 1000) * 1_000_000
         for time_s in (expression.at_s, expression.start_s, expression.end_s, expression.step_s)
     )
-    limits = Limits()
     found = []
     for ask in (
         lambda: evaluate.instant(expression.ours, at, source, limits, _go_on),
@@ -125,6 +141,26 @@ def evaluated(expression: Expression, source: MemorySource) -> tuple[Said, Said]
     return found[0], found[1]
 
 
+def _circumstances(
+    expression: Expression, how: str, source: MemorySource, ours: Answers, theirs: Answers
+) -> Circumstances:
+    edges = source.edges
+
+    def closed() -> bool:
+        if not edges:
+            return False
+        longer = replace(expression, ours=_RANGE_OF_READINGS.sub(r"\1[\g<2>1ms]", expression.ours))
+        answers = evaluated(longer, source, Limits(lookback_ns=LIMITS.lookback_ns + 1_000_000))
+        inexact = NOISE_OF_A_MILLISECOND if _PER_SECOND.search(expression.ours) else 0.0
+        return not _difference(expression, answers, theirs, max(noise_of(expression), inexact))
+
+    def coarser() -> bool:
+        mine, wanted = (tuple(coarsened(each, COARSEST_SCHEMA) for each in answers) for answers in (ours, theirs))
+        return not _difference(expression, (mine[0], mine[1]), (wanted[0], wanted[1]), noise_of(expression))
+
+    return Circumstances(expression, how, closed, coarser)
+
+
 def noise_of(expression: Expression) -> float:
     """How far values may be apart."""
     if expression.loose:
@@ -132,8 +168,7 @@ def noise_of(expression: Expression) -> float:
     return NOISE_OF_MOMENTS if any(word in expression.ours for word in _MOMENTS) else NOISE
 
 
-def _difference(expression: Expression, ours: tuple[Said, Said], theirs: tuple[Said, Said]) -> str:
-    noise = noise_of(expression)
+def _difference(expression: Expression, ours: Answers, theirs: Answers, noise: float) -> str:
     instant = difference(ours[0], theirs[0], noise, expression.ordered)
     return f"instant query: {instant}" if instant else _prefixed("range query: ", difference(ours[1], theirs[1], noise))
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from api.promql.answer import Answer
@@ -85,6 +85,20 @@ def histogram_of(value: Mapping[str, Any]) -> Histogram:
     return Histogram(float(value["count"]), float(value["sum"]), buckets)
 
 
+def coarsened(said: Said, schema: int) -> Said:
+    """The same with all histograms brought to a schema, where theirs is finer."""
+    series = (
+        (
+            labels,
+            tuple(
+                (time, _coarsened(value, schema) if isinstance(value, Histogram) else value) for time, value in points
+            ),
+        )
+        for labels, points in said.series
+    )
+    return replace(said, series=tuple(series))
+
+
 def difference(ours: Said, theirs: Said, noise: float = NOISE, ordered: bool = False) -> str:
     """In what the two differ, in words; empty when they agree.
 
@@ -149,6 +163,18 @@ def _histogram(answer: Answer, row: int) -> Histogram:
     low, high = bins_of(held.schema).bounds(held.cells[cells])
     rows = zip(low.tolist(), high.tolist(), held.counts[cells].tolist(), strict=True)
     return Histogram(float(held.totals[row]), float(held.sums[row]), tuple(bucket for bucket in rows if bucket[2]))
+
+
+def _coarsened(histogram: Histogram, schema: int) -> Histogram:
+    counts: dict[tuple[float, float], float] = {}
+    for low, high, count in histogram.buckets:
+        outer = max(-low, high)
+        if outer > 0:
+            index = math.ceil(math.log2(outer) * 2**schema - 1e-6)
+            inner, outer = 2 ** ((index - 1) / 2**schema), 2 ** (index / 2**schema)
+        bounds = (-outer, -inner) if low < 0 else (inner, outer) if high > 0 else (0.0, 0.0)
+        counts[bounds] = counts.get(bounds, 0.0) + count
+    return replace(histogram, buckets=tuple((*bounds, count) for bounds, count in counts.items()))
 
 
 def _time(point: tuple[int, Value]) -> int:

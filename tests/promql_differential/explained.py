@@ -16,11 +16,16 @@ class Circumstances:
     """What is known about an expression on which the two sides differ.
 
     Attributes:
-        edges: how many samples lie exactly on the left edge of a range or of a lookback.
+        how: in what they differ first.
+        closed: whether the two agree once our ranges and the lookback are a millisecond longer, and so hold the sample
+            on their left edge.
+        coarser: whether the two agree once both answers have the histograms of the coarser schema.
     """
 
     expression: Expression
-    edges: int
+    how: str
+    closed: Callable[[], bool]
+    coarser: Callable[[], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +37,45 @@ class Explanation:
     applies: Callable[[Circumstances], bool]
 
 
+_CALENDAR = r"(minute|hour|day_of_\w+|days_in_month|month|year)\("
+
 EXPLANATIONS = [
     Explanation(
         "left edge",
         "a sample that is exactly as old as the range or the lookback is long is outside of it, as in Prometheus 3; "
         "2.42 has it inside",
-        lambda seen: seen.edges > 0,
+        lambda seen: seen.closed(),
     ),
     Explanation(
         "unknown function",
         "refused with 422, as everything that this server does not have; Prometheus says 400",
         lambda seen: "nothing(" in seen.expression.ours,
+    ),
+    Explanation(
+        "one resolution",
+        "histograms of different scales in one answer all get the coarsest one; 2.42 shows each series in its own",
+        lambda seen: seen.coarser(),
+    ),
+    Explanation(
+        "label names",
+        "a label may have any name, as in Prometheus 3; 2.42 wants letters, digits and underscores",
+        lambda seen: '"0-"' in seen.expression.ours,
+    ),
+    Explanation(
+        "deviation of infinity",
+        "stddev and stdvar of an infinite value are NaN, as in Prometheus 3; 2.42 says 0 for one value alone",
+        lambda seen: "is nan, wanted 0.0" in seen.how and "std" in seen.expression.ours,
+    ),
+    Explanation(
+        "new counter",
+        "a counter that begins, or begins anew, inside a range is extrapolated by half an interval at most, as in "
+        "Prometheus 3; 2.42 goes on to where it would have been zero, if that is within 1.1 intervals",
+        lambda seen: re.search(r"(rate|increase)\([^(]*(errors|requests)_total", seen.expression.ours) is not None,
+    ),
+    Explanation(
+        "calendar of no number",
+        "the minute or the day of NaN or infinity is NaN; in Prometheus it depends on the processor",
+        lambda seen: "is nan, wanted" in seen.how and re.search(_CALENDAR, seen.expression.ours) is not None,
     ),
     Explanation(
         "bare seconds",

@@ -10,7 +10,14 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from tests.promql_differential.telemetry import END_S, FLOAT_DELTAS, SPACING_S, START_S, each_by_itself
+from tests.promql_differential.telemetry import (
+    FLOAT_DELTAS,
+    SKETCHES,
+    SPACING_S,
+    START_S,
+    STEPS,
+    each_by_itself,
+)
 
 DEPTH = 4
 _BETWEEN_S = 3.25  # how far off the grid the other half is asked
@@ -117,12 +124,18 @@ def _expression(number: int, rng: random.Random) -> Expression:
     if kind == "numbers" and rng.random() < 0.05:
         text, ordered = text.put(rng.choice(["sort({})", "sort_desc({})"])), True
     between_s = 0.0 if grid else _BETWEEN_S
-    at_s = START_S + SPACING_S * rng.randrange(120, (END_S - START_S) // SPACING_S + 45) + between_s
-    start_s = START_S + SPACING_S * rng.randrange(90, 200) + between_s
+    # A counter is extrapolated beyond its last sample, deltas are not: with those, only what lies inside is asked.
+    last_step = STEPS - 7 if any(name in text.ours for name in (*FLOAT_DELTAS, *SKETCHES)) else STEPS + 45
+    at_step, start_step = rng.randrange(120, last_step), rng.randrange(100, 200)
     step_s = rng.choice([10, 20, 30, 70, 120])
-    end_s = start_s + step_s * rng.randrange(1, 25) + (SPACING_S if step_s > 20 and rng.random() < 0.3 else 0)
+    most = (last_step - start_step) * SPACING_S // step_s
+    end_s = start_step * SPACING_S + step_s * rng.randint(1, min(most, 25))
+    if step_s > SPACING_S and rng.random() < 0.3:
+        end_s -= SPACING_S  # not a whole number of steps
     return Expression(
-        number, text.ours, text.theirs, kind, at_s, start_s, end_s, step_s,
+        number, text.ours, text.theirs, kind,
+        START_S + SPACING_S * at_step + between_s, START_S + SPACING_S * start_step + between_s,
+        START_S + end_s + between_s, step_s,
         loose=kind == "quantiles", ordered=ordered,
     )  # fmt: skip
 
@@ -178,7 +191,7 @@ class _Grammar:
         rng = self._rng
         if rng.random() < 0.25:
             return self._of_a_range_of_deltas()
-        metric = rng.choice([*_GAUGES, *_COUNTERS, *_COUNTERS])
+        metric = rng.choice([*_GAUGES, *_COUNTERS, "requests_total"])
         functions = ["rate", "increase", "irate"] if metric in _COUNTERS else ["delta", "deriv", "idelta"]
         over_time = [
             "avg_over_time", "min_over_time", "max_over_time", "sum_over_time", "count_over_time", "last_over_time",
@@ -314,23 +327,24 @@ class _Grammar:
 
     # What is made of histograms.
 
-    def histograms(self, depth: int) -> Text:
-        """A vector of histograms."""
+    def histograms(self, depth: int, metric: str = "") -> Text:
+        """A vector of histograms, nearly always of one resolution."""
         rng = self._rng
+        metric = metric if metric and rng.random() < 0.95 else rng.choice(list(_SKETCHES))
         if depth > 0:
             choice = rng.randrange(5)
             if choice < 3:
-                return self._grouped("sum", self.histograms(depth - 1))
+                return self._grouped("sum", self.histograms(depth - 1, metric))
             if choice == 3:
-                metric = rng.choice(list(_SKETCHES))
                 label = rng.choice(["host", "job"])
                 sides = [self._sketches(metric).put(f"sum by ({label}) ({{}})", labels=(label,)) for _ in range(2)]
                 return _joined(sides[0], " + ", sides[1])
             operator = rng.choice(["and", "unless", "or"])
             matching = rng.choice([" on (host)", " on (job)", " on (path)"])
-            left = self.histograms(depth - 1)
-            return replace(_joined(left, f" {operator}{matching} ", self.histograms(0)), labels=left.labels)
-        return self._sketches(rng.choice(list(_SKETCHES)))
+            left = self.histograms(depth - 1, metric)
+            right = self.histograms(0, metric if operator == "or" else "")
+            return replace(_joined(left, f" {operator}{matching} ", right), labels=left.labels)
+        return self._sketches(metric)
 
     def quantiles(self) -> Text:
         """Quantiles of histograms, with nothing around them that would blow up a bucket's width."""
@@ -409,7 +423,7 @@ class _Grammar:
         offset = f" offset {rng.choice(_GRID_OFFSETS)}" if rng.random() < 0.12 else ""
         if rng.random() > 0.08:
             return offset
-        instant = START_S + SPACING_S * rng.randrange(60, 270)
+        instant = START_S + SPACING_S * rng.randrange(100, STEPS - 6)
         when = rng.choice(["start()", "end()", str(instant if self._grid else instant + _BETWEEN_S)])
         return rng.choice([f"{offset} @ {when}", f" @ {when}{offset}"])
 
@@ -443,7 +457,7 @@ class _Grammar:
             "up + on (job) up", "temperature * ignoring (host, rack) temperature", "temperature == on () temperature",
             'label_replace(temperature, "host", "same", "host", ".*")', 'label_replace({}, "0-", "x", "host", ".*")',
             'label_join(temperature, "host", "", "job")', 'label_replace({}, "x", "x", "host", "(")', "up @ up", "",
-            "sum by (host, ) ({}) by (job)", "avg_over_time({})", "up[1m]", "up[1m] offset 1m", "-up[1m]", "up[0s]",
+            "sum by (host, ) ({}) by (job)", "avg_over_time({})", "up[1m]", "up[55s] offset 1m", "-up[1m]", "up[0s]",
             'label_replace({}, "x", "x", "host", 3)', "up{host='a' job='b'}", "up or on (host) group_left () up",
         ]  # fmt: skip
         template = rng.choice(templates)
