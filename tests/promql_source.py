@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from api.promql.samples import STALE_NAN_BITS, FloatSamples, Labels, Request, Samples, SketchSamples
+from api.promql.samples import STALE_NAN_BITS, FloatSamples, Grouping, Labels, Request, Samples, SketchSamples
 from quantiles.sketch_column import SketchColumn
 from store.label_matchers import matches_all
 
@@ -21,6 +21,7 @@ def series(name: str, **labels: str) -> LabelItems:
 class MemorySource:
     """Series of numbers, (times_ns, values, delta) by labels, and of sketches, (times_ns, column) by labels.
 
+    merges: whether it merges sketches by group and by neighbouring windows where a request lets it.
     requests: what was asked, in order.
     """
 
@@ -28,7 +29,9 @@ class MemorySource:
         self,
         floats: Mapping[LabelItems, tuple[Sequence[int], Sequence[float], bool]] | None = None,
         sketches: Mapping[LabelItems, tuple[Sequence[int], SketchColumn]] | None = None,
+        merges: bool = False,
     ) -> None:
+        self.merges = merges
         self.floats = {
             key: (np.array(times, np.int64), np.array(values, np.float64), delta)
             for key, (times, values, delta) in (floats or {}).items()
@@ -42,7 +45,14 @@ class MemorySource:
         means = matches_all(request.matchers)
         low, high = request.first_ns - request.range_ns, request.last_ns
         floats = [(key, *found) for key, found in self.floats.items() if means(dict(key))]
-        return Samples(_floats(floats, low, high), self._sketches(means, low, high))
+        parts = self._sketches(means, low, high)
+        if self.merges and request.addable and request.grouping is not None:
+            parts = [_merged(part, request) for part in parts]
+        return Samples(_floats(floats, low, high), parts)
+
+    def merging(self) -> "MemorySource":
+        """The same samples from a source that merges early."""
+        return MemorySource(self.floats, self.sketches, merges=True)  # type: ignore[arg-type]
 
     def _sketches(self, means, low: int, high: int) -> list[SketchSamples]:  # type: ignore[no-untyped-def]
         parts = []
@@ -58,6 +68,32 @@ class MemorySource:
             numbers = np.concatenate([np.empty(0, np.int64), *owners])
             parts.append(SketchSamples(labels, numbers, np.concatenate(times), SketchColumn.concat(columns)))
         return parts
+
+
+def _merged(part: SketchSamples, request: Request) -> SketchSamples:
+    """One series per group; of samples that lie in the same ranges one, at the time of the last of them."""
+    grouping = request.grouping
+    assert grouping is not None
+    names = [_group(labels, grouping) for labels in part.labels]
+    groups = sorted(set(names))
+    own = np.array([groups.index(name) for name in names], np.int64)[part.series]
+    first, step = request.first_ns, request.step_ns
+    begins = -((first - part.times_ns) // step)
+    ends = -((first - part.times_ns - request.range_ns) // step)
+    keys = np.stack([own, begins, ends], axis=1)
+    alone, places = np.unique(keys, axis=0, return_inverse=True)
+    times = np.zeros(len(alone), np.int64)
+    np.maximum.at(times, places.reshape(-1), part.times_ns)
+    column = part.sketches.reduce(places.reshape(-1).astype(np.int64), len(alone))
+    return SketchSamples([dict(name) for name in groups], alone[:, 0], times, column, grouped=True)
+
+
+def _group(labels: Labels, grouping: Grouping) -> LabelItems:
+    if grouping.without:
+        kept = {name: value for name, value in labels.items() if name not in {"__name__", *grouping.labels}}
+    else:
+        kept = {name: labels[name] for name in grouping.labels if name in labels}
+    return tuple(sorted(kept.items()))
 
 
 def _floats(found, low: int, high: int) -> FloatSamples:  # type: ignore[no-untyped-def]

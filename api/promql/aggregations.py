@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from api.promql import histogram_arithmetic as arithmetic
-from api.promql.errors import ExpressionError
+from api.promql.errors import EvaluationError
 from api.promql.evaluation import Evaluation
 from api.promql.grouping import grouped_labels, members
 from api.promql.number_text import number_text
@@ -17,6 +17,7 @@ from api.promql.over_time_floats import RESCUE, at_levels, interpolated
 from api.promql.percentile_misuse import warn_of_misuse
 from api.promql.range_functions import is_adding, range_function
 from api.promql.samples import BoolArray, Float64Array, Grouping, Int64Array, Labels
+from api.promql.selecting import check_size
 from api.promql.tree import Aggregate, Call
 from api.promql.values import Vector, codes_of, kept, key_of, of_floats, of_histograms, rows
 
@@ -180,7 +181,7 @@ def _largest(
     """topk and bottomk: the series stay as they are, at one instant in the order of their groups and values."""
     _leave_out_histograms(evaluation, node, operand)
     if not np.all(np.abs(parameter) < 2**63):
-        raise ExpressionError(f"the parameter of {node.operator} is no whole number; write one from 1 on")
+        raise EvaluationError(f"the parameter of {node.operator} is NaN or infinite; write a whole number from 1 on")
     wanted = np.trunc(parameter)
     sign = -1.0 if node.operator == "topk" else 1.0
     nan = np.isnan(operand.floats)
@@ -206,13 +207,15 @@ def _counted_values(
     _leave_out_histograms(evaluation, node, operand)
     label = "" if node.parameter is None else evaluation.text(node.parameter)
     if not label:
-        raise ExpressionError('invalid label name ""; count_values needs a name for the label that holds the value')
+        raise EvaluationError('invalid label name ""; count_values needs a name for the label that holds the value')
     labels, codes = groups
     row, instants = np.nonzero(operand.present)
     values, which = np.unique(operand.floats[row, instants], return_inverse=True)
+    evaluation.interrupt()
     keys, places = np.unique(codes[row] * len(values) + which, return_inverse=True)
     own = [{**labels[key // len(values)], label: number_text(values[key % len(values)])} for key in keys.tolist()]
     same, firsts = codes_of([key_of(given) for given in own])
+    check_size(len(firsts) * operand.count, "points of count_values", evaluation.limits)
     counts = np.zeros((len(firsts), operand.count))
     np.add.at(counts, (same[places], instants), 1.0)
     return of_floats([own[first] for first in firsts], counts, counts > 0)

@@ -20,7 +20,7 @@ from api.promql.functions import function_value
 from api.promql.limits import Limits
 from api.promql.parsing import LATEST_NS, parse
 from api.promql.samples import Interrupt, Source
-from api.promql.selecting import instant_vector
+from api.promql.selecting import check_size, instant_vector
 from api.promql.tree import Aggregate, Binary, Call, Negation, Node, Number, Selector, Text
 from api.promql.values import Grid, Scalar, TextValue, Value, Vector, unnamed
 
@@ -90,7 +90,10 @@ def _checked(time_ns: int) -> int:
 
 def _value(evaluation: Evaluation, node: Node) -> Value:
     rule = cast("Callable[[Evaluation, Node], Value]", _RULES[type(node)])
-    return rule(evaluation, node)
+    value = rule(evaluation, node)
+    if isinstance(value, Vector):
+        check_size(value.floats.size + len(value.histograms.cells), "points and histogram buckets", evaluation.limits)
+    return value
 
 
 def _number(evaluation: Evaluation, node: Number) -> Value:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from api.promql.errors import EvaluationError, ExpressionError
+from api.promql.errors import EvaluationError
 from api.promql.evaluation import Evaluation
 from api.promql.samples import Labels
 from api.promql.tree import Call
@@ -13,7 +13,7 @@ from store.errors import SelectionError
 from store.label_matchers import compiled
 
 _REFERENCE = re.compile(r"\$(?:\$|([A-Za-z0-9_]+)|\{([A-Za-z0-9_]+)\})")
-LONGEST_VALUE = 65_536
+LONGEST_VALUE = 4_096
 
 
 def _label_replace(evaluation: Evaluation, call: Call) -> Value:
@@ -21,10 +21,11 @@ def _label_replace(evaluation: Evaluation, call: Call) -> Value:
     vector = evaluation.vector(call.arguments[0])
     destination, replacement, source, pattern = (evaluation.text(argument) for argument in call.arguments[1:])
     _check_name(destination, "label_replace")
+    _check_length(replacement)
     try:
         matches = compiled(pattern).fullmatch
     except SelectionError as error:
-        raise ExpressionError(f"invalid regular expression in label_replace(): {error}") from error
+        raise EvaluationError(f"invalid regular expression in label_replace(): {error}") from error
 
     def renamed(labels: Labels) -> Labels:
         match = matches(labels.get(source, ""))
@@ -50,15 +51,21 @@ def _relabelled(vector: Vector, renamed: Callable[[Labels], Labels]) -> Vector:
 
 
 def _with(labels: Labels, name: str, value: str) -> Labels:
-    if len(value) > LONGEST_VALUE:
-        raise EvaluationError(f"a label value of {len(value)} characters would be made, at most {LONGEST_VALUE} are")
+    _check_length(value)
     others = {label: own for label, own in labels.items() if label != name}
     return {**others, name: value} if value else others
 
 
+def _check_length(value: str) -> None:
+    if len(value) > LONGEST_VALUE:
+        raise EvaluationError(
+            f"a label value of {len(value)} characters, at most {LONGEST_VALUE} are taken; shorten it"
+        )
+
+
 def _check_name(name: str, function: str) -> None:
     if not name:
-        raise ExpressionError(f'invalid destination label name in {function}(): ""; name the label to set')
+        raise EvaluationError(f'invalid destination label name in {function}(): ""; name the label to set')
 
 
 def _expanded(template: str, match: Any) -> str:

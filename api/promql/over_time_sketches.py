@@ -11,12 +11,14 @@ from itertools import pairwise
 import numpy as np
 
 from api.promql import histogram_arithmetic as arithmetic
+from api.promql.errors import EvaluationError
 from api.promql.evaluation import Evaluation
 from api.promql.histograms import Histograms
 from api.promql.range_samples import reduced
 from api.promql.samples import Float64Array, Int64Array, SketchSamples
 from api.promql.selecting import Selected, Windows, check_size, first_instants
 from api.promql.values import NO_SLOTS
+from quantiles.errors import StateOverflowError
 from quantiles.sketch_column import SketchColumn
 from quantiles.sketch_parts import offsets_of
 
@@ -50,7 +52,10 @@ def merged(
     """
     begins = first_instants(part.times_ns, found.grid)
     ends = first_instants(part.times_ns + found.range_ns, found.grid)
-    panes = _panes(part.sketches, series, begins, ends, found.grid.count)
+    try:
+        panes = _panes(part.sketches, series, begins, ends, found.grid.count)
+    except StateOverflowError as error:
+        raise EvaluationError(f"the sketches are too large to be merged: {error}") from error
     evaluation.interrupt()
     if (panes.ends - panes.begins <= 1).all():
         return panes.series * found.grid.count + panes.begins, arithmetic.of_sketches(panes.sketches)

@@ -145,9 +145,7 @@ def _range_selector(expression: Any) -> Node:
 
 def _subquery(expression: Any) -> Node:
     raise UnsupportedError(
-        refusal(
-            f"the subquery {_shortened(expression.prettify())}", "use a function over a range selector, such as m[5m]"
-        )
+        refusal(f"the subquery {_shortened(expression.prettify())}", "use a function over a range, such as m[5m]")
     )
 
 

@@ -12,7 +12,7 @@ from api.promql.histogram_quantiles import quantiles
 from api.promql.over_time_sketches import extreme, merged
 from api.promql.range_samples import range_floats
 from api.promql.samples import Grouping, SketchSamples
-from api.promql.selecting import Selected, selected, sorted_rows, spread, windows_of
+from api.promql.selecting import Selected, check_size, selected, sorted_rows, spread, windows_of
 from api.promql.support import name_kept, refusal
 from api.promql.tree import Call, Selector
 from api.promql.values import Vector, distinct, of_floats, of_histograms, stacked, unnamed
@@ -43,7 +43,7 @@ def range_function(evaluation: Evaluation, call: Call, grouping: Grouping | None
     job = _Job(evaluation, call, found, levels[:1] if found.fixed else levels, grouping)
     if found.fixed and not (levels == levels[0]).all() and not np.isnan(levels).all():
         raise UnsupportedError(refusal("a level that changes with time over a range fixed by @", "write a number"))
-    result = spread(_at_instants(job), found, evaluation.grid)
+    result = spread(_at_instants(job), found, evaluation)
     if grouping is not None:
         return result
     return result if name_kept(call.function) else unnamed(result)
@@ -79,7 +79,9 @@ def _of_sketches(job: _Job, part: SketchSamples) -> Vector:
         return of_floats(part.labels, values, windows.seen & ~np.isnan(values))
     if function == "last_over_time":
         seen = np.flatnonzero(windows.seen)
-        column = part.sketches.take(windows.stops.reshape(-1)[seen] - 1)
+        places = windows.stops.reshape(-1)[seen] - 1
+        check_size(int(np.diff(part.sketches.offsets)[places].sum()), "histogram buckets", job.evaluation.limits)
+        column = part.sketches.take(places)
         return of_histograms(part.labels, count, seen, histogram_arithmetic.of_sketches(column))
     if function == "count_over_time":
         return of_floats(part.labels, windows.counts.astype(np.float64), windows.seen)

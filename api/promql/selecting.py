@@ -82,7 +82,7 @@ def instant_vector(selector: Selector, evaluation: Evaluation) -> Vector:
     found = selected(selector, evaluation)
     vectors = [_latest_floats(found)]
     vectors += [_latest_sketches(found, part, evaluation.limits) for part in found.samples.sketches]
-    return spread(sorted_rows(distinct(stacked(vectors))), found, evaluation.grid)
+    return spread(sorted_rows(distinct(stacked(vectors))), found, evaluation)
 
 
 def instant_times(selector: Selector, evaluation: Evaluation) -> Vector:
@@ -97,14 +97,17 @@ def instant_times(selector: Selector, evaluation: Evaluation) -> Vector:
         if isinstance(part, FloatSamples):
             seen &= ~np.append(is_stale(part.values), False)[last]
         vectors.append(of_floats(part.labels, np.append(part.times_ns, 0)[last] / 1e9, seen))
-    return spread(sorted_rows(distinct(stacked(vectors))), found, evaluation.grid)
+    return spread(sorted_rows(distinct(stacked(vectors))), found, evaluation)
 
 
-def spread(vector: Vector, found: Selected, grid: Grid) -> Vector:
+def spread(vector: Vector, found: Selected, evaluation: Evaluation) -> Vector:
     """What was read for one fixed instant, as the value of every instant of the query."""
-    if not found.fixed or grid.count == 1:
+    count = evaluation.grid.count
+    if not found.fixed or count == 1:
         return vector
-    n, count = len(vector.labels), grid.count
+    check_size(len(vector.histograms.cells) * count, "histogram buckets", evaluation.limits)
+    n = len(vector.labels)
+    check_size(n * count, "points", evaluation.limits)
     slots = (np.repeat(vector.slots * count, count) + np.tile(np.arange(count), len(vector.slots))).astype(np.int64)
     return Vector(
         vector.labels,

@@ -64,3 +64,8 @@ def sketched(name: str, **values: list[list[float]]) -> MemorySource:
         ends = [START + number * STEP for number in range(len(windows))]
         found[series(name, h=host)] = (ends, SketchColumn.from_values(flat, owners, len(windows)))
     return MemorySource({}, found)
+
+
+def one_sketch(values: list[float]) -> SketchColumn:
+    """A column of one sketch of all values."""
+    return SketchColumn.from_values(np.array(values, np.float64), np.zeros(len(values), np.int64), 1)
