@@ -62,9 +62,15 @@ EXPLANATIONS = [
         lambda seen: '"0-"' in seen.expression.ours,
     ),
     Explanation(
-        "deviation of infinity",
-        "stddev and stdvar of an infinite value are NaN, as in Prometheus 3; 2.42 says 0 for one value alone",
-        lambda seen: "is nan, wanted 0.0" in seen.how and "std" in seen.expression.ours,
+        "deviation of no number",
+        "stddev and stdvar of NaN or infinity are NaN, as in Prometheus 3; 2.42 says 0 for one value alone",
+        lambda seen: "is nan, wanted" in seen.how and re.search("stddev|stdvar", seen.expression.ours) is not None,
+    ),
+    Explanation(
+        "lowest quantile",
+        "histogram_quantile(0, h) is the lower bound of the lowest bucket with values, as in Prometheus 3; 2.42 says "
+        "NaN when the zero bucket is empty",
+        lambda seen: "wanted nan" in seen.how and "_quantile(0, " in seen.expression.theirs,
     ),
     Explanation(
         "new counter",

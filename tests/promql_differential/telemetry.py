@@ -70,6 +70,7 @@ class Telemetry:
         rng = random.Random(seed)
         self.floats = [*_gauges(rng), *_counters(rng), *_odd_ones(), *_float_deltas(rng)]
         self.sketches = [*_latencies(rng), *_drifts(rng)]
+        self.columns = [_column(series) for series in self.sketches]
 
     def written(self) -> list[WrittenSeries]:
         """What Prometheus gets."""
@@ -98,8 +99,8 @@ class MemorySource:
         self._eager = eager
         self._floats = telemetry.floats
         self._sketches = [
-            (series, np.array(list(series.values)) * SPACING_S * _NS + START_S * _NS, _column(series))
-            for series in telemetry.sketches
+            (series, np.array(list(series.values)) * SPACING_S * _NS + START_S * _NS, column)
+            for series, column in zip(telemetry.sketches, telemetry.columns, strict=True)
         ]
 
     def select(self, request: Request) -> Samples:
