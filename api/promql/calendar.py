@@ -44,7 +44,7 @@ def _function(name: str) -> Callable[[Evaluation, Call], Vector]:
         if call.arguments:
             vector = evaluation.vector(call.arguments[0])
         else:
-            times = evaluation.grid.times()[None, :] / 1e9
+            times = evaluation.grid.seconds()[None, :]
             vector = of_floats([{}], times, np.ones(times.shape, np.bool_))
         return floats_of(vector, lambda times: _part(name, times))
 

@@ -40,7 +40,7 @@ def instant(
         PromqlError: see errors.py. Whatever `source` and `interrupt` raise passes through.
     """
     node = parse(text)
-    evaluation = _evaluation(Grid(_checked(time_ns), 1, 1), source, limits, interrupt)
+    evaluation = _evaluation(Grid(_checked(time_ns), 1, 1), time_ns, source, limits, interrupt)
     if isinstance(node, Selector) and node.range_ns is not None:
         return samples_answer(evaluation, node)
     return instant_answer(evaluation, evaluation.value(node))
@@ -74,12 +74,12 @@ def range_query(
             f"exceeded maximum resolution of {limits.max_points:,} points per timeseries. "
             "Try decreasing the query resolution (?step=XX)"
         )
-    evaluation = _evaluation(Grid(start_ns, step_ns, count), source, limits, interrupt)
+    evaluation = _evaluation(Grid(start_ns, step_ns, count), end_ns, source, limits, interrupt)
     return range_answer(evaluation, evaluation.value(node))
 
 
-def _evaluation(grid: Grid, source: Source, limits: Limits, interrupt: Interrupt) -> Evaluation:
-    return Evaluation(grid, source, limits, interrupt, _value)
+def _evaluation(grid: Grid, end_ns: int, source: Source, limits: Limits, interrupt: Interrupt) -> Evaluation:
+    return Evaluation(grid, end_ns, source, limits, interrupt, _value)
 
 
 def _checked(time_ns: int) -> int:

@@ -15,11 +15,13 @@ from api.promql.values import Grid, Scalar, TextValue, Value, Vector
 class Evaluation:
     """What every part of the evaluator is given.
 
+    end_ns: what `@ end()` means: the end of the query's range, which need not be one of its instants.
     rule: how a node becomes a value; evaluate.py brings it, so that the parts need not import each other.
     sketch_quantiles: the calls of quantile_over_time that met sketches, by id; see percentile_misuse.py.
     """
 
     grid: Grid
+    end_ns: int
     source: Source
     limits: Limits
     interrupt: Interrupt

@@ -16,14 +16,17 @@ def matched(matching: Matching, left: Vector, right: Vector) -> tuple[Vector, Ve
     """
     left_codes, right_codes, count = _shared_codes(matching, left, right)
     _refuse_crowds(matching, left, right, right_codes, count)
-    merged_codes, joined = np.unique(right_codes, return_inverse=True)
-    firsts = [right.labels[int(np.argmax(right_codes == code))] for code in merged_codes]
-    joined_right = joined_rows(right, joined, firsts) if firsts else right
+    merged_codes, firsts, joined = np.unique(right_codes, return_index=True, return_inverse=True)
+    if len(firsts) < len(right.labels):  # they follow each other wherever the left has anything to meet
+        needed = np.broadcast_to(left.any_present().any(axis=0), right.present.shape)
+        right = joined_rows(kept(right, needed), joined, [right.labels[row] for row in firsts.tolist()])
+    else:
+        right = rows(right, firsts)
     place = np.full(count, -1, np.int64)
     place[merged_codes] = np.arange(len(merged_codes))
     meeting = np.flatnonzero(place[left_codes] >= 0)
     codes = left_codes[meeting]
-    return rows(left, meeting), rows(joined_right, place[codes]), codes
+    return rows(left, meeting), rows(right, place[codes]), codes
 
 
 def refuse_several(result: Vector, codes: Int64Array) -> None:

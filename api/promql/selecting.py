@@ -23,7 +23,7 @@ from api.promql.samples import (
     SketchSamples,
 )
 from api.promql.tree import Selector
-from api.promql.values import Grid, Vector, distinct, key_of, of_floats, of_histograms, rows, stacked
+from api.promql.values import Grid, Vector, distinct, key_of, of_floats, of_histograms, rows, seconds_of, stacked
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def selected(
         TooMuchError: more series or samples than the limits allow.
     """
     evaluation.interrupt()
-    grid = _shifted(selector, evaluation.grid)
+    grid = _shifted(selector, evaluation)
     range_ns = evaluation.limits.lookback_ns if selector.range_ns is None else selector.range_ns
     samples = evaluation.source.select(
         Request(selector.matchers, grid.first_ns, grid.last_ns, grid.step_ns, range_ns, addable, grouping)
@@ -96,7 +96,7 @@ def instant_times(selector: Selector, evaluation: Evaluation) -> Vector:
         seen = windows.seen
         if isinstance(part, FloatSamples):
             seen &= ~np.append(is_stale(part.values), False)[last]
-        vectors.append(of_floats(part.labels, np.append(part.times_ns, 0)[last] / 1e9, seen))
+        vectors.append(of_floats(part.labels, seconds_of(np.append(part.times_ns, 0)[last]), seen))
     return spread(sorted_rows(distinct(stacked(vectors))), found, evaluation)
 
 
@@ -146,10 +146,11 @@ def is_stale(values: Float64Array) -> BoolArray:
     return np.asarray(np.ascontiguousarray(values).view(np.int64) == STALE_NAN_BITS)
 
 
-def _shifted(selector: Selector, grid: Grid) -> Grid:
+def _shifted(selector: Selector, evaluation: Evaluation) -> Grid:
+    grid = evaluation.grid
     if selector.at is None:
         return Grid(grid.first_ns - selector.offset_ns, grid.step_ns, grid.count)
-    ends = {"start": grid.first_ns, "end": grid.last_ns}
+    ends = {"start": grid.first_ns, "end": evaluation.end_ns}
     at = ends[selector.at] if isinstance(selector.at, str) else selector.at
     return Grid(at - selector.offset_ns, 1, 1)
 

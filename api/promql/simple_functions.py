@@ -85,7 +85,7 @@ def _vector(evaluation: Evaluation, call: Call) -> Value:
 
 
 def _time(evaluation: Evaluation, _call: Call) -> Value:
-    return Scalar(evaluation.grid.times() / 1e9)
+    return Scalar(evaluation.grid.seconds())
 
 
 def _pi(evaluation: Evaluation, _call: Call) -> Value:
@@ -98,7 +98,7 @@ def _timestamp(evaluation: Evaluation, call: Call) -> Value:
     if isinstance(argument, Selector):
         return unnamed(instant_times(argument, evaluation))
     vector = evaluation.vector(argument)
-    times = np.broadcast_to(evaluation.grid.times() / 1e9, vector.floats.shape)
+    times = np.broadcast_to(evaluation.grid.seconds(), vector.floats.shape)
     return unnamed(of_floats(vector.labels, times, vector.any_present()))
 
 

@@ -18,6 +18,11 @@ from api.promql.samples import BoolArray, Float64Array, Int64Array, Labels
 LabelKey = tuple[tuple[str, str], ...]
 
 
+def seconds_of(times_ns: Int64Array) -> Float64Array:
+    """Times in seconds to the millisecond, as Prometheus counts them; a quotient of nanoseconds would be 0.2 us off."""
+    return np.asarray((times_ns + 500_000) // 1_000_000 / 1000.0)
+
+
 @dataclass(frozen=True, slots=True)
 class Grid:
     """The instants asked about: `count` of them from `first_ns` on, `step_ns` apart."""
@@ -34,6 +39,10 @@ class Grid:
     def times(self) -> Int64Array:
         """All instants, int64[count]."""
         return self.first_ns + np.arange(self.count, dtype=np.int64) * self.step_ns
+
+    def seconds(self) -> Float64Array:
+        """All instants in seconds, float64[count]."""
+        return seconds_of(self.times())
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,6 +88,9 @@ def test_series_that_follow_each_other_may_share_a_match() -> None:
     )
     answer = range_query("m * on() m", START, START + 10 * S, 10 * S, source)
     assert (answer.labels, answer.float_values.tolist()) == ([{}], [1, 4])
+    later = range_query("(m > 1) * on() m", START, START + 10 * S, 10 * S, source)
+    assert later.float_values.tolist() == [4]
+    assert numbers("(m > 9) * on() m", gauges(a=1, b=2)) == {}
     with pytest.raises(EvaluationError, match="found duplicate series"):
         range_query("m * on() (m offset 10s)", START, START + 10 * S, 10 * S, gauges(a=1, b=2))
 

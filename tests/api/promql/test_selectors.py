@@ -83,6 +83,12 @@ def test_timestamps_are_those_of_the_samples() -> None:
     assert number("timestamp(lat)", sketched("lat", a=[[1]]), START + 30 * S) == START / S
 
 
+def test_times_are_exact_to_the_millisecond() -> None:
+    now = START + 33_250_000_000
+    assert number("time() % 60", time_ns=now) == START / S % 60 + 33.25
+    assert number("timestamp(m) % 60", one("m", [33.25], [7]), now) == START / S % 60 + 33.25
+
+
 def test_sketches_of_several_scales_come_at_the_coarsest() -> None:
     answer = instant('{__name__=~"latency_us|size_bytes", host="a"}', START + 900 * S, full_world())
     assert [short(labels).split()[0] for labels in answer.labels] == ["latency_us", "size_bytes"]
