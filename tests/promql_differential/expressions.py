@@ -51,7 +51,7 @@ _ARITHMETIC = ["+", "-", "*", "/", "%", "^"]
 _COMPARISONS = ["==", "!=", ">", "<", ">=", "<="]
 _NUMBERS = ["0", "1", "2", "3.5", "-4", "10", "0.125", "1e3", "0x1F", "-0.5", "+Inf", "NaN"]
 _CURVES = """
-    exp ln log2 log10 sqrt sgn deg rad sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh timestamp
+    exp ln log2 log10 sqrt sgn deg rad asin acos atan sinh cosh tanh asinh acosh atanh timestamp
 """.split()  # noqa: SIM905
 _CALENDAR = """
     minute hour day_of_week day_of_month day_of_year days_in_month month year
@@ -183,8 +183,9 @@ class _Grammar:
             f"clamp({{}}, {low}, {high})", f"clamp({{}}, {high}, {low})", f"clamp_min({{}}, {low})",
             f"clamp_max({{}}, {high})",
         ]  # fmt: skip
-        if rng.random() < 0.3:
+        if rng.random() < 0.4:
             templates = [f"{name}({{}})" for name in _CURVES] + ["minute({} * 60)", "day_of_month({} * 86400)"]
+            templates += [f"{name}(clamp({{}}, -50, 50))" for name in ("sin", "cos", "tan")]  # else all is rounding
         return inner.put(rng.choice(templates), distinct=False)
 
     def _of_a_range(self, _depth: int) -> Text:

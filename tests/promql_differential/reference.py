@@ -47,10 +47,10 @@ def _point(bucket: Bucket, inside: float) -> float:
 
 def _share_below(value: float, bucket: Bucket) -> float:
     low, high, _ = bucket
+    if value <= low:  # first, for the bucket of zero is no wider than that: its values count as not below zero
+        return 0.0
     if value >= high:
         return 1.0
-    if value <= low:
-        return 0.0
     if low <= 0 <= high:
         return (value - low) / (high - low)
     return math.log(value / low) / math.log(high / low)

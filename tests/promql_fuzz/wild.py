@@ -228,4 +228,13 @@ def _giants(draw: DrawFn) -> str:
     """One thing very often: deep, long or wide."""
     n = draw(st.sampled_from([50, 180, 400, 3_000, 20_000, 120_000]))
     before, middle, after = draw(st.sampled_from(_REPEATED))
-    return before * n + middle + after * n
+    return _Giant(before * n + middle + after * n)
+
+
+class _Giant(str):
+    """Reports of failures show its beginning only."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} characters: {self[:60]!s}>"
