@@ -80,6 +80,13 @@ def wild_expressions() -> SearchStrategy[str]:
 
 
 @st.composite
+def wild_selectors(draw: DrawFn) -> str:
+    """Instant selectors, most without offset and @."""
+    writer = _Writer(draw)
+    return writer.selector() if draw(st.integers(0, 3)) == 0 else draw(st.sampled_from(METRICS)) + writer.matchers()
+
+
+@st.composite
 def _written(draw: DrawFn) -> str:
     return str(_Writer(draw).any(draw(st.integers(0, 4))))
 
