@@ -41,9 +41,10 @@ def instant(
     """
     node = parse(text)
     evaluation = _evaluation(Grid(_checked(time_ns), 1, 1), time_ns, source, limits, interrupt)
-    if isinstance(node, Selector) and node.range_ns is not None:
-        return samples_answer(evaluation, node)
-    return instant_answer(evaluation, evaluation.value(node))
+    with np.errstate(all="ignore"):  # infinities and NaN are values here, however they come about
+        if isinstance(node, Selector) and node.range_ns is not None:
+            return samples_answer(evaluation, node)
+        return instant_answer(evaluation, evaluation.value(node))
 
 
 def range_query(
@@ -75,7 +76,8 @@ def range_query(
             "Try decreasing the query resolution (?step=XX)"
         )
     evaluation = _evaluation(Grid(start_ns, step_ns, count), end_ns, source, limits, interrupt)
-    return range_answer(evaluation, evaluation.value(node))
+    with np.errstate(all="ignore"):
+        return range_answer(evaluation, evaluation.value(node))
 
 
 def _evaluation(grid: Grid, end_ns: int, source: Source, limits: Limits, interrupt: Interrupt) -> Evaluation:

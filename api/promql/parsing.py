@@ -14,8 +14,9 @@ from typing import Any, cast
 import promql_parser
 
 from api.promql.errors import ExpressionError, UnsupportedError
+from api.promql.pattern_weight import MAX_WEIGHT, literal_weight
 from api.promql.support import AGGREGATIONS, FUNCTIONS, INSTEAD, refusal
-from api.promql.tree import Aggregate, At, Binary, Call, Matching, Negation, Node, Number, Selector, Text
+from api.promql.tree import Aggregate, At, Binary, Call, Matching, Negation, Node, Number, Selector, Text, shortened
 from store.errors import SelectionError
 from store.label_matchers import Matcher, Operator, predicate
 
@@ -73,6 +74,11 @@ def _within_limits(text: str) -> str:
     """The text without strings, comments and matchers, once it is known to be small enough for the parser."""
     if len(text) > MAX_LENGTH:
         raise ExpressionError(f"the expression has {len(text)} characters, at most {MAX_LENGTH} are taken; shorten it")
+    weight = sum(literal_weight(found) for found in _STRINGS.findall(text) if not found.startswith("#"))
+    if weight > MAX_WEIGHT:
+        raise ExpressionError(
+            f"the regular expressions weigh {weight}, at most {MAX_WEIGHT} is taken; repeat less, or use fewer"
+        )
     bare = _BRACES.sub("{}", _STRINGS.sub('""', text))
     depth = deepest = 0
     for bracket in re.findall(r"[][(){}]", bare):
@@ -87,9 +93,10 @@ def _within_limits(text: str) -> str:
 
 
 def _refused(text: str, bare: str, message: str) -> ExpressionError | UnsupportedError:
+    message = shortened(message)
     unknown = re.match(r"unknown function with name '(.*)'", message)
     if unknown is not None:
-        return UnsupportedError(refusal(f"function {unknown[1]}", INSTEAD.get(unknown[1], "")))
+        return UnsupportedError(refusal(f"function {shortened(unknown[1])}", INSTEAD.get(unknown[1], "")))
     modifier = re.search(r"\b(anchored|smoothed)\b", bare)
     if modifier is not None and message == "invalid promql query":
         return UnsupportedError(refusal(modifier[1], "rate and increase extrapolate to the ends of the range"))
@@ -145,7 +152,7 @@ def _range_selector(expression: Any) -> Node:
 
 def _subquery(expression: Any) -> Node:
     raise UnsupportedError(
-        refusal(f"the subquery {_shortened(expression.prettify())}", "use a function over a range, such as m[5m]")
+        refusal(f"the subquery {shortened(expression.prettify())}", "use a function over a range, such as m[5m]")
     )
 
 
@@ -225,7 +232,7 @@ def _fixed(expression: Any) -> At:
             time_ns = round(float(found[1]) * 1000) * 10**6
     if time_ns is None or abs(time_ns) > LATEST_NS:
         raise ExpressionError(
-            f"parse error: timestamp out of bounds for @ modifier: {_shortened(expression.prettify())}"
+            f"parse error: timestamp out of bounds for @ modifier: {shortened(expression.prettify())}"
         )
     return time_ns
 
@@ -236,12 +243,8 @@ def _nanoseconds(expression: Any, name: str) -> int:
     except (OverflowError, ValueError):
         taken = LONGEST_NS + 1
     if abs(taken) > LONGEST_NS:
-        raise ExpressionError(f"parse error: the {name} of {_shortened(expression.prettify())} is beyond 50 years")
+        raise ExpressionError(f"parse error: the {name} of {shortened(expression.prettify())} is beyond 50 years")
     return cast("int", taken)
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= 200 else text[:197] + "..."
 
 
 _MAKERS: dict[str, Callable[[Any], Node]] = {

@@ -28,6 +28,9 @@ PASSING = frozenset(
 )
 
 
+LONGEST_TEXT = 500  # of a selector that a hint repeats
+
+
 def warn_of_misuse(evaluation: Evaluation, node: Aggregate) -> None:
     """Informs where an aggregation puts percentiles together. Called once its operand has been evaluated."""
     doing = MISUSED.get(node.operator)
@@ -57,7 +60,7 @@ def _instead(node: Aggregate, call: Call) -> str:
     level = call.arguments[0]
     q = number_text(level.value) if isinstance(level, Number) else "q"
     selector = next(_selectors(call.arguments[1]), None)
-    if selector is None:
+    if selector is None or len(selector.text) > LONGEST_TEXT:
         metric = "increase(metric[5m])"
     else:
         metric = f"increase({selector.text})" if selector.range_ns is not None else selector.text

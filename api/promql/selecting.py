@@ -22,7 +22,7 @@ from api.promql.samples import (
     Samples,
     SketchSamples,
 )
-from api.promql.tree import Selector
+from api.promql.tree import Selector, shortened
 from api.promql.values import Grid, Vector, distinct, key_of, of_floats, of_histograms, rows, seconds_of, stacked
 
 
@@ -175,11 +175,12 @@ def _check(samples: Samples, selector: Selector, grid: Grid, limits: Limits) -> 
     series = len(samples.floats.labels) + sum(len(part.labels) for part in samples.sketches)
     if series > limits.max_series:
         raise TooMuchError(
-            f"{selector.text} gives {series} series, at most {limits.max_series} are taken; add matchers, or aggregate"
+            f"{shortened(selector.text)} gives {series} series, at most {limits.max_series} are taken; "
+            "add matchers that leave fewer"
         )
     held = len(samples.floats.values) + sum(len(part.sketches.cells) for part in samples.sketches)
-    check_size(held, f"samples and buckets of {selector.text}", limits)
-    check_size(series * grid.count, f"points of {selector.text}", limits)
+    check_size(held, f"samples and buckets of {shortened(selector.text)}", limits)
+    check_size(series * grid.count, f"points of {shortened(selector.text)}", limits)
 
 
 def check_size(size: int, what: str, limits: Limits) -> None:

@@ -90,10 +90,6 @@ class Negation:
 Node = Number | Text | Selector | Call | Aggregate | Binary | Negation
 
 
-def is_scalar(node: Node) -> bool:
-    """Whether the expression is a scalar, not a vector."""
-    if isinstance(node, Binary):
-        return is_scalar(node.left) and is_scalar(node.right)
-    if isinstance(node, Negation):
-        return is_scalar(node.operand)
-    return isinstance(node, Number) or (isinstance(node, Call) and node.function in {"scalar", "time", "pi"})
+def shortened(text: str) -> str:
+    """A part of an expression as a message can show it."""
+    return text if len(text) <= 300 else text[:297] + "..."

@@ -14,6 +14,7 @@ from api.promql import histogram_arithmetic as arithmetic
 from api.promql.errors import EvaluationError
 from api.promql.histograms import Histograms
 from api.promql.samples import BoolArray, Float64Array, Int64Array, Labels
+from api.promql.tree import shortened
 
 LabelKey = tuple[tuple[str, str], ...]
 
@@ -228,7 +229,7 @@ def without_name(labels: Labels) -> Labels:
 
 def shown(labels: Labels) -> str:
     """Labels as Prometheus writes them into its messages."""
-    inside = ", ".join(f'{name}="{_escaped(value)}"' for name, value in sorted(labels.items()))
+    inside = shortened(", ".join(f'{name}="{_escaped(value)}"' for name, value in sorted(labels.items())))
     return "{" + inside + "}"
 
 

@@ -1,10 +1,13 @@
 """From text to trees: places in messages, what is refused with which words, and texts made to break a parser."""
 
+import time
+
 import pytest
 
 from api.promql import functions, support
 from api.promql.errors import ExpressionError, UnsupportedError
 from api.promql.parsing import MAX_DEPTH, MAX_LENGTH, MAX_OPERATORS, parse, pretty
+from api.promql.pattern_weight import pattern_weight
 from api.promql.tree import Negation, Number, Selector
 from store.label_matchers import Matcher
 from tests.api.promql.asking import number
@@ -82,6 +85,61 @@ def test_texts_that_would_exhaust_the_parser_never_reach_it(text: str, message: 
         parse(text)
     with pytest.raises(ExpressionError, match=message):
         pretty(text)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "heavier_than", "lighter_than"),
+    [
+        (r"\pL{500}", 70_000, 200_000),
+        (r"\p{Greek}{500}", 70_000, 200_000),
+        (r"(\w\s){200}", 70_000, 200_000),
+        (r"(\w{30}){30}", 70_000, 400_000),
+        ("(x{1000}){1000}", 70_000, 10**9),
+        ("x{99999999999999}", 70_000, 10**13),
+        ("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", 0, 100),
+        (r"\d{1,3}[.]\d{1,3}[.]\d{1,3}[.]\d{1,3}", 0, 3_000),
+        ("web|db|[[:alpha:]]{3}", 0, 20),
+        ("a{", 0, 5),
+        ("))((", 0, 10),
+        ("\\", 0, 5),
+    ],
+)
+def test_the_weight_of_a_pattern_is_about_what_it_costs(pattern: str, heavier_than: int, lighter_than: int) -> None:
+    assert heavier_than <= pattern_weight(pattern) < lighter_than
+
+
+@pytest.mark.parametrize(
+    "literal", [r'"\\pL{500}"', r"'\\pL{500}'", r"`\pL{500}`", r'"\x5cpL{500}"', r'"\u005cpL{500}"', r'"\134pL{500}"']
+)
+def test_heavy_patterns_are_refused_however_they_are_written(literal: str) -> None:
+    for text in (f"m{{a=~{literal}}}", f'label_replace(m, "a", "b", "c", {literal})'):
+        with pytest.raises(ExpressionError, match="the regular expressions weigh"):
+            parse(text)
+
+
+def test_many_light_patterns_are_taken_and_many_middling_ones_are_not() -> None:
+    assert parse(" or ".join(['m{a=~"web-[0-9]+|db-.*"}'] * 100))
+    with pytest.raises(ExpressionError, match="the regular expressions weigh"):
+        parse(" or ".join([r'm{a=~"\\w{40}"}'] * 100))
+
+
+@pytest.mark.parametrize("part", ["[", "[a\\", "{1", "\\p{", "(", "\\x", "[^]"])
+def test_weighing_takes_time_in_proportion_to_the_length(part: str) -> None:
+    started = time.process_time()
+    pattern_weight(part * 30_000)
+    assert time.process_time() - started < 1.0
+
+
+def test_messages_stay_short_whatever_is_in_them() -> None:
+    for text in (
+        f"m{{__name__='x'}} {'y' * 5000}",
+        f"{'x' * 5000}(m)",
+        f"{'x' * 5000}{{__name__='y'}}",
+        f"{'m' * 5000}[5m:1m]",
+    ):
+        with pytest.raises((ExpressionError, UnsupportedError)) as error:
+            parse(text)
+        assert len(str(error.value)) < 500
 
 
 def test_the_largest_texts_that_are_taken_are_evaluated() -> None:
