@@ -10,7 +10,7 @@ from tests.promql_differential.agreement import Agreement, Asking, evaluated
 from tests.promql_differential.answers import Histogram, Said, difference
 from tests.promql_differential.explained import EXPLANATIONS, WIDEST_BUCKET
 from tests.promql_differential.expressions import Expression, expressions
-from tests.promql_differential.telemetry import END_S, START_S, MemorySource, Telemetry
+from tests.promql_differential.telemetry import END_S, SPACING_S, START_S, MemorySource, Telemetry
 
 WORDS = """
     sum avg min max count group stddev stdvar quantile topk bottomk by without offset start end bool on
@@ -22,6 +22,7 @@ WORDS = """
 """.split()  # noqa: SIM905
 
 GOAL = 0.98
+DOCUMENTED = Path(__file__).parents[2] / "docs" / "reference" / "promql-differences.md"
 AT_S = START_S + 2_000
 LEVELS = (-0.1, 0.0, 0.25, 0.4987, 0.5, 0.75, 0.9007, 0.99, 1.0, 1.1)
 HISTOGRAMS = (
@@ -79,6 +80,22 @@ def test_a_left_edge_is_outside_here_and_inside_there(prometheus: Asking, teleme
     assert source.edges == 2 * len(theirs)  # of the instant and of the range query
 
 
+@pytest.mark.parametrize("since_s", [15, 23, 41, 58, 97])
+def test_a_new_counter_grows_as_in_prometheus_3_here_and_as_in_2_there(
+    prometheus: Asking, telemetry: Telemetry, since_s: int
+) -> None:
+    wanted_labels = {"__name__": "errors_total", "host": "b"}.items()
+    (series,) = (each for each in telemetry.floats if wanted_labels <= each.labels.items())
+    samples = [(START_S + SPACING_S * step, value) for step, value in series.values.items()]
+    at_s, text = samples[0][0] + since_s + 0.25, 'increase(errors_total{host="b"}[2m])'
+    wanted = {release: reference.increase(samples, at_s - 120, at_s, release) for release in (2, 3)}
+    assert wanted[2] > wanted[3]
+    ((_, ((_, theirs),)),) = prometheus.instant(text, at_s).series
+    assert theirs == pytest.approx(wanted[2], rel=1e-12)
+    ((_, ours),) = _ours(text, telemetry.source(), at_s).items()
+    assert ours == pytest.approx(wanted[3], rel=1e-12)
+
+
 def test_sources_that_merge_beforehand_give_the_same_answers(telemetry: Telemetry) -> None:
     for expression in (each for each in expressions(300, 8) if each.kind in ("histograms", "quantiles")):
         plain, eager = (evaluated(expression, telemetry.source(eager=eager)) for eager in (False, True))
@@ -96,15 +113,19 @@ def test_expressions_are_the_same_in_every_run_and_cover_the_subset() -> None:
     assert all(START_S < each.start_s < END_S for each in found)
 
 
+def test_the_documented_agreement_is_the_measured_one(agreement: Agreement) -> None:
+    assert agreement.line() in DOCUMENTED.read_text(), f"write it into {DOCUMENTED.name}: {agreement.line()}"
+
+
 def test_every_explained_difference_is_documented() -> None:
-    documented = (Path(__file__).parents[2] / "docs" / "reference" / "promql-differences.md").read_text()
+    documented = DOCUMENTED.read_text()
     for each in EXPLANATIONS:
         assert f"| {each.name} |" in documented
     assert f"{100 * WIDEST_BUCKET:.1f} %" in documented
 
 
-def _ours(text: str, source: MemorySource) -> dict[frozenset[tuple[str, str]], object]:
-    said, _ = evaluated(Expression(0, text, text, "", AT_S, AT_S, AT_S, 10), source)
+def _ours(text: str, source: MemorySource, at_s: float = AT_S) -> dict[frozenset[tuple[str, str]], object]:
+    said, _ = evaluated(Expression(0, text, text, "", at_s, at_s, at_s, 10), source)
     return _only_values(said)
 
 
