@@ -182,23 +182,18 @@ def _largest(
     _leave_out_histograms(evaluation, node, operand)
     if not np.all(np.abs(parameter) < 2**63):
         raise EvaluationError(f"the parameter of {node.operator} is NaN or infinite; write a whole number from 1 on")
-    wanted = np.trunc(parameter)
+    if not len(codes):
+        return operand
     sign = -1.0 if node.operator == "topk" else 1.0
-    nan = np.isnan(operand.floats)
+    nan, shape = np.isnan(operand.floats), operand.present.shape
     keys = np.where(nan, np.inf, sign * operand.floats)
-    chosen = np.zeros(operand.present.shape, np.bool_)
-    row_order = np.arange(len(operand.labels))
-    for code in range(int(codes.max(initial=-1)) + 1):
-        own = np.flatnonzero(codes == code)
-        order = np.lexsort((nan[own], keys[own], ~operand.present[own]), axis=0)
-        ranks = np.argsort(order, axis=0, kind="stable")
-        chosen[own] = operand.present[own] & (ranks < wanted)
-        if operand.count == 1:
-            row_order[own] = own[order[:, 0]]
-    if operand.count > 1:
-        return kept(operand, chosen & operand.present)
-    by_group = row_order[np.argsort(codes, kind="stable")]
-    return rows(kept(operand, chosen & operand.present), by_group)
+    groups = np.broadcast_to(codes[:, None], shape)
+    order = np.lexsort((nan, keys, ~operand.present, groups), axis=0)  # at every instant by group, then best first
+    starts = np.searchsorted(np.sort(codes), codes)
+    ranks = np.empty(shape, np.int64)
+    np.put_along_axis(ranks, order, np.broadcast_to(np.arange(len(codes))[:, None], shape), axis=0)
+    chosen = kept(operand, operand.present & (ranks - starts[:, None] < np.trunc(parameter)))
+    return rows(chosen, order[:, 0]) if operand.count == 1 else chosen
 
 
 def _counted_values(

@@ -14,6 +14,6 @@ class Limits:
     """
 
     max_points: int = 11_000
-    max_samples: int = 50_000_000
+    max_samples: int = 20_000_000
     max_series: int = 50_000
     lookback_ns: int = 300_000_000_000
