@@ -81,11 +81,10 @@ class WindowStates:
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """Windows of one level of one version; those count that end in (after_ns, until_ns]."""
+    """Windows of one level of one version; those count that end at until_ns or before."""
 
     version_id: int
     segment: Segment
-    after_ns: int
     until_ns: int
     valid: tuple[tuple[int, int], ...]
 
@@ -120,7 +119,7 @@ def plan(connection: sa.Connection, row: MetricRow, series: SeriesCodes, asked: 
             low, high = _clipped(after_ns, until_ns, widths[version_id], ranges, floors[version_id])
             if low < high:
                 segments = plan_read(connection, version_id, floors[version_id], low, high, fitting_ns)
-                pieces += [_Piece(version_id, segment, after_ns, until_ns, tuple(ranges)) for segment in segments]
+                pieces += [_Piece(version_id, segment, until_ns, tuple(ranges)) for segment in segments]
     return PlannedRead(row, series, asked, added, pieces)
 
 
@@ -221,7 +220,7 @@ def _conditions(planned: PlannedRead, piece: _Piece) -> list[sa.ColumnElement[bo
         table.c.version_id == piece.version_id,
         table.c.metric_id == planned.row.metric_id,
         table.c.level == piece.segment.level.number,
-        window >= max(piece.segment.from_ns, piece.after_ns - width_ns + 1),
+        window >= piece.segment.from_ns,
         window < min(piece.segment.to_ns, piece.until_ns - width_ns + 1),
     ]
     if piece.segment.level.number == LEVEL_OWN_WINDOW:  # coarser windows are made of valid ones only

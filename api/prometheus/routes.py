@@ -73,7 +73,6 @@ class PrometheusApi:
         root = scope.get("app_root_path", scope.get("root_path", ""))
         route, name = _route_of(scope["path"].removeprefix(root).removeprefix(PREFIX))
         if route is None:
-            scope.pop("route", None)  # so that own metrics have one route for all unknown paths
             response: Response = PlainTextResponse("404 page not found\n", 404)
         else:
             scope["route"] = route

@@ -76,7 +76,9 @@ def truth_of(world: LevelsWorld, low_s: int, high_s: int) -> Truth:
 def assert_ranges_true(
     world: LevelsWorld, asked: Instants, found: dict[str, WindowStates | None], wide_s: int, truths: dict[object, Truth]
 ) -> None:
-    """Every range holds the states of exactly the records whose windows (`wide_s`) end in it."""
+    """Every range holds the states of exactly the records whose windows (`wide_s`) end in it, no sample twice."""
+    for samples in filter(None, found.values()):
+        assert len(set(zip(samples.codes.tolist(), samples.times_ns.tolist(), strict=True))) == samples.codes.size
     for t in range(asked.first_ns, asked.last_ns + 1, asked.step_ns):
         low, high = ((at // SECOND_NS - ORIGIN_S) // wide_s * wide_s for at in (t - asked.range_ns, t))
         if (low, high, len(world.taken)) not in truths:
@@ -100,6 +102,7 @@ QUESTIONS = {
     "ranges with gaps": instants(1_800, 7_200, 600, 120),
     "many ranges with gaps": instants(0, 7_200, 120, 60),
     "ranges that divide no coarser window": instants(605, 7_205, 70, 350),
+    "many ranges that begin inside minutes": instants(1_830, 7_230, 120, 240),
     "long steps": instants(3_600, 10_800, 3_600, 3_600),
     "before all data": instants(-7_200, -3_600, 60, 60),
 }
@@ -157,12 +160,18 @@ def test_a_window_of_two_versions_is_one_sample_and_none_counts_twice(world: Lev
         register_queries(connection, [other.plan], (ORIGIN_S + 1_800) * SECOND_NS)
     other.flush([(at + 1_800, src, rtt) for at, src, rtt in records(100, 5_400, seed=6)], partition=1)
     rolled_up(world, 4 * HOUR_S)
+    world.flush([(2_000, "s0", 5)])  # of the version that is not valid there
+    world.taken.pop()
     world.taken += other.taken
     for _ in range(2):
         for asked in (instants(7_200, 7_200, 1, 7_200), instants(3_600, 7_200, 3_600, 3_600)):
             found, _, _ = ask(world, "rtt_us", asked, added=True)
             assert_ranges_true(world, asked, {"rtt_us": found}, 10, {})
         rolled_up(world, 30 * HOUR_S, kept_s=(1, 2, 1e9))  # hours only
+    inside = instants(2_700, 3_600, 900, 3_600)  # a range ends after the change, inside the hour of both
+    found, _, levels = ask(world, "rtt_us", inside, added=True)
+    assert levels == [2]
+    assert_ranges_true(world, inside, {"rtt_us": found}, HOUR_S, {})
 
 
 def test_nothing_but_the_asked_series_is_read_and_groups_are_one(world: LevelsWorld) -> None:

@@ -58,6 +58,13 @@ def test_a_sketch_is_quantiles_count_and_sum(world, client):
         assert (count, total) == (values.size, values.sum())
 
 
+def test_nan_count_in_the_count_of_a_sketch(world, client):
+    shown = {tuple(s.labels.values()): s.value for s in families(client, "odd_ratio")["odd_ratio_count"].samples}
+    window = world.records.filter((pl.col("ts") >= SHOWN_NS - WINDOW_NS) & (pl.col("ts") < SHOWN_NS))
+    wanted = {(host, tor): n for host, tor, n in window.group_by("host", "tor").agg(pl.col("odd").count()).iter_rows()}
+    assert shown == wanted
+
+
 def test_series_of_several_selectors_are_shown_once(client):
     found = families(client, 'probes_total{host="host0"}', 'probes_total{tor="t:0, a"}', "nothing")
     labels = [tuple(sorted(sample.labels.items())) for sample in found["probes_total"].samples]
