@@ -10,12 +10,14 @@ from fastapi import Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from api import docs_page, problems
+from api.auth import AccessGate, Keys
 from api.compression import Compression
 from api.config import ApiConfig
 from api.database import Database
 from api.models import Problem
 from api.own_metrics import OwnMetrics
 from api.params import refuse_repeated
+from api.route_templates import RouteTemplates
 from api.routes import (
     agents,
     cardinality,
@@ -30,6 +32,7 @@ from api.routes import (
     values,
 )
 from api.service import Service
+from api.size_limits import BodyLimit, HeadLimit
 from api.telemetry import LatencySender
 from api.watch import RequestWatch
 
@@ -48,13 +51,18 @@ def create_app(config: ApiConfig, engine: sa.Engine, now_ns: Callable[[], int] =
     """
     metrics = OwnMetrics()
     sender = LatencySender(config.telemetry_socket, metrics) if config.telemetry_socket else None
+    keys = Keys(engine.url, metrics, now_ns) if config.asks_for_keys else None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         del app
         if sender is not None:
             sender.start()
+        if keys is not None:
+            await keys.open()
         yield
+        if keys is not None:
+            keys.close()
         if sender is not None:
             sender.close()
 
@@ -85,8 +93,12 @@ def create_app(config: ApiConfig, engine: sa.Engine, now_ns: Callable[[], int] =
     app.include_router(health.router)
     docs_page.install(app)
     problems.install(app)
+    # The last one added is the first that a request meets.
     app.add_middleware(Compression)
-    app.add_middleware(RequestWatch, metrics=metrics, sender=sender)
+    app.add_middleware(BodyLimit, config=config, metrics=metrics)
+    app.add_middleware(AccessGate, config=config, keys=keys, metrics=metrics, now_ns=now_ns)
+    app.add_middleware(HeadLimit, config=config, metrics=metrics)
+    app.add_middleware(RequestWatch, routes=RouteTemplates(app), metrics=metrics, sender=sender)
     _describe_problems(app)
     return app
 

@@ -1,11 +1,11 @@
 """Settings of the API process: where it listens, what it allows, how much one answer may hold.
 
 Pure msgspec, so that reading a configuration file loads no web framework. An ApiConfig that would let other machines
-in without anyone having said so cannot be built: __post_init__ checks files, environment and flags alike.
+in unasked without anyone having said so cannot be built: __post_init__ checks files, environment and flags alike.
 """
 
 import ipaddress
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -19,16 +19,30 @@ class ApiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Everything under `api:` in the configuration file; port 0 takes any free one and logs which.
 
     Raises:
-        UnsafeBindError: `host` is not loopback and `allow_unauthenticated` is not set. Decoding reports it, like any
-            other wrong value, as msgspec.ValidationError with its path.
+        UnsafeBindError: `host` is not loopback, `auth` is off and `allow_unauthenticated` is not set. Decoding reports
+            it, like any other wrong value, as msgspec.ValidationError with its path.
+        ValueError: only one of the two TLS files is named.
     """
 
     host: str = "127.0.0.1"
     port: _Port = 8080
     #: Unix socket that gets this API's own request latencies as datagrams; None sends none.
     telemetry_socket: str | None = None
+    #: Whether callers need an API key; auto: unless only this machine can connect, or strangers are allowed.
+    auth: Literal["auto", "on", "off"] = "auto"
     #: Listen beyond loopback although nobody has to show who they are.
     allow_unauthenticated: bool = False
+    #: Certificate (with its chain) and key in PEM; with both, the API speaks HTTPS only.
+    tls_certificate_path: str = ""
+    tls_key_path: str = ""
+    #: Requests a second that one key (or, without keys, one address) may make for long; 0 is no limit.
+    rate_limit_per_s: Annotated[float, msgspec.Meta(ge=0, le=1e9)] = 1_000.0
+    #: Requests that it may make at once, after a pause.
+    rate_limit_burst: _Limit = 2_000
+    #: Sizes of what a request may bring.
+    max_body_bytes: _Limit = 8 * 2**20
+    max_url_bytes: Annotated[int, msgspec.Meta(ge=256)] = 16_384
+    max_header_bytes: Annotated[int, msgspec.Meta(ge=1_024)] = 32_768
     #: An agent that has not been heard of for so long is called silent.
     agent_silent_after_s: Annotated[float, msgspec.Meta(gt=0)] = 15.0
     max_steps: _Limit = 11_000
@@ -43,11 +57,22 @@ class ApiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     max_page: _Limit = 1_000
 
     def __post_init__(self) -> None:
-        if not self.allow_unauthenticated and not is_loopback(self.host):
+        """Refuse what would be open to strangers by accident, and half a TLS."""
+        if self.auth == "off" and not self.allow_unauthenticated and not is_loopback(self.host):
             raise UnsafeBindError(
-                f"api.host {self.host} can be reached from other machines, and the API does not ask who is calling; "
-                "use 127.0.0.1, or set api.allow_unauthenticated: true if the network itself keeps strangers out"
+                f"api.host {self.host} can be reached from other machines, and api.auth is off; use 127.0.0.1, let "
+                "callers show a key (api.auth: auto), or set api.allow_unauthenticated: true if the network itself "
+                "keeps strangers out"
             )
+        if bool(self.tls_certificate_path) != bool(self.tls_key_path):
+            raise ValueError("tls_certificate_path and tls_key_path belong together; one of them is missing")
+
+    @property
+    def asks_for_keys(self) -> bool:
+        """Whether callers have to show an API key."""
+        if self.auth == "auto":
+            return not self.allow_unauthenticated and not is_loopback(self.host)
+        return self.auth == "on"
 
 
 def is_loopback(host: str) -> bool:

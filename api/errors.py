@@ -6,15 +6,23 @@
     │   ├── LimitError            400  more was asked for than one answer may hold
     │   ├── WrongFunctionError    400  the metric exists but does not answer this kind of question
     │   └── UnknownNameError      404  no such metric, label or agent; names the nearest one
+    ├── RefusedError              4xx: who asks, how often, or how much comes; no route has seen the request
+    │   ├── UnauthorizedError     401  no key, or none that is good
+    │   ├── ForbiddenError        403  the key lacks the scope
+    │   ├── TooManyRequestsError  429  more requests than the key or address may make
+    │   ├── TooLargeError         413, 414, 431  the body, the URL or the headers
+    │   └── TooSlowError          408  the body took too long to come
     ├── UnavailableError          503: the question is fine, the answer cannot be had now
     │   ├── DatabaseUnavailableError   locked, full, gone, damaged or of another schema
     │   └── NotReadyError              a readiness check failed
     └── StartError                the server cannot start; the command line prints it as one line
         ├── PortInUseError        another process listens there
         ├── BindError             the address or port cannot be bound at all
+        ├── TlsError              the certificate or key cannot be used
         └── UnsafeBindError       reachable from other machines without anyone having allowed it
 
-api/problems.py turns the first two branches (and everything unforeseen) into RFC 9457 problem documents.
+api/problems.py turns the first and third branch (and everything unforeseen) into RFC 9457 problem documents,
+api/refusals.py the second, where Prometheus' clients get what they understand.
 """
 
 from collections.abc import Mapping, Sequence
@@ -80,6 +88,84 @@ class UnknownNameError(RequestError):
     status = 404
 
 
+class RefusedError(ApiError):
+    """A request that no route gets to see. `reason` is a short fixed word for counting."""
+
+    slug: ClassVar[str]
+    title: ClassVar[str]
+    status: int
+    #: What Prometheus' own clients are told, below /prometheus.
+    prometheus_type: ClassVar[str] = "bad_data"
+
+    def __init__(
+        self, detail: str, *, reason: str, headers: Mapping[str, str] | None = None, **members: object
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.reason = reason
+        self.headers: Mapping[str, str] = headers or {}
+        self.members = members
+
+
+class UnauthorizedError(RefusedError):
+    """The caller has not shown a key that is good."""
+
+    slug = "unauthorized"
+    title = "An API key is needed"
+    status = 401
+    prometheus_type = "unauthorized"
+
+    def __init__(self, detail: str, *, reason: str) -> None:
+        # RFC 6750: no error code where nothing was shown. Browsers know Basic only, and ask for the key with it.
+        error = "" if reason == "no_key" else ', error="invalid_token"'
+        challenge = f'Bearer realm="tailwatch"{error}, Basic realm="tailwatch", charset="UTF-8"'
+        super().__init__(detail, reason=reason, headers={"WWW-Authenticate": challenge})
+
+
+class ForbiddenError(RefusedError):
+    """The key is good, but not for this; `scope` is the one that is wanted."""
+
+    slug = "forbidden"
+    title = "The key may not do this"
+    status = 403
+    prometheus_type = "forbidden"
+
+    def __init__(self, detail: str, *, scope: str) -> None:
+        challenge = f'Bearer realm="tailwatch", error="insufficient_scope", scope="{scope}"'
+        super().__init__(detail, reason="scope", headers={"WWW-Authenticate": challenge}, scope=scope)
+
+
+class TooManyRequestsError(RefusedError):
+    """More requests than agreed; `Retry-After` says when the next one would be taken."""
+
+    slug = "too-many-requests"
+    title = "Too many requests"
+    status = 429
+    prometheus_type = "too_many_requests"
+
+    def __init__(self, detail: str, *, reason: str, retry_after_s: int) -> None:
+        super().__init__(detail, reason=reason, headers={"Retry-After": str(retry_after_s)})
+
+
+class TooLargeError(RefusedError):
+    """More bytes than taken, in the body (413), the URL (414) or the headers (431)."""
+
+    slug = "too-large"
+    title = "The request is too large"
+
+    def __init__(self, detail: str, *, reason: str, status: int, limit: int) -> None:
+        super().__init__(detail, reason=reason, limit=limit)
+        self.status = status
+
+
+class TooSlowError(RefusedError):
+    """The body did not come in time."""
+
+    slug = "too-slow"
+    title = "The request took too long to arrive"
+    status = 408
+
+
 class UnavailableError(ApiError):
     """The answer cannot be had now; asking again later may work."""
 
@@ -124,6 +210,10 @@ class PortInUseError(StartError):
 
 class BindError(StartError):
     """The address or port cannot be bound: no such address here, or no right to it."""
+
+
+class TlsError(StartError):
+    """The certificate or key for HTTPS cannot be used."""
 
 
 class UnsafeBindError(StartError, ValueError):

@@ -454,4 +454,5 @@ class Problem(BaseModel):
     nearest: str | None = Field(default=None, description="The known name closest to an unknown one.")
     limit: float | None = Field(default=None, description="The largest number that would have been taken.")
     instead: str | None = Field(default=None, description="A request that would answer.")
+    scope: str | None = Field(default=None, description="The scope that the API key would need.")
     checks: dict[str, Check] | None = Field(default=None, description="On /readyz: every check and its result.")

@@ -3,14 +3,14 @@
 Label values are bounded: routes are templates or "unmatched", methods are known ones or "other".
 """
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.exposition import choose_encoder
 
-_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+from api.request_quantiles import RequestQuantiles
 
 
 class OwnMetrics:
-    """All counters and histograms of one API process; safe to use from any thread."""
+    """All counters and summaries of one API process; safe to use from any thread."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -20,11 +20,14 @@ class OwnMetrics:
             ["route", "method", "status"],
             registry=self.registry,
         )
-        self.request_duration = Histogram(
-            "tailwatch_api_request_duration_seconds",
-            "Time from a request's arrival to the last byte of its answer.",
-            ["route"],
-            buckets=_BUCKETS_S,
+        self.request_duration = RequestQuantiles()
+        self.registry.register(self.request_duration)
+        self.refused_requests = Counter(
+            "tailwatch_api_refused_requests_total",
+            "Requests refused before any route saw them: no_key, malformed_key, unknown_key, expired_key, revoked_key, "
+            "scope, rate_of_key, rate_of_address, url_too_long, headers_too_large, body_too_large, body_too_slow, "
+            "head_too_slow.",
+            ["reason"],
             registry=self.registry,
         )
         self.telemetry_rows_sent = Counter(

@@ -14,9 +14,11 @@ from contextlib import contextmanager
 import uvicorn
 
 from api.app import create_app
-from api.config import ApiConfig
+from api.config import ApiConfig, is_loopback
+from api.connections import guarded
 from api.errors import BindError, PortInUseError
 from api.service import Service
+from api.tls import tls_context
 from store.connect import open_engine
 
 log = logging.getLogger(__name__)
@@ -31,14 +33,18 @@ def serve(config: ApiConfig, database_url: str, stop: threading.Event, listener:
         listener: a socket from `bind`, for callers that must know the port before anything answers; closed at the end.
 
     Raises:
-        PortInUseError, BindError: nothing could be bound; nothing was started.
+        PortInUseError, BindError, TlsError: nothing could be bound, or not as asked; nothing was started.
     """
+    tls = tls_context(config)
     listener = listener or bind(config)
     engine = open_engine(database_url, read_only=True)
     try:
         app = create_app(config, engine)
+        service: Service = app.state.service
         settings = uvicorn.Config(
             app,
+            http=guarded(config.max_header_bytes, lambda reason: service.metrics.refused_requests.labels(reason).inc()),
+            ssl_context_factory=None if tls is None else lambda _config, _default: tls,
             log_config=None,
             access_log=False,
             server_header=False,
@@ -46,8 +52,11 @@ def serve(config: ApiConfig, database_url: str, stop: threading.Event, listener:
             lifespan="on",
             timeout_graceful_shutdown=1,
         )
-        log.info("api listening url=%s", url_of(listener))
-        _StoppableServer(settings, stop, app.state.service).run(sockets=[listener])
+        url = url_of(listener, tls=tls is not None)
+        log.info("api listening url=%s keys=%s", url, "on" if config.asks_for_keys else "off")
+        if config.asks_for_keys and tls is None and not is_loopback(config.host):
+            log.warning("api keys come unencrypted; set api.tls_certificate_path, or let a proxy in front speak TLS")
+        _StoppableServer(settings, stop, service).run(sockets=[listener])
         log.info("api stopped")
     finally:
         listener.close()
@@ -86,10 +95,11 @@ def bind(config: ApiConfig) -> socket.socket:
     return listener
 
 
-def url_of(listener: socket.socket) -> str:
+def url_of(listener: socket.socket, *, tls: bool = False) -> str:
     """Where a bound listener is reached."""
     host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "https" if tls else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 class _StoppableServer(uvicorn.Server):

@@ -8,17 +8,18 @@ import time
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.own_metrics import OwnMetrics
+from api.route_templates import RouteTemplates
 from api.telemetry import LatencySender
 
-UNMATCHED = "unmatched"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 class RequestWatch:
-    """Counts and times requests by route template; unknown paths are one route, unknown methods one method."""
+    """Counts and times requests by route template, refused ones too; unknown paths are one route, and methods."""
 
-    def __init__(self, app: ASGIApp, metrics: OwnMetrics, sender: LatencySender | None) -> None:
+    def __init__(self, app: ASGIApp, routes: RouteTemplates, metrics: OwnMetrics, sender: LatencySender | None) -> None:
         self._app = app
+        self._routes = routes
         self._metrics = metrics
         self._sender = sender
 
@@ -43,8 +44,8 @@ class RequestWatch:
             await self._app(inner, receive, watched_send)
         finally:
             duration_ns = time.perf_counter_ns() - started_ns
-            route = getattr(inner.get("route"), "path", UNMATCHED)
+            route = self._routes.of(scope["path"])
             self._metrics.requests.labels(route, method, str(status)).inc()
-            self._metrics.request_duration.labels(route).observe(duration_ns / 1e9)
+            self._metrics.request_duration.observe(route, duration_ns / 1e9)
             if self._sender is not None:
                 self._sender.record(time.time_ns(), route, method, status, duration_ns / 1e3)

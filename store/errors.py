@@ -9,9 +9,11 @@ StoreError
 ├── MetricChangedError       a new version of a query means something else by a metric's name
 ├── SelectionError           a question that makes no sense for the metric (step, range)
 ├── CorruptPageError         stored bytes that are no page
+├── ApiKeyError              an API key cannot be made as asked
 └── UnknownNameError         `.nearest` holds the closest known name, or None
     ├── UnknownMetricError
-    └── UnknownLabelError
+    ├── UnknownLabelError
+    └── UnknownKeyError
 """
 
 from collections.abc import Iterable
@@ -54,6 +56,10 @@ class CorruptPageError(StoreError):
     """The bytes of a stored page do not hold."""
 
 
+class ApiKeyError(StoreError):
+    """A name, scope or time that no API key can have, or a name that another key has."""
+
+
 class UnknownNameError(StoreError):
     """A name that is not known here."""
 
@@ -72,3 +78,7 @@ class UnknownMetricError(UnknownNameError):
 
 class UnknownLabelError(UnknownNameError):
     """The metric has no such label."""
+
+
+class UnknownKeyError(UnknownNameError):
+    """There is no API key of this number, name or prefix."""

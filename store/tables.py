@@ -278,3 +278,26 @@ dead_letters = sa.Table(
     sa.Column("received_ns", sa.BigInteger, nullable=False),
     sa.Column("payload", sa.LargeBinary, nullable=False),
 )
+
+# API keys; only a digest of each key (store/api_keys.py). Rows are never deleted: a revoked key keeps its history.
+api_keys = sa.Table(
+    "api_keys",
+    metadata,
+    sa.Column("id", _id, primary_key=True, autoincrement=True),
+    sa.Column("name", sa.String(64), nullable=False),
+    sa.Column("prefix", sa.String(16), nullable=False, unique=True),
+    sa.Column("hash", sa.String(64), nullable=False),
+    sa.Column("scopes", sa.String(64), nullable=False),
+    sa.Column("created_ns", sa.BigInteger, nullable=False),
+    sa.Column("expires_ns", sa.BigInteger),
+    sa.Column("last_used_ns", sa.BigInteger),
+    sa.Column("revoked_ns", sa.BigInteger),
+    # A name is free again once its key is revoked.
+    sa.Index(
+        "api_keys_by_name",
+        "name",
+        unique=True,
+        sqlite_where=sa.text("revoked_ns IS NULL"),
+        postgresql_where=sa.text("revoked_ns IS NULL"),
+    ),
+)

@@ -9,6 +9,7 @@ import argparse
 import importlib
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
@@ -67,6 +68,24 @@ examples:
 examples:
   tailwatch db upgrade --config tailwatch.yaml
 """,
+    "key create": """\
+examples:
+  tailwatch key create grafana --config tailwatch.yaml
+  tailwatch key create operator --scope read --scope admin --expires 90d
+""",
+    "key list": """\
+examples:
+  tailwatch key list --config tailwatch.yaml
+""",
+    "key revoke": """\
+examples:
+  tailwatch key revoke grafana --config tailwatch.yaml
+""",
+    "doctor": """\
+examples:
+  tailwatch doctor --config tailwatch.yaml
+  tailwatch doctor --part agent --output json
+""",
 }
 
 
@@ -107,9 +126,11 @@ def build_parser() -> argparse.ArgumentParser:
     _add_run(commands, "collector", "merge frames into the database exactly once", "database.url=sqlite:////srv/tw.db")
     _add_run(commands, "api", "answer questions over HTTP", "api.port=9000")
     _add_db(commands)
+    _add_key(commands)
     _add_topic(commands)
     _add_query(commands)
     _add_config(commands)
+    _add_doctor(commands)
     return parser
 
 
@@ -166,6 +187,36 @@ def _add_db(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     upgrade.set_defaults(command_module="db")
 
 
+def _add_key(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    text = "make, list and revoke API keys"
+    group = commands.add_parser("key", help=text, description=text.capitalize() + ".")
+    actions = group.add_subparsers(title="actions", metavar="ACTION", required=True)
+    example = _EXAMPLES["key create"]
+    create = _parser(actions.add_parser, "create", "make an API key and print it, this one time", example=example)
+    create.add_argument("name", metavar="NAME", help="what to call it, for example grafana")
+    create.add_argument(
+        "--scope",
+        dest="scopes",
+        action="append",
+        choices=["read", "ingest", "agent", "admin"],
+        help="what it may do; may be repeated, admin covers the others (default: read)",
+    )
+    create.add_argument(
+        "--expires", type=_lifetime, metavar="AFTER", help="end of its life, for example 90d or 12h (default: none)"
+    )
+    _add_settings_flags(create)
+    create.set_defaults(command_module="key", action="create")
+    shown = _parser(actions.add_parser, "list", "list all keys, without their secrets", example=_EXAMPLES["key list"])
+    shown.add_argument("--output", choices=["table", "json"], default="table", help="default: table")
+    _add_settings_flags(shown)
+    shown.set_defaults(command_module="key", action="list")
+    example = _EXAMPLES["key revoke"]
+    revoke = _parser(actions.add_parser, "revoke", "make a key worthless, within seconds", example=example)
+    revoke.add_argument("which", metavar="KEY", help="its name, number or prefix, as `tailwatch key list` shows them")
+    _add_settings_flags(revoke)
+    revoke.set_defaults(command_module="key", action="revoke")
+
+
 def _add_topic(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     text = "look after the Kafka topic that carries the frames"
     group = commands.add_parser("topic", help=text, description=text.capitalize() + ".")
@@ -214,6 +265,21 @@ def _add_config(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     show = _parser(actions.add_parser, "show", "print every setting in effect and where it comes from")
     _add_settings_flags(show)
     show.set_defaults(command_module="config_show")
+
+
+def _add_doctor(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    text = "check configuration, database, transport, clock, disks, API and spool, and say what to do"
+    doctor = _parser(commands.add_parser, "doctor", text)
+    doctor.add_argument(
+        "--part",
+        dest="parts",
+        action="append",
+        choices=["agent", "collector", "api"],
+        help="only what this part needs; may be repeated (default: all three)",
+    )
+    doctor.add_argument("--output", choices=["table", "json"], default="table", help="default: table")
+    _add_settings_flags(doctor)
+    doctor.set_defaults(command_module="doctor")
 
 
 def _add_settings_flags(parser: argparse.ArgumentParser) -> None:
@@ -271,6 +337,13 @@ def _server(text: str) -> str:
     if not host or not port.isascii() or not port.isdigit() or not 1 <= int(port) <= 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is no broker; want HOST:PORT, for example 127.0.0.1:9092")
     return text
+
+
+def _lifetime(text: str) -> int:
+    found = re.fullmatch(r"([1-9][0-9]{0,8})(s|m|h|d|w)", text)
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration; want a number and s, m, h, d or w, such as 90d")
+    return int(found[1]) * {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}[found[2]]
 
 
 def _seconds(text: str) -> float:

@@ -1,6 +1,11 @@
-"""Questions to our own API over plain urllib: the command line needs no HTTP library for one GET."""
+"""Questions to our own API over plain urllib: the command line needs no HTTP library for one GET.
+
+An API that wants a key gets the one in TAILWATCH_API_KEY; there is no flag for it, because arguments are for everybody
+on a host to read.
+"""
 
 import json
+import os
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -8,9 +13,11 @@ from http.client import HTTPException
 from typing import Any, cast
 from urllib.parse import urlencode, urlsplit
 
-from tailwatch.errors import AnswerError, UnreachableError
+from tailwatch.errors import AnswerError, TailwatchError, UnreachableError
 
 Answer = dict[str, Any]
+
+KEY_VARIABLE = "TAILWATCH_API_KEY"
 
 
 def get(
@@ -28,8 +35,9 @@ def get(
     address = url.rstrip("/") + path + (f"?{query}" if query else "")
     # No proxy: the API is inside, and a proxy of the environment would hide which side is unreachable.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    request = _request(address)
     try:
-        with opener.open(address, timeout=timeout_s) as response:
+        with opener.open(request, timeout=timeout_s) as response:
             body = response.read()
     except urllib.error.HTTPError as error:
         raise _refusal(url, error.code, error.read()) from error
@@ -41,12 +49,29 @@ def get(
     return _decoded(url, body)
 
 
+def _request(address: str) -> urllib.request.Request:
+    """GET with the key, where there is one; it does not follow a redirect elsewhere.
+
+    Raises:
+        TailwatchError: what should be the key cannot be sent; the message does not repeat it.
+    """
+    request = urllib.request.Request(address)
+    key = os.environ.get(KEY_VARIABLE, "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise TailwatchError(f"{KEY_VARIABLE} holds more than an API key, which is tw_ and letters, digits and _")
+    if key:
+        request.add_unredirected_header("Authorization", f"Bearer {key}")
+    return request
+
+
 def _refusal(url: str, status: int, body: bytes) -> AnswerError | UnreachableError:
     try:
         problem = json.loads(body)
         detail = str(problem["detail"])
     except (ValueError, KeyError, TypeError):
         return UnreachableError(f"{url} answers, but not as a Tailwatch API does (status {status}); check --url")
+    if status == 401:
+        detail += f"; `tailwatch` sends the one in ${KEY_VARIABLE}"
     nearest = problem.get("nearest")
     hint = f"; did you mean {nearest}?" if nearest and str(nearest) not in detail else ""
     return AnswerError(detail + hint, problem)

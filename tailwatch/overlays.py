@@ -21,6 +21,7 @@ PREFIX = "TAILWATCH_"
 OTHER_VARIABLES = {
     "TAILWATCH_CONFIG": "configuration file, where no --config is given",
     "TAILWATCH_URL": "address of the API for `tailwatch query`",
+    "TAILWATCH_API_KEY": "API key that `tailwatch query` shows",
     "TAILWATCH_KERNELS": "numba or numpy: which sketch kernels to use from the start (see the documentation)",
 }
 

@@ -77,6 +77,7 @@ def _prepared(args: argparse.Namespace) -> _Demo:
     from store.connect import open_engine, upgrade
     from store.fleet import totals
     from tailwatch.data_folder import hold, prepare_data_folder
+    from tailwatch.errors import ConfigError
     from tailwatch.overlays import flag_tree
     from tailwatch.query_set import compiled
     from tailwatch.settings import load_settings, variable_of
@@ -97,6 +98,12 @@ def _prepared(args: argparse.Namespace) -> _Demo:
     assignments = _over_kafka(args.kafka, folder) if args.kafka else ()
     loaded = load_settings(config_path, assignments=assignments, flags=flags)
     compiled(loaded)
+    if loaded.settings.api.asks_for_keys or loaded.settings.api.tls_certificate_path:
+        problem = (
+            f"{config_path}: the demo asks its own API without a key or a certificate; keep api.host on loopback "
+            "and api.auth and TLS out of the demo, or run the parts apart"
+        )
+        raise ConfigError([problem])
     with bind(loaded.settings.api) as listener:  # only to see that it can be bound, and which port 0 would be
         url, port = url_of(listener), int(listener.getsockname()[1])
     upgrade(loaded.settings.database.url)

@@ -112,7 +112,9 @@ def test_every_operation_answers_what_its_description_says(client, name, mode):
     @settings(BOUNDED, max_examples=30)
     @given(operation.as_strategy(generation_mode=mode))
     def ask(case):
-        case.validate_response(send(client, case), checks=CHECKS_MADE)
+        response = send(client, case)
+        # What is too large is refused before anyone looks at what it says.
+        case.validate_response(response, checks=DESCRIBED if response.status_code in (413, 414, 431) else CHECKS_MADE)
 
     ask()
 

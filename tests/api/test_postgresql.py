@@ -2,8 +2,12 @@
 
 import pytest
 
+from api import key_ring
+from api.config import ApiConfig
+from store.api_keys import api_keys, create_key, revoke_key
 from store.connect import open_engine, upgrade
-from tests.api.world import asking, fill, probe_records
+from tests.api.test_auth import bearer, changed, get
+from tests.api.world import NOW_NS, asking, fill, probe_records
 from tests.counterparts.choice import missing
 from tests.counterparts.postgres import programs, running
 
@@ -39,6 +43,17 @@ def test_a_locked_table_is_a_503_that_says_locked(postgres_url, tmp_path):
             blocker.engine.dispose()
         assert (response.status_code, "locked" in response.json()["detail"]) == (503, True)
         assert client.over_the_minute(**QUESTIONS[0]).status_code == 200
+
+
+def test_keys_let_in_note_their_use_and_die_as_on_sqlite(postgres_url, monkeypatch):
+    upgrade(postgres_url)
+    _, key = changed(postgres_url, lambda connection: create_key(connection, "grafana", ["read"], NOW_NS))
+    monkeypatch.setattr(key_ring, "TRUST_S", 0.0)
+    with asking(postgres_url, ApiConfig(auth="on")) as client:
+        assert [get(client, "/api/v1/status", headers).status_code for headers in (None, bearer(key))] == [401, 200]
+        changed(postgres_url, lambda connection: revoke_key(connection, "grafana", NOW_NS))
+        assert get(client, "/api/v1/status", bearer(key)).status_code == 401
+    assert changed(postgres_url, api_keys)[0].last_used_ns == NOW_NS
 
 
 def test_a_server_that_dies_is_a_503_and_a_200_once_it_is_back(tmp_path):

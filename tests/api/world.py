@@ -147,12 +147,15 @@ class Client:
 
 @contextmanager
 def asking(
-    database_url: str, config: ApiConfig | None = None, now_ns: Callable[[], int] = lambda: NOW_NS
+    database_url: str,
+    config: ApiConfig | None = None,
+    now_ns: Callable[[], int] = lambda: NOW_NS,
+    address: str = "127.0.0.1",
 ) -> Iterator[Client]:
-    """A client of an app over the database, with its background parts running."""
+    """A client at an address, of an app over the database, with its background parts running."""
     engine = open_engine(database_url, read_only=True)
     app = create_app(config or ApiConfig(), engine, now_ns)
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=(address, 4711))
     with start_blocking_portal() as portal:
         http = httpx.AsyncClient(transport=transport, base_url="http://api")
         with portal.wrap_async_context_manager(app.router.lifespan_context(app)):

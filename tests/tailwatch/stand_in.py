@@ -15,6 +15,7 @@ class StandIn:
     def __init__(self) -> None:
         self.answers: dict[str, tuple[int, bytes]] = {}
         self.asked: list[tuple[str, list[tuple[str, str]]]] = []
+        self.keys: list[str | None] = []  # Authorization of every question
         self.url = ""
 
     def put(self, path: str, content: Any, status: int = 200) -> None:
@@ -30,6 +31,7 @@ def serving() -> Iterator[StandIn]:
         def do_GET(self) -> None:
             parts = urlsplit(self.path)
             stand_in.asked.append((parts.path, parse_qsl(parts.query)))
+            stand_in.keys.append(self.headers["Authorization"])
             status, body = stand_in.answers[parts.path]
             self.send_response(status)
             self.end_headers()

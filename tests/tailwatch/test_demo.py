@@ -295,6 +295,16 @@ def test_an_edited_configuration_with_a_mistake_stops_the_start_with_78(data: Pa
     assert "did you mean checkpoint_s?" in done.stderr
 
 
+def test_a_demo_that_would_have_to_show_itself_a_key_is_refused(data: Path) -> None:
+    data.mkdir()
+    (data / "tailwatch.yaml").write_text("data_dir: .\napi: {host: 0.0.0.0}\n", encoding="utf-8")
+    done = subprocess.run(
+        [*COMMAND, "demo", "--data", str(data), "--seconds", "1"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 78
+    assert "keep api.host on loopback" in done.stderr
+
+
 def test_a_run_that_measures_nothing_fails(data: Path) -> None:
     data.mkdir()
     (data / "tailwatch.yaml").write_text("agent: {sources: [{kind: host}]}\n", encoding="utf-8")

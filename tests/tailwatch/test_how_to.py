@@ -79,6 +79,27 @@ def test_the_configuration_for_separate_parts_is_sound(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_the_page_on_keys_has_sound_configurations_and_its_command_says_what_it_shows(tmp_path: Path) -> None:
+    found = [content for kind, content in blocks("secure-the-api.md") if kind == "yaml"]
+    assert len(found) == 2
+    for content in found:
+        file = tmp_path / "tailwatch.yaml"
+        file.write_text(content, encoding="utf-8")
+        done = subprocess.run([*COMMAND, "config", "check", str(file)], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+    shown = re.search(
+        r"^    \$ tailwatch (key create .*)\n    (key 1 .*)\n    (tw_\w+_)\.\.\.$",
+        page("how-to/secure-the-api.md"),
+        re.M,
+    )
+    assert shown
+    words = shown[1].replace("/etc/tailwatch/tailwatch.yaml", str(file)).split()
+    subprocess.run([*COMMAND, "db", "upgrade", "--config", str(file)], check=True, capture_output=True, cwd=tmp_path)
+    done = subprocess.run([*COMMAND, *words], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.stderr == shown[2] + "\n"
+    assert re.fullmatch(r"tw_[a-z2-7]{8}_[a-z2-7]{52}\n", done.stdout)
+
+
 def test_the_page_on_postgresql_makes_a_database_that_works(tmp_path: Path) -> None:
     if not programs():
         missing("no PostgreSQL program to follow the page with")

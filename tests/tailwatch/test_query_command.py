@@ -110,6 +110,31 @@ def test_a_refusal_is_one_readable_message(api: StandIn, capsys: pytest.CaptureF
     assert captured.err == "error: unknown metric 'm_u'; did you mean m_us?\n"
 
 
+def test_the_key_of_the_environment_is_shown_and_its_absence_explained(
+    api: StandIn, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.put("/api/v1/quantiles", {**HEAD, "groups": []})
+    monkeypatch.setenv("TAILWATCH_API_KEY", "tw_abc_def\n")
+    assert main(["query", "m_us", "--url", api.url]) == 0
+    monkeypatch.delenv("TAILWATCH_API_KEY")
+    api.put("/api/v1/quantiles", {"detail": "this API wants a key", "status": 401}, 401)
+    assert main(["query", "m_us", "--url", api.url]) == 1
+    assert api.keys == ["Bearer tw_abc_def", None]
+    assert capsys.readouterr().err == "error: this API wants a key; `tailwatch` sends the one in $TAILWATCH_API_KEY\n"
+
+
+@pytest.mark.parametrize("key", ["tw_abc\ntw_def", "tw_ä"])
+def test_what_cannot_be_a_key_is_refused_without_being_repeated(
+    api: StandIn, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setenv("TAILWATCH_API_KEY", key)
+    assert main(["query", "m_us", "--url", api.url]) == 1
+    said = capsys.readouterr().err
+    assert "TAILWATCH_API_KEY holds more than an API key" in said
+    assert key[:4] not in said.replace("tw_ and", "")
+    assert api.asked == []
+
+
 @pytest.mark.parametrize(("content", "status"), [(b"<html>", 200), (b"[1]", 200), (b"<html>", 502), (b"[1]", 404)])
 def test_another_program_at_the_address_is_recognised(
     api: StandIn, capsys: pytest.CaptureFixture[str], content: bytes, status: int

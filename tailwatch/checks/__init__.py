@@ -1,0 +1,1 @@
+"""The checks of `tailwatch doctor`, one module for each thing that is looked at."""
