@@ -98,7 +98,7 @@ class UnknownNameError(RequestError):
     """No metric, label, query, table or agent has this name."""
 
     slug = "unknown-name"
-    title = "Unknown name"
+    title = "No such name"
     status = 404
 
 

@@ -14,6 +14,7 @@ class StandIn:
 
     def __init__(self) -> None:
         self.answers: dict[str, tuple[int, bytes]] = {}
+        self.media_type = "application/json"
         self.asked: list[tuple[str, list[tuple[str, str]]]] = []
         self.keys: list[str | None] = []  # Authorization of every question
         self.url = ""
@@ -36,6 +37,7 @@ def serving() -> Iterator[StandIn]:
             self.send_response(status)
             if status == 302:
                 self.send_header("Location", body.decode())
+            self.send_header("Content-Type", stand_in.media_type)
             self.end_headers()
             self.wfile.write(body)
 
