@@ -5,6 +5,8 @@ from typing import Literal
 from api.config import ApiConfig
 from store.fleet import AgentRow
 
+#: What agents call the age of the oldest frame that waits in their spool, among the counters of their heartbeats.
+SPOOL_AGE = "spool_oldest_age_s"
 AgentState = Literal["alive", "silent", "retired"]
 
 

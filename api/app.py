@@ -11,6 +11,7 @@ from fastapi.openapi.utils import get_openapi
 
 from api import docs_page, problems
 from api.auth import AccessGate, Keys
+from api.compression import Compression
 from api.config import ApiConfig
 from api.database import Database
 from api.models import Problem
@@ -18,7 +19,19 @@ from api.own_metrics import OwnMetrics
 from api.params import refuse_repeated
 from api.reads import Reads
 from api.route_templates import RouteTemplates
-from api.routes import agents, catalog, health, quantiles, series, status, values
+from api.routes import (
+    agents,
+    cardinality,
+    catalog,
+    distribution,
+    health,
+    kept_frames,
+    labels,
+    quantiles,
+    series,
+    status,
+    values,
+)
 from api.service import Service
 from api.size_limits import BodyLimit, HeadLimit
 from api.telemetry import LatencySender
@@ -68,12 +81,24 @@ def create_app(config: ApiConfig, engine: sa.Engine, now_ns: Callable[[], int] =
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.service = Service(config, database, metrics, now_ns, reads)
-    for resource in (quantiles, values, catalog, agents, series, status):
+    for resource in (
+        quantiles,
+        values,
+        distribution,
+        catalog,
+        labels,
+        series,
+        agents,
+        cardinality,
+        kept_frames,
+        status,
+    ):
         app.include_router(resource.router, dependencies=[Depends(refuse_repeated)], responses=_PROBLEM_RESPONSES)
     app.include_router(health.router)
     docs_page.install(app)
     problems.install(app)
     # The last one added is the first that a request meets.
+    app.add_middleware(Compression)
     app.add_middleware(BodyLimit, config=config, metrics=metrics)
     app.add_middleware(AccessGate, config=config, keys=keys, metrics=metrics, now_ns=now_ns)
     app.add_middleware(HeadLimit, config=config, metrics=metrics)

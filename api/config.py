@@ -59,6 +59,8 @@ class ApiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     question_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 30.0
     #: Memory for answers from before; 0 keeps none.
     answer_cache_bytes: Annotated[int, msgspec.Meta(ge=0)] = 64_000_000
+    #: Buckets in one answer, over all groups and steps.
+    max_buckets: _Limit = 200_000
     #: Entries on one page of a list.
     max_page: _Limit = 1_000
 

@@ -5,7 +5,7 @@
     │   ├── ParameterError        400  a parameter is missing, unknown, repeated or unreadable
     │   ├── LimitError            400  more was asked for than one answer may hold
     │   ├── WrongFunctionError    400  the metric exists but does not answer this kind of question
-    │   └── UnknownNameError      404  no such metric or label; names the nearest one
+    │   └── UnknownNameError      404  no such metric, label or agent; names the nearest one
     ├── RefusedError              4xx: who asks, how often, or how much comes; no route has seen the request
     │   ├── UnauthorizedError     401  no key, or none that is good
     │   ├── ForbiddenError        403  the key lacks the scope
@@ -91,10 +91,10 @@ class WrongFunctionError(RequestError):
 
 
 class UnknownNameError(RequestError):
-    """No metric or label has this name."""
+    """No metric, label or agent has this name."""
 
     slug = "unknown-name"
-    title = "No such metric or label"
+    title = "No such name"
     status = 404
 
 

@@ -44,13 +44,22 @@ def read_matchers(given: Sequence[str], most: int) -> tuple[Matcher, ...]:
     return matchers
 
 
-def check_labels(what: str, known: Collection[str], by: Sequence[str] = (), where: Sequence[Matcher] = ()) -> None:
+def check_labels(
+    what: str,
+    known: Collection[str],
+    by: Sequence[str] = (),
+    where: Sequence[Matcher] = (),
+    by_parameter: str = "by",
+) -> None:
     """Refuse labels that are not `known`, naming the parameter where one stands; the store would not know it.
+
+    Args:
+        by: labels by name, given in the parameter `by_parameter`.
 
     Raises:
         UnknownNameError: names the nearest known label.
     """
-    asked = [("by", name) for name in by] + [("where", matcher.label) for matcher in where]
+    asked = [(by_parameter, name) for name in by] + [("where", matcher.label) for matcher in where]
     for parameter, name in asked:
         if name not in known:
             unknown = UnknownLabelError(what, name[:200], known)

@@ -62,6 +62,39 @@ class QuantileGroup(_Group):
     coverage: CoverageModel
 
 
+class BelowLimit(_Model):
+    """How many values lie at or below a limit. The exact count and fraction lie between low and high."""
+
+    below: float = Field(description="The limit, as asked.", examples=[200.0])
+    count: int = Field(description="Values at or below it, exact for a limit within `error_bound` of it.")
+    count_low: int = Field(description="So many are certainly at or below it.")
+    count_high: int = Field(description="Not more than so many are.")
+    fraction: float | None = Field(description="count / all values of the group; null when it has none.")
+    fraction_low: float | None
+    fraction_high: float | None
+
+
+class DistributionGroup(_Group):
+    """All values of one group in one window, by bucket."""
+
+    buckets: list[tuple[Number, Number, int]] = Field(
+        description="[low end, high end, count] of each bucket that holds anything, ascending. Above zero a bucket "
+        "holds low < x <= high, below zero low <= x < high; [0, 0, n] counts zeros.",
+        examples=[[[90.50966799187809, 92.0, 12], [1.7976931348623157e308, "Infinity", 1]]],
+    )
+    below: list[BelowLimit] = Field(description="One entry per limit in `below`, in that order.")
+    error_bound: float = Field(
+        description="Relative distance of a bucket's middle, at the metric's own scale, from any value in it.",
+        examples=[0.005415],
+    )
+    count: int = Field(description="Values in the window, NaN not counted: the sum over all buckets.")
+    nan_count: int
+    min: Number
+    max: Number
+    mean: Number
+    coverage: CoverageModel
+
+
 class ValueGroup(_Group):
     """One aggregate of one group in one window."""
 
@@ -90,6 +123,13 @@ class QuantilesAnswer(_Answer):
 
     rule: Literal["nearest-rank"] = Field(description="The value at rank max(1, ceil(q * count)).")
     groups: list[QuantileGroup]
+
+
+class DistributionAnswer(_Answer):
+    """Buckets of merged sketches, by group and step."""
+
+    scale: int = Field(description="Bins per octave of these buckets are 2**scale, in all groups.", examples=[6])
+    groups: list[DistributionGroup]
 
 
 class ValuesAnswer(_Answer):
@@ -138,7 +178,35 @@ class AgentEntry(_Model):
         "that. Heartbeats take time, so a right clock shows a little below 0. Null: not known.",
         examples=[-0.12],
     )
+    lag_s: float | None = Field(
+        description="How long ago the event time is up to which all of its live records are in the database: a few "
+        "seconds where all is well. Null: it has no live query.",
+        examples=[4.2],
+    )
+    spool_oldest_age_s: int | None = Field(
+        description="Age of the oldest frame that waits in its spool, as of the last heartbeat; null: it does not say."
+    )
     counters: dict[str, int] = Field(description="The agent's own counters, since its start.")
+
+
+class AgentQueryEntry(_Model):
+    """How far an agent's records of one query have come."""
+
+    query: str = Field(examples=["hiccups"])
+    version: str = Field(description="Content hash of the version that it computes.", examples=["8d5f0c2b7a11e94f"])
+    live: bool = Field(description="False for replays, whose event time is not the clock's.")
+    first: _Time
+    first_ns: int
+    watermark: _Time = Field(description="All of its records from `first` up to here are in the database.")
+    watermark_ns: int
+    lag_s: float | None = Field(description="How long ago that was; null for replays.")
+
+
+class AgentDetail(AgentEntry):
+    """One agent and its queries."""
+
+    machine_id: str
+    queries: list[AgentQueryEntry] = Field(description="What its newest heartbeat speaks of, by query.")
 
 
 class AgentsPage(_Model):
@@ -148,11 +216,44 @@ class AgentsPage(_Model):
     next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last one.")
 
 
+class SeriesRowModel(_Model):
+    """One label set, and the newest window in which it has data."""
+
+    labels: dict[str, str] = Field(examples=[{"host": "web-7"}])
+    start: _Time
+    end: _Time
+    start_ns: _TimeNs
+    end_ns: _TimeNs
+
+
+class SeriesPage(_Model):
+    """One page of a metric's series, in the order in which they were first stored."""
+
+    metric: str
+    series: list[SeriesRowModel]
+    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last one.")
+
+
 class LabelEntry(_Model):
-    """A label of a query's series."""
+    """A label of some series."""
 
     label: str = Field(examples=["request_id"])
     values: int = Field(description="How many distinct values it has.", examples=[99_871])
+
+
+class LabelsPage(_Model):
+    """One page of labels, by name."""
+
+    labels: list[LabelEntry]
+    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last one.")
+
+
+class LabelValuesPage(_Model):
+    """One page of a label's values."""
+
+    label: str
+    values: list[str]
+    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last one.")
 
 
 class RefusedAgentEntry(_Model):
@@ -169,7 +270,7 @@ class RefusedAgentEntry(_Model):
     )
 
 
-class SeriesEntry(_Model):
+class CardinalityEntry(_Model):
     """A query's series beside its limit."""
 
     query: str = Field(examples=["requests"])
@@ -185,11 +286,65 @@ class SeriesEntry(_Model):
     refused_agents: list[RefusedAgentEntry] = Field(description="The ten agents with the most refused records.")
 
 
-class SeriesPage(_Model):
+class CardinalityPage(_Model):
     """One page of queries, by name."""
 
-    queries: list[SeriesEntry]
+    queries: list[CardinalityEntry]
     next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last one.")
+
+
+class DeadLetterEntry(_Model):
+    """A frame that can never be used."""
+
+    agent: str | None = Field(description="Whose it is; null where the frame is damaged, or none at all.")
+    reason: str
+    received: _Time
+    received_ns: _TimeNs
+    topic: str
+    partition: int
+    offset: int = Field(description="Where it stands in the transport.")
+    bytes: int = Field(description="Size of the whole frame.")
+    first_bytes: str = Field(description="Base64 of its first 1,024 bytes.")
+
+
+class QuarantineEntry(DeadLetterEntry):
+    """A frame that waits until the collectors know its version of a query."""
+
+    query_version: str = Field(description="The version that it waits for; wire:N for a newer wire format.")
+
+
+class DeadLettersPage(_Model):
+    """One page of dead letters, newest first."""
+
+    dead_letters: list[DeadLetterEntry]
+    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last one.")
+
+
+class QuarantinePage(_Model):
+    """One page of quarantined frames, newest first."""
+
+    quarantine: list[QuarantineEntry]
+    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last one.")
+
+
+class KeptReasonEntry(_Model):
+    """Frames that were kept for the same reason."""
+
+    reason: str = Field(description="Its numbers are written as #.")
+    frames: int
+    bytes: int
+    first: _Time
+    first_ns: _TimeNs
+    last: _Time
+    last_ns: _TimeNs
+
+
+class KeptReasonsAnswer(_Model):
+    """How many frames are kept, and for which reasons."""
+
+    frames: int = Field(description="Frames kept, of all reasons.")
+    bytes: int
+    reasons: list[KeptReasonEntry] = Field(description="The hundred reasons with the most frames, most first.")
 
 
 class AgentCounts(_Model):
@@ -241,6 +396,30 @@ class StatusAnswer(_Model):
     )
 
 
+class KeptLevelEntry(_Model):
+    """One width of a query's windows."""
+
+    width_ns: int = Field(examples=[10000000000])
+    kept_from: _Time | None = Field(description="Nothing that starts earlier is left in this width; null: all is.")
+    kept_from_ns: int | None
+    oldest: _Time | None = Field(description="Start of the oldest window with data; null: there is none.")
+    oldest_ns: int | None
+
+
+class RetentionEntry(_Model):
+    """What retention has left of a query."""
+
+    query: str
+    levels: list[KeptLevelEntry] = Field(description="Finest first.")
+
+
+class RetentionPage(_Model):
+    """One page of queries, by name."""
+
+    queries: list[RetentionEntry]
+    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last one.")
+
+
 class Health(_Model):
     """The process answers."""
 
@@ -268,7 +447,7 @@ class Problem(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     type: str = Field(examples=["urn:tailwatch:problem:unknown-name"])
-    title: str = Field(examples=["No such metric or label"])
+    title: str = Field(examples=["No such name"])
     status: int = Field(examples=[404])
     detail: str = Field(examples=["unknown metric 'hicup_us'; did you mean 'hiccup_us'?"])
     parameter: str | None = Field(default=None, description="The query parameter at fault.")

@@ -18,7 +18,9 @@ from api.label_text import read_matchers
 from api.times import parse_duration, parse_time, short_duration
 from store.label_matchers import Matcher
 
-REPEATABLE = frozenset({"q", "by", "where"})
+REPEATABLE = frozenset({"q", "by", "where", "below"})
+#: Cursors are names, in base64; those that would be longer never become one (api/pagination.py).
+CURSOR_MAX = 8_000
 DEFAULT_LEVELS = "0.5,0.9,0.99"
 _NUMBER = re.compile(r"[+-]?(?:[0-9]{1,40}(?:\.[0-9]{0,40})?|\.[0-9]{1,40})(?:[eE][+-]?[0-9]{1,4})?")
 
@@ -75,13 +77,84 @@ class QuantileParameters(RangeParameters):
     )
 
 
+class DistributionParameters(RangeParameters):
+    """A question for whole distributions."""
+
+    scale: int | None = Field(
+        default=None,
+        description="Buckets per octave are 2**scale: 0 up to the metric's own scale, which is the default.",
+        examples=[3],
+    )
+    max_buckets: int | None = Field(
+        default=None,
+        description="At most so many buckets in each group: the scale is made coarser until they fit.",
+        examples=[60],
+    )
+    below: list[_Text] = Field(
+        default=[],
+        description="Values in the metric's unit, separated by commas or repeated: what share lies at or below each?",
+        examples=[["200,500"]],
+    )
+
+
 class PageParameters(BaseModel):
     """Where a list continues, and how much of it to send."""
 
     model_config = ConfigDict(extra="forbid")
 
     limit: int = Field(default=100, description="Entries on the page.", examples=[100])
-    cursor: _Text | None = Field(default=None, description="`next_cursor` of the page before.")
+    cursor: Annotated[str, Field(max_length=CURSOR_MAX)] | None = Field(
+        default=None, description="`next_cursor` of the page before."
+    )
+
+
+class MetricsParameters(PageParameters):
+    """Which metrics to list."""
+
+    prefix: _Text | None = Field(default=None, description="Only metrics whose names begin so.", examples=["hiccup"])
+    query: _Text | None = Field(default=None, description="Only metrics of this query.", examples=["hiccups"])
+
+
+class AgentsParameters(PageParameters):
+    """Which agents to list."""
+
+    state: _Text | None = Field(default=None, description="Only alive, silent or retired ones.", examples=["silent"])
+    prefix: _Text | None = Field(default=None, description="Only agents whose ids begin so.", examples=["rack7-"])
+
+
+class LabelParameters(PageParameters):
+    """Which series' labels to list."""
+
+    metric: _Text | None = Field(
+        default=None, description="Only labels of this metric; without it those of all.", examples=["hiccup_us"]
+    )
+    where: list[_Text] = Field(
+        default=[], description="Only series that all these matchers mean, as in quantiles.", examples=[["host=~web.*"]]
+    )
+
+
+class SeriesParameters(PageParameters):
+    """Which series to list."""
+
+    metric: _Text = Field(description="Name of the metric.", examples=["hiccup_us"])
+    where: list[_Text] = Field(
+        default=[], description="Only series that all these matchers mean, as in quantiles.", examples=[["host=~web.*"]]
+    )
+    start: _Text = Field(default="-1h", description="Begin of the stretch in which a series must have data.")
+    end: _Text = Field(default="now", description="End of it, exclusive.")
+
+
+class KeptFramesParameters(PageParameters):
+    """Which dead letters or quarantined frames to list."""
+
+    reason: _Text | None = Field(
+        default=None, description="Only frames with this text in their reason.", examples=["checksum"]
+    )
+    agent: _Text | None = Field(
+        default=None,
+        description="Only frames of this agent; frames that are damaged are nobody's.",
+        examples=["rack7-host12"],
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +190,8 @@ def read_question(given: RangeParameters, config: ApiConfig, now_ns: int) -> Que
     Raises:
         ParameterError, LimitError: says which parameter, what was seen and what is accepted.
     """
-    start_ns = parse_time(given.start, now_ns, "start")
-    end_ns = parse_time(given.end, now_ns, "end")
-    if start_ns >= end_ns:
-        raise ParameterError(
-            f"start={given.start[:60]} is not before end={given.end[:60]}; swap or widen them", parameter="start"
-        )
-    by = tuple(_split(given.by, "by"))
+    start_ns, end_ns = read_stretch(given.start, given.end, now_ns)
+    by = tuple(split_items(given.by, "by"))
     where = read_matchers(given.where, config.max_labels)
     if len(by) + len(where) > config.max_labels:
         raise LimitError(
@@ -136,6 +204,18 @@ def read_question(given: RangeParameters, config: ApiConfig, now_ns: int) -> Que
     if step_ns is not None:
         check_steps(start_ns, end_ns, step_ns, config)
     return Question(given.metric, by, where, start_ns, end_ns, step_ns)
+
+
+def read_stretch(start: str, end: str, now_ns: int) -> tuple[int, int]:
+    """(start, end) in ns UTC, the first before the second.
+
+    Raises:
+        ParameterError: unreadable, or the wrong way round.
+    """
+    start_ns, end_ns = parse_time(start, now_ns, "start"), parse_time(end, now_ns, "end")
+    if start_ns >= end_ns:
+        raise ParameterError(f"start={start[:60]} is not before end={end[:60]}; swap or widen them", parameter="start")
+    return start_ns, end_ns
 
 
 def check_steps(start_ns: int, end_ns: int, step_ns: int, config: ApiConfig) -> None:
@@ -163,7 +243,7 @@ def read_levels(given: Sequence[str], config: ApiConfig) -> list[float]:
         ParameterError: not a number in [0, 1]; a percentage gets the level that was probably meant.
         LimitError: more levels than one answer may hold.
     """
-    levels = list(dict.fromkeys(_level(text) for text in _split(given, "q")))
+    levels = list(dict.fromkeys(_level(text) for text in split_items(given, "q")))
     if len(levels) > config.max_quantiles:
         raise LimitError(
             f"q lists {len(levels)} levels, at most {config.max_quantiles} are answered at once; ask for fewer",
@@ -175,7 +255,7 @@ def read_levels(given: Sequence[str], config: ApiConfig) -> list[float]:
     return levels
 
 
-def _split(given: Sequence[str], parameter: str) -> list[str]:
+def split_items(given: Sequence[str], parameter: str) -> list[str]:
     """The items of a comma-separated, repeatable parameter; `by=` alone is no item."""
     items: list[str] = []
     for text in given:

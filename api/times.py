@@ -138,13 +138,15 @@ def _absolute(text: str, parameter: str) -> int:
             hint = f"; add the zone: {text}Z for UTC"
         raise ParameterError(f"{parameter}={_shown(text)} is not a time{hint}; {ACCEPTED_TIMES}", parameter=parameter)
     day, clock, decimals, _, sign, hours, minutes = match.groups()
+    leap_s = int(clock.endswith(":59:60"))  # a leap second, which Unix time does not have: it is the one after it
     try:
-        moment = datetime.fromisoformat(f"{day}T{clock}+00:00")
+        moment = datetime.fromisoformat(f"{day}T{clock[:-2] + '59' if leap_s else clock}+00:00")
     except ValueError as error:
         raise ParameterError(
             f"{parameter}={_shown(text)} is not a time: {error}; {ACCEPTED_TIMES}", parameter=parameter
         ) from error
-    time_ns = (moment - _EPOCH) // timedelta(seconds=1) * SECOND_NS + int((decimals or "").ljust(9, "0"))
+    seconds = (moment - _EPOCH) // timedelta(seconds=1) + leap_s
+    time_ns = seconds * SECOND_NS + int((decimals or "").ljust(9, "0"))
     if sign is None:
         return time_ns
     if int(hours) > 23 or int(minutes) > 59:

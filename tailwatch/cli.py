@@ -45,7 +45,13 @@ examples:
 examples:
   tailwatch query hiccup_us -q 0.5 -q 0.99 --start -5m
   tailwatch query api_request_us -q 0.99 --by route --where host:web-7 --start -1h --step 1m
+  tailwatch query api_request_us --where 'route=~/api/.*' --output csv
   tailwatch query hiccup_us --output json --url http://127.0.0.1:18080
+""",
+    "hosts": """\
+examples:
+  tailwatch hosts
+  tailwatch hosts --state silent --prefix rack7-
 """,
     "check": """\
 examples:
@@ -129,6 +135,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_key(commands)
     _add_topic(commands)
     _add_query(commands)
+    _add_hosts(commands)
     _add_config(commands)
     _add_doctor(commands)
     return parser
@@ -241,18 +248,34 @@ def _add_query(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     )
     query.add_argument("--by", action="append", metavar="LABEL", help="one row per value of LABEL; may be repeated")
     query.add_argument(
-        "--where", action="append", metavar="LABEL:VALUE", help="only series with this label value; may be repeated"
+        "--where",
+        action="append",
+        metavar="MATCHER",
+        help="LABEL=VALUE, or with !=, =~, !~; may be repeated: all must hold",
     )
     query.add_argument("--start", default="-5m", metavar="TIME", help="-5m, Unix seconds or RFC 3339 (default: -5m)")
     query.add_argument("--end", metavar="TIME", help="as --start (default: now)")
     query.add_argument("--step", metavar="DURATION", help="one row per step, for example 10s")
-    query.add_argument("--output", choices=["table", "json"], default="table", help="default: table")
-    query.add_argument(
+    query.add_argument("--output", choices=["table", "json", "csv"], default="table", help="default: table")
+    _add_url(query)
+    query.set_defaults(command_module="query")
+
+
+def _add_hosts(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    hosts = _parser(commands.add_parser, "hosts", "list the agents that the API knows, and how far behind they are")
+    hosts.add_argument("--state", choices=["alive", "silent", "retired"], help="only agents in this state")
+    hosts.add_argument("--prefix", metavar="TEXT", help="only agents whose ids begin so")
+    hosts.add_argument("--output", choices=["table", "json"], default="table", help="default: table")
+    _add_url(hosts)
+    hosts.set_defaults(command_module="hosts")
+
+
+def _add_url(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         "--url",
         default=os.environ.get("TAILWATCH_URL") or "http://127.0.0.1:8080",
         help="address of the API (default: $TAILWATCH_URL, else http://127.0.0.1:8080)",
     )
-    query.set_defaults(command_module="query")
 
 
 def _add_config(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -29,6 +29,25 @@ def get(
         UnreachableError: nothing answers there, or something that is not our API.
         AnswerError: the API refused; `problem` holds its whole document.
     """
+    return _decoded(url, _fetch(url, path, parameters, timeout_s)[0])
+
+
+def get_csv(url: str, path: str, parameters: Sequence[tuple[str, str]] = (), *, timeout_s: float = 30.0) -> str:
+    """The CSV that GET `url` + `path` answers.
+
+    Raises:
+        UnreachableError, AnswerError: as `get`.
+    """
+    body, media_type = _fetch(url, path, [*parameters, ("format", "csv")], timeout_s)
+    if media_type != "text/csv":
+        raise UnreachableError(f"{url} answers, but not as a Tailwatch API does (no CSV); check --url")
+    return body.decode(errors="replace")
+
+
+def _fetch(
+    url: str, path: str, parameters: Mapping[str, str] | Sequence[tuple[str, str]], timeout_s: float
+) -> tuple[bytes, str]:
+    """(body, media type) of a 200."""
     if urlsplit(url).scheme not in ("http", "https"):
         raise UnreachableError(f"{url!r} is no address of an API; want http://HOST:PORT")
     query = urlencode(parameters)
@@ -38,7 +57,7 @@ def get(
     request = _request(address)
     try:
         with opener.open(request, timeout=timeout_s) as response:
-            body = response.read()
+            return response.read(), response.headers.get_content_type()
     except urllib.error.HTTPError as error:
         raise _refusal(url, error.code, error.read()) from error
     except (OSError, HTTPException, ValueError) as error:
@@ -46,7 +65,6 @@ def get(
         raise UnreachableError(
             f"no API answers at {url} ({reason}); start one with `tailwatch demo` or name another with --url"
         ) from error
-    return _decoded(url, body)
 
 
 def _request(address: str) -> urllib.request.Request:

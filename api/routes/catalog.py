@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from api.models import MetricsPage
 from api.pagination import page_of
-from api.params import PageParameters
+from api.params import MetricsParameters
 from api.responses import json_answer
 from api.service import Parts
 from store.registry import MetricRow, metrics
@@ -17,10 +17,14 @@ router = APIRouter(tags=["metrics"])
 
 
 @router.get("/api/v1/metrics", operation_id="list_metrics", summary="Metrics, by name", response_model=MetricsPage)
-def list_metrics(request: Request, given: Annotated[PageParameters, Query()], service: Parts) -> Response:
+def list_metrics(request: Request, given: Annotated[MetricsParameters, Query()], service: Parts) -> Response:
     """Every metric with its query, unit, labels and window, and where to ask for it."""
     with service.database.reading() as connection:
-        known = metrics(connection)
+        known = [
+            row
+            for row in metrics(connection)
+            if row.name.startswith(given.prefix or "") and given.query in (None, row.query)
+        ]
     page, next_cursor = page_of(known, lambda row: row.name, given, service.config)
     return json_answer(request, {"metrics": [_entry(row) for row in page], "next_cursor": next_cursor})
 

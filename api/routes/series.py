@@ -1,58 +1,34 @@
-"""GET /api/v1/series: how many series each query has, which label makes them, and whose are refused."""
+"""GET /api/v1/series: which label sets of a metric have data in a stretch of time."""
 
 from typing import Annotated
 
-import msgspec
 from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.answers import span
+from api.label_text import check_labels, read_matchers
 from api.models import SeriesPage
 from api.pagination import page_of
-from api.params import PageParameters
+from api.params import SeriesParameters, read_stretch
 from api.responses import json_answer
 from api.service import Parts
-from api.times import rfc_3339
-from store.series_limit import OTHERS, RefusedAgent, SeriesUse, label_values, series_use
+from store.registry import metric
+from store.series_list import last_windows, matching_series
 
-router = APIRouter(tags=["fleet"])
-
-AGENTS_SHOWN = 10
+router = APIRouter(tags=["metrics"])
 
 
-@router.get(
-    "/api/v1/series", operation_id="list_series", summary="Series per query, by name", response_model=SeriesPage
-)
-def list_series(request: Request, given: Annotated[PageParameters, Query()], service: Parts) -> Response:
-    """Every query's series beside its limit: the labels with the most values, and the agents refused the most."""
+@router.get("/api/v1/series", operation_id="list_series", summary="Series of a metric", response_model=SeriesPage)
+def list_series(request: Request, given: Annotated[SeriesParameters, Query()], service: Parts) -> Response:
+    """Label sets that have data of the metric between start and end, in the order in which they were first stored."""
+    where = read_matchers(given.where, service.config.max_labels)
+    start_ns, end_ns = read_stretch(given.start, given.end, service.now_ns())
     with service.database.reading() as connection:
-        page, next_cursor = page_of(series_use(connection), lambda use: use.query, given, service.config)
-        queries = [_entry(use, label_values(connection, use.query_id)) for use in page]
-    return json_answer(request, {"queries": queries, "next_cursor": next_cursor})
-
-
-def _entry(use: SeriesUse, labels: list[tuple[str, int]]) -> dict[str, object]:
-    last_ns = max((one.last_ns for one in use.refused), default=None)
-    named = [one for one in use.refused if one.agent != OTHERS]
-    return {
-        "query": use.query,
-        "series": use.series,
-        "series_max": use.series_max,
-        "labels": [{"label": label, "values": values} for label, values in labels],
-        "refused_records": sum(one.records for one in use.refused),
-        "refused_groups": sum(one.groups for one in use.refused),
-        "last_refused": None if last_ns is None else rfc_3339(last_ns),
-        "last_refused_ns": last_ns,
-        "refused_agents": [_refused(one) for one in named[:AGENTS_SHOWN]],
-    }
-
-
-def _refused(one: RefusedAgent) -> dict[str, object]:
-    return {
-        "agent": one.agent,
-        "records": one.records,
-        "groups": one.groups,
-        "last_refused": rfc_3339(one.last_ns),
-        "last_refused_ns": one.last_ns,
-        "example": msgspec.json.decode(one.example),
-    }
+        row = metric(connection, given.metric)
+        check_labels(f"label of {row.name}", row.labels, where=where)
+        last = last_windows(connection, row, start_ns, end_ns)
+        found = [one for one in matching_series(connection, [row.query_id], where) if one.series_id in last]
+    page, next_cursor = page_of(found, lambda one: f"{one.series_id:020d}", given, service.config)
+    series = [{"labels": one.labels, **span(*last[one.series_id])} for one in page]
+    return json_answer(request, {"metric": row.name, "series": series, "next_cursor": next_cursor})

@@ -1,23 +1,27 @@
-"""GET /api/v1/status: the pipeline at a glance, for people and for the demo's live line."""
+"""GET /api/v1/status: the pipeline at a glance, for people and for the demo's live line; what retention has left."""
 
 from collections import Counter
 from importlib.metadata import version
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
+from starlette.requests import Request
 from starlette.responses import Response
 
-from api.agent_state import state_of
-from api.models import StatusAnswer
-from api.responses import live_answer
+from api.agent_state import SPOOL_AGE, state_of
+from api.models import RetentionPage, StatusAnswer
+from api.pagination import page_of
+from api.params import PageParameters
+from api.responses import json_answer, live_answer
 from api.service import Parts, Service
 from api.times import rfc_3339
 from store.errors import SchemaError
 from store.fleet import AgentRow, CollectorRow, agents, collectors, totals
+from store.kept_levels import KeptLevel, kept_queries
 
 router = APIRouter(tags=["fleet"])
 
 RELEASE = version("tailwatch")
-SPOOL_AGE = "spool_oldest_age_s"
 
 
 @router.get("/api/v1/status", operation_id="get_status", summary="Totals and state", response_model=StatusAnswer)
@@ -43,6 +47,31 @@ def get_status(service: Parts) -> Response:
             "totals": counted,
         }
     )
+
+
+@router.get(
+    "/api/v1/status/retention",
+    operation_id="list_retention",
+    summary="Windows kept, by query and width",
+    response_model=RetentionPage,
+)
+def list_retention(request: Request, given: Annotated[PageParameters, Query()], service: Parts) -> Response:
+    """From when on each width of windows is kept, and since when there is data, for every query by name."""
+    with service.database.reading() as connection:
+        known = kept_queries(connection)
+    page, next_cursor = page_of(known, lambda one: one.query, given, service.config)
+    queries = [{"query": one.query, "levels": [_level(level) for level in one.levels]} for one in page]
+    return json_answer(request, {"queries": queries, "next_cursor": next_cursor})
+
+
+def _level(level: KeptLevel) -> dict[str, object]:
+    return {
+        "width_ns": level.width_ns,
+        "kept_from": None if level.kept_from_ns is None else rfc_3339(level.kept_from_ns),
+        "kept_from_ns": level.kept_from_ns,
+        "oldest": None if level.oldest_ns is None else rfc_3339(level.oldest_ns),
+        "oldest_ns": level.oldest_ns,
+    }
 
 
 def _oldest(alive: list[AgentRow]) -> dict[str, object]:

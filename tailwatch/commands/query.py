@@ -1,20 +1,26 @@
-"""`tailwatch query METRIC`: one question to the REST API, answered as a table or as the API's own JSON."""
+"""`tailwatch query METRIC`: one question to the REST API, answered as a table or as the API's own JSON or CSV."""
 
 import argparse
 import json
-from typing import Any
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from tailwatch.errors import AnswerError
-from tailwatch.http_client import Answer, get
+from tailwatch.http_client import Answer, get, get_csv
 from tailwatch.terminal import table
 
+_Answer = TypeVar("_Answer", Answer, str)
 _DEFAULT_LEVELS = (0.5, 0.9, 0.99)
 _WRONG_KIND = "urn:tailwatch:problem:wrong-kind-of-metric"
 
 
 def run(args: argparse.Namespace) -> int:
     """Ask and print; a metric that is no sketch is asked for its value where no -q was given."""
-    answer = _ask(args)
+    if args.output == "csv":
+        sys.stdout.write(_ask(args, get_csv))
+        return 0
+    answer = _ask(args, get)
     print(json.dumps(answer, indent=2, ensure_ascii=False) if args.output == "json" else as_text(answer))
     return 0
 
@@ -40,17 +46,17 @@ def as_text(answer: Answer) -> str:
     return "\n".join([title, "", table(headers, rows, right), "", _trust(answer)])
 
 
-def _ask(args: argparse.Namespace) -> Answer:
+def _ask(args: argparse.Namespace, get_answer: Callable[[str, str, Sequence[tuple[str, str]]], _Answer]) -> _Answer:
     levels = ",".join(f"{level:.12g}" for level in args.levels or _DEFAULT_LEVELS)
-    common = [("metric", args.metric), *(("by", name) for name in args.by or ())]
+    common: list[tuple[str, str]] = [("metric", args.metric), *(("by", name) for name in args.by or ())]
     common += [("where", matcher) for matcher in args.where or ()]
     common += [(name, text) for name in ("start", "end", "step") if (text := getattr(args, name))]
     try:
-        return get(args.url, "/api/v1/quantiles", [*common, ("q", levels)])
+        return get_answer(args.url, "/api/v1/quantiles", [*common, ("q", levels)])
     except AnswerError as error:
         if args.levels or error.problem.get("type") != _WRONG_KIND:
             raise
-        return get(args.url, "/api/v1/values", common)
+        return get_answer(args.url, "/api/v1/values", common)
 
 
 def _numbers(group: dict[str, Any]) -> list[str]:

@@ -46,7 +46,7 @@ def test_pages_put_together_are_the_whole_list(client, world, limit):
     assert names == sorted(metric.name for metric in world.plan.metrics)
 
 
-@pytest.mark.parametrize("path", ["/api/v1/metrics", "/api/v1/agents", "/api/v1/series"])
+@pytest.mark.parametrize("path", ["/api/v1/metrics", "/api/v1/agents", "/api/v1/cardinality", "/api/v1/labels"])
 @pytest.mark.parametrize(
     ("parameters", "parameter"),
     [
@@ -174,7 +174,7 @@ def test_a_fresh_database_has_empty_lists(tmp_path):
     with asking(url) as client:
         assert client.get("/api/v1/metrics").json() == {"metrics": [], "next_cursor": None}
         assert client.get("/api/v1/agents").json() == {"agents": [], "next_cursor": None}
-        assert client.get("/api/v1/series").json() == {"queries": [], "next_cursor": None}
+        assert client.get("/api/v1/cardinality").json() == {"queries": [], "next_cursor": None}
         status = client.get("/api/v1/status").json()
         assert status["totals"]["records"] == 0
         assert (status["collectors"], status["spool"]) == ([], {"oldest_age_s": None, "agent": None})

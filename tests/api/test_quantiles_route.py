@@ -187,7 +187,8 @@ def test_the_entity_tag_gives_304_until_the_answer_changes(client, world):
     tag = first.headers["etag"]
     assert first.headers["cache-control"] == "no-cache"
     range_of = {"start": BEGIN_NS // SECOND_NS, "end": END_NS // SECOND_NS}
-    for offered in (tag, f'"other", W/{tag}', "*"):
+    strong = tag.removeprefix("W/")  # weak, because this client takes gzip
+    for offered in (tag, strong, f'"other", W/{strong}', "*"):
         again = client.request(
             "GET", PATH, params={"metric": "probe_rtt_us", **range_of}, headers={"If-None-Match": offered}
         )

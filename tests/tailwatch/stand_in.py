@@ -14,6 +14,7 @@ class StandIn:
 
     def __init__(self) -> None:
         self.answers: dict[str, tuple[int, bytes]] = {}
+        self.media_type = "application/json"
         self.asked: list[tuple[str, list[tuple[str, str]]]] = []
         self.keys: list[str | None] = []  # Authorization of every question
         self.url = ""
@@ -34,6 +35,7 @@ def serving() -> Iterator[StandIn]:
             stand_in.keys.append(self.headers["Authorization"])
             status, body = stand_in.answers[parts.path]
             self.send_response(status)
+            self.send_header("Content-Type", stand_in.media_type)
             self.end_headers()
             self.wfile.write(body)
 

@@ -40,6 +40,7 @@ def test_every_command_of_the_issue_is_there() -> None:
         "tailwatch key revoke",
         "tailwatch doctor",
         "tailwatch query",
+        "tailwatch hosts",
         "tailwatch config check",
         "tailwatch config show",
     }

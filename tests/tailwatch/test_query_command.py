@@ -87,6 +87,22 @@ def test_json_is_the_apis_own_answer(api: StandIn, capsys: pytest.CaptureFixture
     assert json.loads(capsys.readouterr().out) == answer
 
 
+def test_csv_is_the_apis_own_answer(api: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
+    api.put("/api/v1/quantiles", b"host,value\r\n\xc3\xa4,1\r\n")
+    api.media_type = "text/csv; charset=utf-8"
+    assert main(["query", "m_us", "--where", "host=~a|b", "--output", "csv", "--url", api.url]) == 0
+    assert capsys.readouterr().out == "host,value\r\nä,1\r\n"
+    assert api.asked[0][1] == [
+        ("metric", "m_us"), ("where", "host=~a|b"), ("start", "-5m"), ("q", "0.5,0.9,0.99"), ("format", "csv")
+    ]  # fmt: skip
+
+
+def test_what_is_no_csv_is_recognised(api: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
+    api.put("/api/v1/quantiles", b"<html>")
+    assert main(["query", "m_us", "--output", "csv", "--url", api.url]) == 1
+    assert "no CSV" in capsys.readouterr().err
+
+
 def test_no_data_is_said_in_words(api: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
     api.put("/api/v1/quantiles", {**HEAD, "groups": []})
     assert main(["query", "m_us", "--url", api.url]) == 0

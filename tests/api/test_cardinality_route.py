@@ -1,10 +1,10 @@
-"""GET /api/v1/series: which query, which label, which agents."""
+"""GET /api/v1/cardinality: which query, which label, which agents."""
 
 import polars as pl
 import pytest
 import sqlalchemy as sa
 
-from api.models import SeriesPage
+from api.models import CardinalityPage
 from pipeline.plan import Aggregate, AggregateStage, Plan
 from store.claims import claim
 from store.connect import open_engine
@@ -15,12 +15,12 @@ from store.series_limit import Refusal, example_of, note_series_max
 from tests.api.world import NOW_NS, SECOND_NS, World, asking, fill, probe_records
 from tests.stored import stored_partial
 
-PATH = "/api/v1/series"
+PATH = "/api/v1/cardinality"
 
 
 def answered(response):
     assert response.status_code == 200, response.text
-    SeriesPage.model_validate_json(response.content, strict=True)
+    CardinalityPage.model_validate_json(response.content, strict=True)
     return response.json()["queries"]
 
 
