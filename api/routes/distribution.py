@@ -12,11 +12,12 @@ from api.csv_answers import CSV_RESPONSE, csv_answer, read_format
 from api.distribution import BELOW_COLUMNS, at_or_below, at_resolution, buckets_of, read_below, read_resolution
 from api.models import DistributionAnswer
 from api.params import DistributionParameters
+from api.question_route import QuestionRoute
 from api.responses import json_answer
 from api.service import Parts
 from api.sketch_groups import side_by_side, summaries
 
-router = APIRouter(tags=["quantiles"])
+router = APIRouter(tags=["quantiles"], route_class=QuestionRoute)
 
 BUCKET_ROW = ("start", "end", "lo", "hi", "count", "total", "error_bound", "coverage")
 BELOW_ROW = ("start", "end", *BELOW_COLUMNS, "total", "error_bound", "coverage")
