@@ -2,10 +2,14 @@
 
 import math
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from api.promql.errors import EvaluationError
 from api.promql.evaluate import instant, range_query
+from api.promql.histogram_arithmetic import added_cells
 from tests.api.promql.asking import cell_counts, histograms, number, numbers
 from tests.api.promql.worlds import START, gauges, sketched
 from tests.promql_source import STALE, MemorySource, S, series
@@ -134,6 +138,8 @@ def test_histograms_are_equal_or_not() -> None:
     assert list(histograms("lat == lat offset 10s", source, now)) == ["lat h=a"]
     assert list(histograms("lat != lat offset 10s", source, now)) == ["lat h=b"]
     assert numbers("lat == bool lat offset 10s", source, now) == {"h=a": 1, "h=b": 0}
+    one_bucket = sketched("lat", a=[[1.999], [2.0]])  # equal in all buckets, not in the sum
+    assert numbers("lat == bool lat offset 10s", one_bucket, now) == {"h=a": 0}
 
 
 @pytest.mark.parametrize(
@@ -159,3 +165,19 @@ def test_sets_keep_histograms_as_they_are() -> None:
     answer = instant("m or lat", START, source)
     assert [labels["h"] for labels in answer.labels] == ["a", "b"]
     assert (answer.float_series.tolist(), answer.histogram_series.tolist()) == ([0], [1])
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 5), st.integers(-60, 60), st.integers(-3, 3)), max_size=60),
+    st.sampled_from([1, 1_000_000]),
+)
+def test_counts_add_up_by_group_and_cell_in_a_table_or_sorted(found: list[tuple[int, int, int]], wide: int) -> None:
+    groups, cells, counts = np.array(found, np.int64).reshape(-1, 3).T
+    expected: dict[tuple[int, int], int] = {}
+    for group, cell, count in found:
+        expected[group, cell * wide] = expected.get((group, cell * wide), 0) + count
+    offsets, own, sums = added_cells(groups, cells * wide, counts.astype(np.float64), 6)
+    owners = np.repeat(np.arange(6), np.diff(offsets)).tolist()
+    got = list(zip(zip(owners, own.tolist(), strict=True), sums.tolist(), strict=True))
+    assert got == sorted((key, count) for key, count in expected.items() if count)

@@ -52,6 +52,11 @@ def test_a_bare_range_of_sketches_shows_each_window() -> None:
     assert answer.histogram_times_ns.tolist() == [START, START + 10 * S, START]
 
 
+def test_a_bare_range_leaves_stale_marks_out() -> None:
+    answer = instant("m[1m]", START + 30 * S, one("m", [10, 20, 30], [1, STALE, 3]))
+    assert answer.float_values.tolist() == [1, 3]
+
+
 def test_offsets_move_what_is_seen_both_ways() -> None:
     source = one("m", [0, 400], [1, 2])
     assert number("m offset 5m", source, START + 500 * S) == 1
