@@ -28,8 +28,8 @@ class PrometheusConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     max_series: _Limit = 50_000
     #: Numbers that a query may read, and that any stage of it may hold.
     max_samples: _Limit = 20_000_000
-    #: Sketches that a query may read; one that is kept apart, not added to others, counts as eight.
-    max_sketches: _Limit = 1_000_000
+    #: Sketches that a query may read; one that stays apart, not added to others, counts as 16.
+    max_sketches: _Limit = 5_000_000
 
 
 class ApiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
