@@ -28,8 +28,8 @@ class PrometheusConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     max_series: _Limit = 50_000
     #: Numbers that a query may read, and that any stage of it may hold.
     max_samples: _Limit = 20_000_000
-    #: Sketches that a query may read; one that is kept apart, not added to others, counts as eight.
-    max_sketches: _Limit = 1_000_000
+    #: Sketches that a query may read; one that stays apart, not added to others, counts as 16.
+    max_sketches: _Limit = 5_000_000
 
 
 class ApiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -80,8 +80,6 @@ class ApiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     answer_cache_bytes: Annotated[int, msgspec.Meta(ge=0)] = 64_000_000
     #: Entries on one page of a list.
     max_page: _Limit = 1_000
-    #: An uploaded static table may have so many bytes.
-    max_table_bytes: _Limit = 8 * 2**20
     #: How far ahead a change of a query begins: three poll intervals of the agents.
     valid_from_lead_s: Annotated[float, msgspec.Meta(ge=0)] = 30.0
     #: Columns of the streams that posted queries may read; the command line fills them in, built-in ones included.

@@ -8,8 +8,7 @@
     │   ├── BadQueryError         400  the SQL is no query; says the line, the column and what would be right
     │   ├── BadTableError         400  what was uploaded is no static table
     │   ├── UnknownNameError      404  no such name; names the nearest one
-    │   ├── ConflictError         409  what is there already stands against it
-    │   └── BodyTooLargeError     413  more was sent than is taken
+    │   └── ConflictError         409  what is there already stands against it
     ├── RefusedError              4xx: who asks, how often, or how much comes; no route has seen the request
     │   ├── UnauthorizedError     401  no key, or none that is good
     │   ├── ForbiddenError        403  the key lacks the scope
@@ -208,14 +207,6 @@ class ConflictError(RequestError):
     def __init__(self, detail: str, **members: object) -> None:
         super().__init__(detail)
         self.members |= members
-
-
-class BodyTooLargeError(RequestError):
-    """The body has more bytes than the route takes."""
-
-    slug = "body-too-large"
-    title = "The body is larger than allowed"
-    status = 413
 
 
 class UnavailableError(ApiError):

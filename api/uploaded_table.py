@@ -6,8 +6,7 @@ import msgspec
 import polars as pl
 from starlette.requests import Request
 
-from api.errors import BadTableError, BodyTooLargeError, ParameterError
-from api.service import Parts
+from api.errors import BadTableError, ParameterError
 from pipeline.errors import TableError
 from pipeline.schema import COLUMN_TYPES, is_column_name
 from pipeline.tables import StaticTable
@@ -16,24 +15,9 @@ MAX_NAME: Final = 128
 _rows = msgspec.json.Decoder(list[dict[str, str | int | float | bool | None]])
 
 
-async def uploaded(request: Request, service: Parts) -> bytes:
-    """The request's body, refused as soon as it is too long.
-
-    Raises:
-        BodyTooLargeError: with the limit.
-    """
-    limit = service.config.max_table_bytes
-    parts: list[bytes] = []
-    held = 0
-    async for part in request.stream():
-        held += len(part)
-        if held > limit:
-            raise BodyTooLargeError(
-                f"the table has more than {limit} bytes (api.max_table_bytes); leave out what no query joins",
-                limit=limit,
-            )
-        parts.append(part)
-    return b"".join(parts)
+async def uploaded(request: Request) -> bytes:
+    """The request's body; what is larger than `api.max_body_bytes` never gets here."""
+    return await request.body()
 
 
 def read_upload(name: str, data: bytes, types: str | None) -> StaticTable:

@@ -34,8 +34,8 @@ from store.snapshot import Snapshot
 
 #: Metrics whose values tell of their own window only.
 DELTAS = frozenset({"count", "sum"})
-# A sketch that stays by itself is held in memory until the end, one that is added up is not.
-_KEPT_SKETCH = 8
+#: A sketch that is still apart once others were added to it is held until the end, so it counts for so many read.
+HELD_SKETCH = 16
 
 
 class StoreSource(AbstractContextManager["StoreSource"]):
@@ -51,8 +51,7 @@ class StoreSource(AbstractContextManager["StoreSource"]):
         self._stack = ExitStack()
         self._catalog = catalog
         self._seen: Snapshot | None = None
-        self._numbers = 0
-        self._sketches = 0
+        self._numbers = self._sketches = self._held = 0
 
     def __enter__(self) -> Self:
         return self
@@ -116,23 +115,26 @@ class StoreSource(AbstractContextManager["StoreSource"]):
         self, connection: sa.Connection, planned: Sequence[tuple[PlannedRead, list[Labels], bool]]
     ) -> None:
         config = self._config
-        for read_plan, _, _ in planned:
+        for read_plan, labels, _ in planned:
             if read_plan.row.function == "sketch":
-                weight = 1 if read_plan.added else _KEPT_SKETCH
-                self._sketches += weight * estimated(connection, read_plan, config.max_sketches // weight)
+                count = estimated(connection, read_plan, config.max_sketches // HELD_SKETCH)
+                self._sketches += count
+                apart = len(labels) * read_plan.asked.bounds().size if read_plan.added else count
+                self._held += min(count, apart)
             else:
                 self._numbers += estimated(connection, read_plan, config.max_samples)
             self._interrupt()
-        for kind, count, limit, name in (
-            ("sketches", self._sketches, config.max_sketches, "max_sketches"),
-            ("samples", self._numbers, config.max_samples, "max_samples"),
-        ):
-            if count > limit:
-                raise TooMuchError(
-                    f"the query would read about {count} {kind}, at most {limit} are read (api.prometheus.{name}); "
-                    "ask for a shorter range or fewer series"
-                    + (", or add sketches up by sum(rate(…)) instead of keeping each" if kind == "sketches" else "")
-                )
+        if self._numbers > config.max_samples:
+            raise TooMuchError(
+                f"the query would read about {self._numbers} samples, at most {config.max_samples} are read "
+                "(api.prometheus.max_samples); ask for a shorter range or fewer series"
+            )
+        if self._sketches + (HELD_SKETCH - 1) * self._held > config.max_sketches:
+            raise TooMuchError(
+                f"the query would read about {self._sketches} sketches and keep {self._held} of them apart, each of "
+                f"which counts as {HELD_SKETCH}, at most {config.max_sketches} are read (api.prometheus.max_sketches); "
+                "ask for a shorter range or a longer step, match fewer series, or add them up by sum(rate(…))"
+            )
 
 
 def numbers(state: State) -> tuple[Float64Array, BoolArray]:

@@ -10,7 +10,7 @@ from store.connect import upgrade
 from tests.api.world import asking
 
 STREAMS = {"probes": {"ts": "int64", "host": "string", "src": "string", "rtt_us": "int64"}}
-CONFIG = ApiConfig(streams=STREAMS, valid_from_lead_s=25, max_table_bytes=2_000)
+CONFIG = ApiConfig(streams=STREAMS, valid_from_lead_s=25, max_body_bytes=2_000)
 SQL = """SELECT h.rack AS rack, sketch(rtt_us) AS rtt_us FROM probes JOIN hosts AS h ON probes.src = h.ip
 GROUP BY TUMBLE(ts, INTERVAL '10' SECOND), h.rack"""
 FIRST = b"ip,rack\n10.0.0.1,r1\n10.0.0.2,007\n"

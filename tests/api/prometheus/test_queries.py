@@ -257,8 +257,8 @@ def test_what_this_server_has_not_is_422_and_says_so(client, query):
     [
         (PrometheusConfig(max_series=5), "probes_total", "6 series (of probes_total), at most 5 are read"),
         (PrometheusConfig(max_samples=30), "probes_total[1m]", "about 36 samples, at most 30 are read"),
-        (PrometheusConfig(max_sketches=30), "histogram_count(sum(rate(probe_rtt_us[1m])))", "about 36 sketches"),
-        (PrometheusConfig(max_sketches=100), "probe_rtt_us[1m]", "about 288 sketches, at most 100 are read"),
+        (PrometheusConfig(max_sketches=30), "histogram_count(sum(rate(probe_rtt_us[1m])))", "36 sketches and keep 2"),
+        (PrometheusConfig(max_sketches=100), "probe_rtt_us[1m]", "36 sketches and keep 36"),
         (PrometheusConfig(max_samples=500), "probe_rtt_us[1m]", "are held at a time"),
     ],
 )  # fmt: skip
