@@ -1,17 +1,23 @@
 """From a question in a URL to merged groups and their coverage: what the two range routes share."""
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Hashable
+from dataclasses import dataclass, replace
 from functools import cache
 
+import orjson
+
+from api.answer_cache import AnswerCache, Entry
 from api.errors import LimitError, WrongFunctionError
 from api.label_text import check_labels
 from api.params import Question, RangeParameters, read_question
+from api.running import Run
 from api.service import Service
 from api.times import rfc_3339
-from store.coverage import Coverage, CoverageFacts, load_coverage
-from store.registry import MetricRow, metric, metrics
-from store.windows import Answer, Group, Selection, merged
+from store.coverage import FRESHNESS_NS, Coverage, CoverageFacts, expected_agents, load_coverage
+from store.errors import TooManyGroupsError
+from store.registry import MetricRow
+from store.snapshot import Snapshot
+from store.windows import Answer, Bounds, Group, Selection, aligned, merged
 
 _NAMES_LISTED = 10
 
@@ -24,6 +30,24 @@ class RangeAnswer:
     step_ns: int | None
     merged: Answer
     coverage_over: Callable[[int, int], dict[str, object]]
+    keep: "_Keep | None" = None
+
+    def body(self, form: Hashable, make: Callable[[], object]) -> bytes:
+        """The answer as JSON: from before where nothing has changed and time changes nothing, else made of `make`.
+
+        Args:
+            form: tells apart what routes make of one answer: the route, and what it was asked beside the range.
+        """
+        keep = self.keep
+        if keep is None:
+            return orjson.dumps(make())
+        known = keep.entry.rendered.get(form)
+        if known is not None and keep.settled and known[0] == keep.facts.agents:
+            return known[1]
+        body = orjson.dumps(make())
+        if keep.settled:
+            keep.cache.rendered(keep.question, keep.entry, form, keep.facts, body)
+        return body
 
     def head(self) -> dict[str, object]:
         """The members of the answer that say what was answered."""
@@ -56,25 +80,89 @@ def answer_range(service: Service, given: RangeParameters, functions: Collection
         store.errors.UnknownNameError: no such metric or label.
         DatabaseUnavailableError: the database does not answer.
     """
-    now_ns = service.now_ns()
+    now_ns, reads = service.now_ns(), service.reads
     question = read_question(given, service.config, now_ns)
-    with service.database.reading() as connection:
-        row = metric(connection, question.metric)
+    run = Run.current()
+    with reads.admission(run.check if run else lambda: None) as admitted, service.database.reading() as connection:
+        seen = Snapshot(connection, reads.catalog)
+        row = seen.view.metric(question.metric)
         if row.function not in functions:
-            raise _wrong_function(row, [known for known in metrics(connection) if known.function in functions], other)
+            able = [known for known in seen.view.metrics.values() if known.function in functions]
+            raise _wrong_function(row, able, other)
         step_ns = None if question.step_ns is None else -(-question.step_ns // row.window_ns) * row.window_ns
         check_labels(f"label of {row.name}", row.labels, by=question.by, where=question.where)
         selection = Selection(row.name, question.start_ns, question.end_ns, question.by, question.where, step_ns)
-        found = merged(connection, selection)
-        facts = load_coverage(connection, row, found.start_ns, found.end_ns, step_ns)
-    if len(found.groups) > service.config.max_groups:
+        entry, facts, key = _answered(reads.answers, seen, row, selection, admitted.bounds, question)
+    settled = now_ns >= entry.merged.end_ns + FRESHNESS_NS
+    keep = _Keep(reads.answers, key, entry, facts, settled)
+    return RangeAnswer(question, step_ns, entry.merged, _coverage_reader(facts, now_ns), keep)
+
+
+@dataclass(frozen=True, slots=True)
+class _Keep:
+    """Where an answer's bodies are kept. `settled`: time alone does not change its coverage any more."""
+
+    cache: AnswerCache
+    question: Hashable
+    entry: Entry
+    facts: CoverageFacts
+    settled: bool
+
+
+def _answered(
+    cache: AnswerCache, seen: Snapshot, row: MetricRow, selection: Selection, bounds: Bounds, question: Question
+) -> tuple[Entry, CoverageFacts, Hashable]:
+    """(the answer, coverage as this transaction sees it, the question as the cache knows it)."""
+    start_ns, end_ns, step_ns = aligned(selection, row)
+    asked = None if selection.step_ns is None else step_ns
+    key = (row.name, start_ns, end_ns, asked, selection.by, selection.where)
+    known = cache.get(key)
+    if known is not None and known.generation == seen.view.generation:
+        facts = _still_holds(known, seen, row)
+        if facts is not None:
+            cache.count("hit")
+            return known, facts, key
+    found = _merged(seen, selection, bounds, question)
+    facts = load_coverage(seen.connection, row, found.start_ns, found.end_ns, selection.step_ns, seen)
+    ranges = seen.view.ranges(row.query_id)
+    versions = tuple(dict.fromkeys(valid.version.version_id for valid in ranges))
+    # Windows are read outwards to whole ones of the coarsest level.
+    widest_ns = max((seen.view.floors(version).levels[-1].width_ns for version in versions), default=row.window_ns)
+    from_ns, to_ns = found.start_ns - widest_ns, found.end_ns + widest_ns
+    changes = seen.page_changes(versions, from_ns, to_ns)
+    entry = Entry(seen.view.generation, versions, from_ns, to_ns, changes, found, facts)
+    entry.note(seen.view.state, facts)
+    cache.count("miss")
+    cache.put(key, entry)
+    return entry, facts, key
+
+
+def _still_holds(entry: Entry, seen: Snapshot, row: MetricRow) -> CoverageFacts | None:
+    """The facts for coverage if what the entry was made of is the same in this transaction, else None.
+
+    Agents report all the time, so they are read anew; pages and manifests are known to be the same by their counters.
+    """
+    who, state = seen.view.state
+    known = entry.seen.get(who)
+    if known is not None and known[0] == state:
+        return known[1]
+    if seen.page_changes(entry.versions, entry.from_ns, entry.to_ns) != entry.changes:
+        return None
+    facts = replace(entry.facts, agents=expected_agents(seen, row))
+    entry.note(seen.view.state, facts)
+    return facts
+
+
+def _merged(seen: Snapshot, selection: Selection, bounds: Bounds, question: Question) -> Answer:
+    try:
+        return merged(seen.connection, selection, seen, bounds)
+    except TooManyGroupsError as error:
         raise LimitError(
-            f"the answer has {len(found.groups)} groups, at most {service.config.max_groups} are sent at once; "
+            f"the answer has {error.groups} groups or more, at most {error.limit} are sent at once; "
             "ask with fewer labels in by, a longer step, more in where, or a shorter range",
             parameter="by" if question.by else "step",
-            limit=service.config.max_groups,
-        )
-    return RangeAnswer(question, step_ns, found, _coverage_reader(facts, now_ns))
+            limit=error.limit,
+        ) from error
 
 
 def span(start_ns: int, end_ns: int) -> dict[str, object]:

@@ -17,6 +17,7 @@ from api.database import Database
 from api.models import Problem
 from api.own_metrics import OwnMetrics
 from api.params import refuse_repeated
+from api.reads import Reads
 from api.route_templates import RouteTemplates
 from api.routes import (
     agents,
@@ -50,6 +51,7 @@ def create_app(config: ApiConfig, engine: sa.Engine, now_ns: Callable[[], int] =
         now_ns: the clock that relative times, agent states and coverage are read against.
     """
     metrics = OwnMetrics()
+    reads, database = Reads(config, metrics), Database(engine, metrics)
     sender = LatencySender(config.telemetry_socket, metrics) if config.telemetry_socket else None
     keys = Keys(engine.url, metrics, now_ns) if config.asks_for_keys else None
 
@@ -61,6 +63,8 @@ def create_app(config: ApiConfig, engine: sa.Engine, now_ns: Callable[[], int] =
         if keys is not None:
             await keys.open()
         yield
+        reads.close()
+        database.close()
         if keys is not None:
             keys.close()
         if sender is not None:
@@ -76,7 +80,7 @@ def create_app(config: ApiConfig, engine: sa.Engine, now_ns: Callable[[], int] =
         lifespan=lifespan,
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
-    app.state.service = Service(config, Database(engine, metrics), metrics, now_ns)
+    app.state.service = Service(config, database, metrics, now_ns, reads)
     for resource in (
         quantiles,
         values,

@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api.errors import DatabaseUnavailableError
 from api.own_metrics import OwnMetrics
+from api.running import Run, interrupt
 from store.connect import check_schema
 from store.errors import SchemaError
 from store.refusals import in_short, reason_of
@@ -41,6 +42,8 @@ class Database:
         self._metrics = metrics
         self._lock = threading.Lock()
         self._reading: set[Any] = set()
+        self._held = threading.local()
+        self._kept: list[sa.Connection] = []
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sa.Connection]:
@@ -48,18 +51,26 @@ class Database:
 
         Raises:
             DatabaseUnavailableError: the database cannot be reached or refused anything inside the block; counted.
+            QuestionTimeoutError, ClientGoneError: the question that this thread answers was ended.
         """
+        run = Run.current()
         try:
-            with self._engine.connect() as connection:
+            with self._connected() as connection:
                 driver = connection.connection.dbapi_connection
                 with self._lock:
                     self._reading.add(driver)
                 try:
-                    yield connection
+                    if run is None:
+                        yield connection
+                    else:
+                        with run.reading(driver):
+                            yield connection
                 finally:
                     with self._lock:
                         self._reading.discard(driver)
         except SQLAlchemyError as error:
+            if run and run.ended is not None:
+                raise run.error() from error
             raise self._unavailable(error) from error
 
     def check_schema(self) -> None:
@@ -80,15 +91,43 @@ class Database:
         """End the reads that are running, from another thread, so that a stop does not wait for a long one."""
         with self._lock:
             for driver in self._reading:
-                # sqlite3 calls it interrupt, psycopg cancel; both are made for calls from another thread.
-                end = getattr(driver, "interrupt", None) or getattr(driver, "cancel", None)
-                if end is not None:
-                    with contextlib.suppress(Exception):
-                        end()
+                interrupt(driver)
 
     def close(self) -> None:
-        """Close idle connections."""
+        """Close idle connections; one that is read from is closed by its thread's end."""
+        with self._lock:
+            kept = [held for held in self._kept if held.connection.dbapi_connection not in self._reading]
+            self._kept.clear()
+        self._held = threading.local()
+        for connection in kept:
+            connection.close()
         self._engine.dispose()
+
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator[sa.Connection]:
+        """A connection for the length of the block; the threads for questions keep theirs where that is a file.
+
+        Taking one out of the pool and giving it back is a tenth of a small question. A server's may be cut any time,
+        which the pool finds out before it gives one away.
+        """
+        if Run.current() is None or self._engine.dialect.name != "sqlite":
+            with self._engine.connect() as connection:
+                yield connection
+            return
+        held: sa.Connection | None = getattr(self._held, "connection", None)
+        if held is None:
+            held = self._held.connection = self._engine.connect()
+            with self._lock:
+                self._kept.append(held)
+        try:
+            yield held
+        except BaseException:
+            del self._held.connection
+            with self._lock, contextlib.suppress(ValueError):
+                self._kept.remove(held)
+            held.close()
+            raise
+        held.rollback()
 
     def _unavailable(self, error: SQLAlchemyError) -> DatabaseUnavailableError:
         reason = reason_of(error)

@@ -14,6 +14,9 @@
     │   └── TooSlowError          408  the body took too long to come
     ├── UnavailableError          503: the question is fine, the answer cannot be had now
     │   ├── DatabaseUnavailableError   locked, full, gone, damaged or of another schema
+    │   ├── QuestionTimeoutError       not answered within the longest time a question may take
+    │   ├── ClientGoneError            nobody waits for the answer any more
+    │   ├── BusyError                  too many large questions at a time
     │   └── NotReadyError              a readiness check failed
     └── StartError                the server cannot start; the command line prints it as one line
         ├── PortInUseError        another process listens there
@@ -37,7 +40,7 @@ class RequestError(ApiError):
     """A question that cannot be answered; `members` join the problem document as they are.
 
     `nearest` is the known name closest to an unknown one, `limit` the largest number that would have been taken,
-    `parameter` the query parameter at fault.
+    `parameter` the query parameter at fault, `estimate` what answering would have to read.
     """
 
     slug: ClassVar[str] = "bad-request"
@@ -52,10 +55,17 @@ class RequestError(ApiError):
         nearest: str | None = None,
         limit: float | None = None,
         instead: str | None = None,
+        estimate: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__(detail)
         self.detail = detail
-        named = {"parameter": parameter, "nearest": nearest, "limit": limit, "instead": instead}
+        named = {
+            "parameter": parameter,
+            "nearest": nearest,
+            "limit": limit,
+            "instead": instead,
+            "estimate": None if estimate is None else dict(estimate),
+        }
         self.members: dict[str, object] = {name: value for name, value in named.items() if value is not None}
 
 
@@ -188,6 +198,27 @@ class DatabaseUnavailableError(UnavailableError):
     def __init__(self, detail: str, *, reason: str) -> None:
         super().__init__(detail)
         self.reason = reason
+
+
+class QuestionTimeoutError(UnavailableError):
+    """The question took longer than any may; `api.question_timeout_s` is how long."""
+
+    slug = "question-timeout"
+    title = "The answer takes too long"
+
+
+class ClientGoneError(UnavailableError):
+    """Whoever asked has closed the connection; nobody sees this."""
+
+    slug = "client-gone"
+    title = "Nobody waits for the answer"
+
+
+class BusyError(UnavailableError):
+    """As many large questions as may are running, and as many as may are waiting."""
+
+    slug = "busy"
+    title = "Too many large questions at a time"
 
 
 class NotReadyError(UnavailableError):

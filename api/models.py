@@ -454,5 +454,8 @@ class Problem(BaseModel):
     nearest: str | None = Field(default=None, description="The known name closest to an unknown one.")
     limit: float | None = Field(default=None, description="The largest number that would have been taken.")
     instead: str | None = Field(default=None, description="A request that would answer.")
+    estimate: dict[str, int] | None = Field(
+        default=None, description="What answering would have to read: pages, summaries, bytes."
+    )
     scope: str | None = Field(default=None, description="The scope that the API key would need.")
     checks: dict[str, Check] | None = Field(default=None, description="On /readyz: every check and its result.")

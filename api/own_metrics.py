@@ -3,7 +3,7 @@
 Label values are bounded: routes are templates or "unmatched", methods are known ones or "other".
 """
 
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.exposition import choose_encoder
 
 from api.request_quantiles import RequestQuantiles
@@ -44,6 +44,23 @@ class OwnMetrics:
         self.database_errors = Counter(
             "tailwatch_api_database_errors_total",
             "Reads that failed in the database: locked, busy, disk, unreachable, damaged, schema, stopping, other.",
+            ["reason"],
+            registry=self.registry,
+        )
+        self.answer_cache = Counter(
+            "tailwatch_api_answer_cache_total",
+            "Questions answered from an answer from before (hit) or computed (miss).",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.answer_cache_bytes = Gauge(
+            "tailwatch_api_answer_cache_bytes",
+            "About how much memory answers from before take.",
+            registry=self.registry,
+        )
+        self.questions_ended = Counter(
+            "tailwatch_api_questions_ended_total",
+            "Questions refused or ended before their answer was there: time, client_gone, too_costly, busy.",
             ["reason"],
             registry=self.registry,
         )

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from api.config import ApiConfig
 from api.database import Database
 from api.own_metrics import OwnMetrics
+from api.reads import Reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +21,10 @@ class Service:
     database: Database
     metrics: OwnMetrics
     now_ns: Callable[[], int]
+    reads: Reads
 
 
-def _service(request: Request) -> Service:
+async def _service(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
 

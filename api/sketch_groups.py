@@ -11,10 +11,8 @@ from quantiles.sketch_column import SketchColumn
 
 def side_by_side(found: RangeAnswer) -> SketchColumn:
     """The sketches of all groups in one column, so that each question to them is one call."""
-    groups = found.merged.groups
-    if not groups:
-        return SketchColumn.empty(found.merged.metric.scale)
-    return SketchColumn.concat([cast(SketchState, group.state).column for group in groups])
+    states = found.merged.states
+    return SketchColumn.empty(found.merged.metric.scale) if states is None else cast(SketchState, states).column
 
 
 def summaries(column: SketchColumn) -> Iterator[dict[str, object]]:

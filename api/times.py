@@ -8,6 +8,7 @@ Arithmetic is on integers and decimals, never on floats: a nanosecond written is
 import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 
 from api.errors import ParameterError
 
@@ -78,6 +79,7 @@ def parse_duration(text: str, parameter: str) -> int:
     return duration_ns
 
 
+@lru_cache(maxsize=4096)  # the same windows are shown again and again
 def rfc_3339(time_ns: int) -> str:
     """The instant in UTC with as many decimals as it needs (none, 3, 6 or 9); any int64 is fine."""
     seconds, fraction_ns = divmod(time_ns, SECOND_NS)

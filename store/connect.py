@@ -193,4 +193,5 @@ def _forbid_writes_sqlite(connection: Any, record: object) -> None:
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
-    connection.exec_driver_sql("BEGIN")
+    driver: Any = connection.connection.dbapi_connection
+    driver.execute("BEGIN")  # straight to the driver: through SQLAlchemy it takes 30 us, a tenth of a small question

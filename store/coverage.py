@@ -14,15 +14,21 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from store import tables
 from store.interruptions import AWAY, WHOLE
-from store.levels import Segment, load_floors, plan_read
-from store.registry import BEGINNING_NS, END_NS, MetricRow, ValidRange, valid_ranges
-from store.upsert import smaller
+from store.levels import Segment
+from store.registry import BEGINNING_NS, END_NS, MetricRow, ValidRange
+from store.rows import rows
+from store.snapshot import Snapshot
 
 EXPECTED_AFTER_LAST_SEEN_NS = 24 * 3600 * 10**9
 # A live agent's watermark trails the clock by its checkpoint interval and the way to the database.
 FRESHNESS_NS = 10 * 10**9
+_ARRIVED = (
+    "SELECT window_ns, sum(known), sum(merged), sum(CASE WHEN known <= merged THEN known ELSE merged END) FROM ("
+    "SELECT window_ns, sum(n_in) AS known, sum(n_filtered + got_local + got_drained) AS merged FROM manifests "
+    "WHERE version_id = ? AND level = ? AND window_ns >= ? AND window_ns < ? GROUP BY window_ns, agent"
+    ") AS by_agent GROUP BY window_ns"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +51,7 @@ class Coverage:
 
 
 @dataclass(frozen=True, slots=True)
-class _Expected:
+class Expected:
     """What one agent is expected for, and how far it came, in event time.
 
     `doubts` are stretches not covered; `absences` are stretches not expected.
@@ -76,7 +82,7 @@ class CoverageFacts:
     """
 
     window_ns: int
-    agents: tuple[_Expected, ...]
+    agents: tuple[Expected, ...]
     windows: tuple[_Window, ...]
     starts: tuple[int, ...]
 
@@ -107,30 +113,44 @@ def coverage(connection: sa.Connection, row: MetricRow, start_ns: int, end_ns: i
 
 
 def load_coverage(
-    connection: sa.Connection, row: MetricRow, start_ns: int, end_ns: int, step_ns: int | None = None
+    connection: sa.Connection,
+    row: MetricRow,
+    start_ns: int,
+    end_ns: int,
+    step_ns: int | None = None,
+    snapshot: Snapshot | None = None,
 ) -> CoverageFacts:
     """What agents of the metric's query reported and sent in [start_ns, end_ns).
 
-    `step_ns` is the width of the stretches that will be asked for, as in a Selection.
+    Args:
+        step_ns: the width of the stretches that will be asked for, as in a Selection.
+        snapshot: of this connection's transaction.
     """
-    ranges = valid_ranges(connection, row.query_id)
-    of_query = [valid.version.version_id for valid in ranges]
-    floors = load_floors(connection, {valid.version.version_id: valid.version.plan.window_ns for valid in ranges})
+    seen = snapshot or Snapshot(connection)
+    ranges = seen.view.ranges(row.query_id)
     windows = sorted(
         (
             # Above level 0, what arrived in windows of another version is left out already.
             _Window(start, segment.level.number > 0 or _is_valid(ranges, version_id, start), *counts)
-            for version_id, known in floors.items()
-            for segment in plan_read(connection, version_id, known, start_ns, end_ns, step_ns)
+            for version_id in dict.fromkeys(valid.version.version_id for valid in ranges)
+            for segment in seen.segments(version_id, start_ns, end_ns, step_ns)
             for start, *counts in _arrived(connection, version_id, segment)
         ),
         key=lambda window: window.start_ns,
     )
-    agents = tuple(_expected_agents(connection, row.query_id, of_query))
+    agents = expected_agents(seen, row)
     return CoverageFacts(row.window_ns, agents, tuple(windows), tuple(window.start_ns for window in windows))
 
 
-def _agent_share(agent: _Expected, start_ns: int, end_ns: int, window_ns: int, now_ns: int) -> tuple[int, int, bool]:
+def expected_agents(seen: Snapshot, row: MetricRow) -> tuple[Expected, ...]:
+    """What the agents of the metric's query are expected for: the part of the facts that no stretch limits."""
+    versions = list(dict.fromkeys(valid.version.version_id for valid in seen.view.ranges(row.query_id)))
+    return seen.view.remembered(
+        ("agents", row.query_id), lambda: tuple(_expected_agents(seen.connection, row.query_id, versions))
+    )
+
+
+def _agent_share(agent: Expected, start_ns: int, end_ns: int, window_ns: int, now_ns: int) -> tuple[int, int, bool]:
     """(ns expected, ns covered, in doubt) of one agent within [start_ns, end_ns)."""
     begin = max(start_ns, agent.first_ns // window_ns * window_ns)
     end = min(end_ns, agent.last_seen_ns + EXPECTED_AFTER_LAST_SEEN_NS)
@@ -154,42 +174,32 @@ def _union_length(spans: Sequence[tuple[int, int]]) -> int:
     return total
 
 
-def _expected_agents(connection: sa.Connection, query_id: int, versions: Sequence[int]) -> Iterable[_Expected]:
+def _expected_agents(connection: sa.Connection, query_id: int, versions: Sequence[int]) -> Iterable[Expected]:
     doubts: dict[str, list[tuple[int, int]]] = {}
     absences: dict[str, list[tuple[int, int]]] = {}
-    table = tables.interruptions
-    for row in connection.execute(sa.select(table).where(table.c.version_id.in_(versions))):
-        whole = row.reason in WHOLE
-        doubts.setdefault(row.agent, []).append((BEGINNING_NS, END_NS) if whole else (row.from_ns, row.to_ns))
-        gone_ns = row.from_ns + EXPECTED_AFTER_LAST_SEEN_NS
-        if row.reason == AWAY and row.to_ns > gone_ns:
-            absences.setdefault(row.agent, []).append((gone_ns, row.to_ns))
-    strangers = tables.unregistered
-    for row in connection.execute(
-        sa.select(strangers)
-        .join(tables.agents, tables.agents.c.agent == strangers.c.agent)
-        .where(strangers.c.query_id == query_id, tables.agents.c.retired.is_(False))
+    of_versions = f"IN ({', '.join(map(str, versions)) or 'NULL'})"
+    for agent, from_ns, to_ns, reason in rows(
+        connection, f"SELECT agent, from_ns, to_ns, reason FROM interruptions WHERE version_id {of_versions}"
     ):
-        yield _Expected(row.first_ns, row.first_ns, row.last_seen_ns)
-    progress = tables.progress
-    rows = connection.execute(
-        sa.select(
-            progress.c.agent,
-            sa.func.min(progress.c.first_ns).label("first_ns"),
-            sa.func.max(progress.c.watermark_ns).label("watermark_ns"),
-            sa.func.max(progress.c.last_seen_ns).label("last_seen_ns"),
-        )
-        .join(tables.agents, tables.agents.c.agent == progress.c.agent)
-        .where(progress.c.version_id.in_(versions), tables.agents.c.retired.is_(False))
-        .group_by(progress.c.agent)
-    )
-    for row in rows:
-        yield _Expected(
-            row.first_ns,
-            row.watermark_ns,
-            row.last_seen_ns,
-            tuple(doubts.get(row.agent, ())),
-            tuple(absences.get(row.agent, ())),
+        doubts.setdefault(agent, []).append((BEGINNING_NS, END_NS) if reason in WHOLE else (from_ns, to_ns))
+        gone_ns = from_ns + EXPECTED_AFTER_LAST_SEEN_NS
+        if reason == AWAY and to_ns > gone_ns:
+            absences.setdefault(agent, []).append((gone_ns, to_ns))
+    for first_ns, last_seen_ns in rows(
+        connection,
+        "SELECT u.first_ns, u.last_seen_ns FROM unregistered AS u JOIN agents AS a ON a.agent = u.agent "
+        "WHERE u.query_id = ? AND NOT a.retired ORDER BY u.agent",
+        (query_id,),
+    ):
+        yield Expected(first_ns, first_ns, last_seen_ns)
+    for agent, first_ns, watermark_ns, last_seen_ns in rows(
+        connection,
+        "SELECT p.agent, min(p.first_ns), max(p.watermark_ns), max(p.last_seen_ns) FROM progress AS p "
+        f"JOIN agents AS a ON a.agent = p.agent WHERE p.version_id {of_versions} AND NOT a.retired "
+        "GROUP BY p.agent ORDER BY p.agent",
+    ):
+        yield Expected(
+            first_ns, watermark_ns, last_seen_ns, tuple(doubts.get(agent, ())), tuple(absences.get(agent, ()))
         )
 
 
@@ -203,25 +213,7 @@ def _arrived(connection: sa.Connection, version_id: int, segment: Segment) -> It
     Certain is the smaller of known and merged of each agent: one whose manifest has not arrived yet must not make up
     for another one's missing records.
     """
-    t = tables.manifests
-    got = t.c.n_filtered + t.c.got_local + t.c.got_drained
-    by_agent = (
-        sa.select(t.c.window_ns, sa.func.sum(t.c.n_in).label("known"), sa.func.sum(got).label("merged"))
-        .where(
-            t.c.version_id == version_id,
-            t.c.level == segment.level.number,
-            t.c.window_ns >= segment.from_ns,
-            t.c.window_ns < segment.to_ns,
-        )
-        .group_by(t.c.window_ns, t.c.agent)
-        .subquery()
-    )
-    for row in connection.execute(
-        sa.select(
-            by_agent.c.window_ns,
-            sa.func.sum(by_agent.c.known).label("known"),
-            sa.func.sum(by_agent.c.merged).label("merged"),
-            sa.func.sum(smaller(by_agent.c.known, by_agent.c.merged)).label("certain"),
-        ).group_by(by_agent.c.window_ns)
+    for window_ns, known, merged, certain in rows(
+        connection, _ARRIVED, (version_id, segment.level.number, segment.from_ns, segment.to_ns)
     ):
-        yield row.window_ns, int(row.known), int(row.merged), int(row.certain)
+        yield window_ns, int(known), int(merged), int(certain)

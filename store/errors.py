@@ -8,6 +8,7 @@ StoreError
 ├── MetricTakenError         a metric name belongs to another query for good
 ├── MetricChangedError       a new version of a query means something else by a metric's name
 ├── SelectionError           a question that makes no sense for the metric (step, range)
+├── TooManyGroupsError       an answer would have more groups than the caller takes
 ├── CorruptPageError         stored bytes that are no page
 ├── ApiKeyError              an API key cannot be made as asked
 └── UnknownNameError         `.nearest` holds the closest known name, or None
@@ -50,6 +51,15 @@ class MetricChangedError(StoreError):
 
 class SelectionError(StoreError):
     """The selection cannot be answered; the message names the limit."""
+
+
+class TooManyGroupsError(StoreError):
+    """An answer would have at least `groups` groups, and the caller takes at most `limit`."""
+
+    def __init__(self, groups: int, limit: int) -> None:
+        self.groups = groups
+        self.limit = limit
+        super().__init__(f"the answer would have {groups} groups or more, at most {limit} are taken; ask for less")
 
 
 class CorruptPageError(StoreError):

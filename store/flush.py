@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from pipeline.partial import Partial
 from store import tables
+from store.changes import note_page_changes, note_series_changes
 from store.claims import Claim, Counts, MarkRow, advance, count, delete_idle_marks, write_marks
 from store.days import make_days_for
 from store.fleet import AgentReport, write_reports
@@ -117,6 +118,8 @@ def write_flush(
             )  # fmt: skip
             _write_arrivals(connection, held.partition, flush.arrivals, by_id, floors)
             mark_dirty(connection, held.partition, touched, floors)
+            note_page_changes(connection, held.partition, touched)
+            note_series_changes(connection, held.partition, series.met())
             write_marks(connection, held, flush.marks)
             if flush.idle_marks_before_ns is not None:
                 delete_idle_marks(connection, held, flush.idle_marks_before_ns)

@@ -8,7 +8,7 @@ A level's floor is where it begins to be kept: what lies below is in the next le
 in none. Floors only rise, and only under a lock that every flush shares, so nothing is ever written below one.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy.typing as npt
 import sqlalchemy as sa
 
 from store import tables
+from store.rows import rows
 from store.upsert import insert_missing
 
 SECOND_NS = 10**9
@@ -23,7 +24,9 @@ TARGETS_NS = (60 * SECOND_NS, 3600 * SECOND_NS)
 BEGINNING_NS = -(2**63)
 TOO_OLD = -1
 # With more stretches waiting for their roll-up than this, a read does not look for coarse windows among them.
-_MOST_DIRTY = 256
+MOST_WAITING = 256
+_WAITING = """SELECT DISTINCT level, window_ns FROM rollup_dirty
+WHERE version_id = ? AND window_ns >= ? AND window_ns < ? LIMIT ?"""
 Int64Array = npt.NDArray[np.int64]
 
 
@@ -123,16 +126,24 @@ def load_floors(
 
 
 def plan_read(
-    connection: sa.Connection, version_id: int, floors: Floors, start_ns: int, end_ns: int, step_ns: int | None
+    floors: Floors,
+    start_ns: int,
+    end_ns: int,
+    step_ns: int | None,
+    waiting: Callable[[int, int], Sequence[tuple[int, int]] | None],
 ) -> list[Segment]:
     """One level per instant of [start_ns, end_ns), in order of time; where only a coarse one is left, widened to it.
 
     A coarser level than needed is read where whole windows of it fall into whole steps and nothing in them waits for
     its roll-up: the answer is the same, from fewer pages. Without `step_ns` the stretch is one step.
+
+    Args:
+        waiting: the version's (level, window) that wait for a roll-up, at least those in the stretch that it is given;
+            None when they are too many to look for coarse windows among them.
     """
     able = [level for level in floors.levels if step_ns is None or step_ns % level.width_ns == 0]
     wide = [level for level in able if level.number and end_ns - start_ns >= level.width_ns]
-    dirty = _dirty(connection, version_id, floors, start_ns, end_ns) if wide else None
+    dirty = _dirty(floors, waiting(floors.levels[-1].start_of(start_ns), end_ns)) if wide else None
     segments: list[Segment] = []
     upper_ns = end_ns
     for place, (level, floor_ns) in enumerate(zip(floors.levels, floors.floors_ns, strict=True)):
@@ -146,25 +157,20 @@ def plan_read(
     return sorted(segments, key=lambda segment: segment.from_ns)
 
 
-def _dirty(
-    connection: sa.Connection, version_id: int, floors: Floors, start_ns: int, end_ns: int
-) -> dict[int, set[int]] | None:
-    """Level -> its windows of which some part waits for a roll-up; None when they are too many."""
-    table, widest = tables.rollup_dirty, floors.levels[-1]
-    rows = connection.execute(
-        sa.select(table.c.level, table.c.window_ns)
-        .where(
-            table.c.version_id == version_id,
-            table.c.window_ns >= widest.start_of(start_ns),
-            table.c.window_ns < end_ns,
-        )
-        .distinct()
-        .limit(_MOST_DIRTY + 1)
-    ).all()
-    if len(rows) > _MOST_DIRTY:
+def waiting_windows(
+    connection: sa.Connection, version_id: int, start_ns: int, end_ns: int
+) -> list[tuple[int, int]] | None:
+    """(level, window) of coarser windows in the stretch that wait for their roll-up; None when they are too many."""
+    found = rows(connection, _WAITING, (version_id, start_ns, end_ns, MOST_WAITING + 1))
+    return [(level, window_ns) for level, window_ns in found] if len(found) <= MOST_WAITING else None
+
+
+def _dirty(floors: Floors, waiting: Sequence[tuple[int, int]] | None) -> dict[int, set[int]] | None:
+    """Level -> its windows of which some part waits."""
+    if waiting is None:
         return None
     return {
-        level.number: {level.start_of(row.window_ns) for row in rows if row.level <= level.number}
+        level.number: {level.start_of(window_ns) for number, window_ns in waiting if number <= level.number}
         for level in floors.levels
     }
 

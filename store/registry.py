@@ -5,7 +5,7 @@ may come back later, so validity is a list of its own.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -122,8 +122,13 @@ def load_versions(connection: sa.Connection) -> dict[str, RegisteredVersion]:
 
 def metrics(connection: sa.Connection) -> list[MetricRow]:
     """All metrics by name."""
+    return metrics_of(load_versions(connection).values())
+
+
+def metrics_of(versions: Iterable[RegisteredVersion]) -> list[MetricRow]:
+    """All metrics by name; the versions stand in the order in which they were made."""
     rows: dict[str, MetricRow] = {}
-    for version in load_versions(connection).values():
+    for version in versions:
         for metric in version.plan.metrics:
             rows[metric.name] = MetricRow(
                 name=metric.name,

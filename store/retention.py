@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from store import tables
+from store.changes import forget_page_changes
 from store.levels import Floors, Level, load_floors
 from store.registry import RegisteredVersion
 
@@ -134,3 +135,4 @@ def _delete_below(
         connection.execute(
             sa.delete(doubts).where(doubts.c.version_id == version.version_id, doubts.c.to_ns <= floor_ns)
         )
+        forget_page_changes(connection, version.version_id, floor_ns)

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from pipeline.plan import Metric
 from store import tables
+from store.changes import BY_JOBS, note_page_changes
 from store.levels import TOO_OLD, Floors, Int64Array, Level, load_floors
 from store.page_writes import PagePlace, cut_into_pages, stored_pages, upsert_pages
 from store.pages import merged_states, read_pages
@@ -91,6 +92,8 @@ def roll_up(
         )
         connection.execute(sa.delete(table).where(*mark))
     ranges = [known for known in valid_ranges(connection, version.query_id) if known.version == version]
+    # A mark that is taken away changes which level a read uses, also where nothing is computed.
+    changed = {row.window_ns for row in due}
     for partition in sorted({row.partition for row in due}):
         # Nothing finer is left below the floor: what stands there is not to be computed again.
         windows = [
@@ -101,6 +104,7 @@ def roll_up(
         if above is not None:
             marks = {(version.version_id, above.number, above.start_of(window)) for window in windows}
             _write_marks(connection, partition, marks)
+    note_page_changes(connection, BY_JOBS, {version.version_id: np.array(sorted(changed), np.int64)})
     return len(due)
 
 

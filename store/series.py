@@ -44,6 +44,10 @@ class SeriesIds:
         """How many series of the query are remembered: what this process has made, and what it has met."""
         return self._sizes[query_id]
 
+    def met(self) -> set[int]:
+        """Queries of which this transaction has met series that were not remembered, and so may have made some."""
+        return {query_id for query_id, _ in self._uncommitted}
+
     def resolve(self, connection: sa.Connection, query_id: int, labels: pl.DataFrame, n: int) -> npt.NDArray[np.int64]:
         """int64[n] ids for the n rows of string columns `labels`; missing series are made.
 

@@ -14,10 +14,11 @@ import sqlalchemy as sa
 from store import tables
 from store.errors import CorruptPageError
 from store.label_matchers import Matcher, matches_all
-from store.levels import Segment, load_floors, plan_read
+from store.levels import Segment
 from store.pages import PAGE_FORMAT, Int64Array
 from store.postgresql import binary
-from store.registry import MetricRow, valid_ranges
+from store.registry import MetricRow
+from store.snapshot import Snapshot
 from store.tables import SERIES_PER_PAGE
 
 _ROWS_AT_ONCE = 10_000
@@ -53,9 +54,7 @@ def matching_series(
             yield SeriesRow(series_id, query_id, labels)
 
 
-def last_windows(
-    connection: sa.Connection, row: MetricRow, start_ns: int, end_ns: int
-) -> Mapping[int, tuple[int, int]]:
+def last_windows(seen: Snapshot, row: MetricRow, start_ns: int, end_ns: int) -> Mapping[int, tuple[int, int]]:
     """Series id -> (start, end) of its newest window with data of the metric in [start_ns, end_ns).
 
     Windows are as wide as they are read: rolled up ones where such lie in the stretch as a whole.
@@ -65,16 +64,14 @@ def last_windows(
     """
     window = row.window_ns
     start_ns, end_ns = start_ns // window * window, -(-end_ns // window) * window
-    ranges = [valid for valid in valid_ranges(connection, row.query_id) if row.name in valid.version.metric_ids]
-    floors = load_floors(connection, {valid.version.version_id: valid.version.plan.window_ns for valid in ranges})
     last: dict[int, tuple[int, int]] = {}
-    for valid in ranges:
+    for valid in seen.view.ranges(row.query_id):
         low, high = max(start_ns, valid.from_ns), min(end_ns, valid.to_ns)
-        if low >= high:
+        if low >= high or row.name not in valid.version.metric_ids:
             continue
         version_id = valid.version.version_id
-        for segment in plan_read(connection, version_id, floors[version_id], low, high, None):
-            for series_id, window_ns in _newest(connection, row, version_id, segment):
+        for segment in seen.segments(version_id, low, high, None):
+            for series_id, window_ns in _newest(seen.connection, row, version_id, segment):
                 span = window_ns, window_ns + segment.level.width_ns
                 last[series_id] = max(span, last.get(series_id, span))
     return last

@@ -133,6 +133,25 @@ pages = sa.Table(
     sa.Column("data", sa.LargeBinary, nullable=False),
 )
 
+# How often pages or manifests of windows that start in an hour have changed, and the series of a query: whether an
+# answer from before still holds (store/changes.py). The partition says who writes the row.
+page_changes = sa.Table(
+    "page_changes",
+    metadata,
+    sa.Column("version_id", _id, primary_key=True, autoincrement=False),
+    sa.Column("hour", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("partition", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("changes", sa.BigInteger, nullable=False),
+)
+
+series_changes = sa.Table(
+    "series_changes",
+    metadata,
+    sa.Column("query_id", _id, primary_key=True, autoincrement=False),
+    sa.Column("partition", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("changes", sa.BigInteger, nullable=False),
+)
+
 # What agents say they took in (n_*) beside what arrived here (got_*). Above level 0, of windows in which the version
 # was not valid only n_in is kept.
 manifests = sa.Table(

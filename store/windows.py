@@ -1,29 +1,32 @@
 """Merged reads: the states of a metric over a stretch of time, grouped by labels and steps.
 
-"Where does p99 come from": a route calls `merged`, which reads pages, decodes all bodies in one call, merges them by
-group and returns states that answer quantiles. Every window answers from the query version valid at its start, every
-instant from one level (store/levels.py). Where only coarser windows are left than were asked for, groups are as wide as
-those, and say so by their start and end.
+"Where does p99 come from": a route calls `merged`, which reads pages, merges their bodies by group without decoding
+them one by one, and returns states that answer quantiles. Every window answers from the query version valid at its
+start, every instant from one level (store/levels.py). Where only coarser windows are left than were asked for, groups
+are as wide as those, and say so by their start and end.
 """
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
 
 from pipeline.states import State
-from store import tables
-from store.errors import SelectionError, UnknownLabelError
-from store.label_matchers import Matcher, matches_all
-from store.levels import Segment, load_floors, plan_read
+from store.errors import SelectionError, TooManyGroupsError, UnknownLabelError
+from store.label_matchers import Matcher
+from store.levels import Segment
+from store.page_reads import Cost, PageRange, estimate
 from store.pages import PageContents, merged_states, read_pages
-from store.postgresql import binary
-from store.registry import BEGINNING_NS, END_NS, MetricRow, metric, valid_ranges
+from store.registry import BEGINNING_NS, END_NS, MetricRow
+from store.series_labels import Groups
+from store.snapshot import Check, Snapshot
+from store.tables import SERIES_PER_PAGE
 
 Int64Array = npt.NDArray[np.int64]
+# With more groups of series than this, all pages are read and what is not meant is left out.
+_MOST_SERIES_GROUPS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,102 +46,98 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One answer: the merged state (of length 1) of the matching series in [start_ns, end_ns)."""
+    """One answer: the merged state of the matching series in [start_ns, end_ns).
+
+    It is state number `place` of `states`, which holds those of all groups of the answer.
+    """
 
     labels: dict[str, str]
     start_ns: int
     end_ns: int
-    state: State
+    states: State = field(repr=False)
+    place: int
+
+    @property
+    def state(self) -> State:
+        """The state alone, of length 1."""
+        return self.states.take(np.array([self.place]))
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """All groups that have data, by labels, then time; the stretch is aligned outwards to whole windows as kept.
 
-    `newest_version` is the sum of the versions of all pages that were read: it grows with every change of one of them,
-    as long as none is deleted.
+    `states` holds the groups' states in their order; None when there are none. `newest_version` is the sum of the
+    versions of all pages that were read: it grows with every change of one of them, as long as none is deleted.
     """
 
     metric: MetricRow
     start_ns: int
     end_ns: int
     groups: list[Group]
+    states: State | None
     newest_version: int
 
 
 @dataclass(frozen=True, slots=True)
-class _Series:
-    """Which series match, and the group of labels each belongs to; None stands for "all, in one group"."""
+class Bounds:
+    """What a read may do, and how it is ended.
 
-    group_of: dict[int, int] | None
-    labels: list[dict[str, str]]
+    Args:
+        admit: is told what the read will cost before it begins; raises to refuse.
+        check: is called between pieces of work; raises to end the read.
+        max_groups: of the answer.
+    """
+
+    admit: Callable[[Cost], None] | None = None
+    check: Check | None = None
+    max_groups: int | None = None
 
 
-def merged(connection: sa.Connection, selection: Selection) -> Answer:
-    """Read, decode and merge.
+def merged(
+    connection: sa.Connection, selection: Selection, snapshot: Snapshot | None = None, bounds: Bounds | None = None
+) -> Answer:
+    """Read and merge.
 
+    Args:
+        snapshot: of this connection's transaction; None makes one that remembers nothing.
     Raises:
         UnknownMetricError, UnknownLabelError: with `.nearest`.
         SelectionError: start not before end, or a step that is no multiple of the window.
-    Cost: one pass over the pages of the stretch; decoding and merging are batched.
+        TooManyGroupsError: more groups than the bounds allow; found before they are merged.
+        What `admit` and `check` raise.
+    Cost: one pass over the pages of the stretch; decoding and merging are batched. Memory: some thousand pages, and
+        the result.
     """
-    row = metric(connection, selection.metric)
-    start_ns, end_ns, step_ns = _aligned(selection, row)
-    series = _matching_series(connection, selection, row)
-    groups: dict[tuple[int, int, int], State] = {}
-    newest = 0
-    for read in _reads(connection, selection, row, start_ns, end_ns):
-        newest += read.page_versions
-        if selection.step_ns is None:
-            start_ns, end_ns = min(start_ns, read.segment.from_ns), max(end_ns, read.segment.to_ns)
-        for key, state in _merge(read, series, row, None if selection.step_ns is None else step_ns).items():
-            held = groups.get(key)
-            groups[key] = state if held is None else _one(type(state).concat([held, state]))
-    answer = [
-        Group(series.labels[label], max(low, start_ns), min(high, end_ns), groups[label, low, high])
-        for label, low, high in sorted(groups)
+    seen, bounds = snapshot or Snapshot(connection), bounds or Bounds()
+    row = seen.view.metric(selection.metric)
+    start_ns, end_ns, step_ns = aligned(selection, row)
+    series = _meant_series(seen, selection, row)
+    reads = _planned(seen, selection, row, start_ns, end_ns, series)
+    if bounds.admit is not None:
+        windows = sum((read.segment.to_ns - read.segment.from_ns) // read.segment.level.width_ns for read in reads)
+        bounds.admit(estimate(connection, [read.pages for read in reads], windows * seen.pages_per_window()))
+    if selection.step_ns is None:
+        start_ns = min([start_ns, *(read.segment.from_ns for read in reads)])
+        end_ns = max([end_ns, *(read.segment.to_ns for read in reads)])
+    width_ns = None if selection.step_ns is None else step_ns
+    pieces, newest = _pieces(connection, reads, series, row, width_ns, bounds)
+    keys, states = _together(pieces)
+    labels = [{}] if series is None else series.labels
+    groups = [
+        Group(labels[label], max(low, start_ns), min(high, end_ns), states, place)
+        for place, (label, low, high) in enumerate(keys.tolist())
+        if states is not None
     ]
-    return Answer(row, start_ns, end_ns, answer, newest)
+    return Answer(row, start_ns, end_ns, groups, states, newest)
 
 
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """The pages of one segment. A step that does not fit the segment's windows is cut off at `from_ns` and `to_ns`."""
+def aligned(selection: Selection, row: MetricRow) -> tuple[int, int, int]:
+    """(start, end, step) in whole windows of the metric; without a step, the whole stretch is one.
 
-    segment: Segment
-    page_windows: Int64Array
-    contents: PageContents
-    page_versions: int
-    cut_from_ns: int
-    cut_to_ns: int
-
-
-def _reads(
-    connection: sa.Connection, selection: Selection, row: MetricRow, start_ns: int, end_ns: int
-) -> Iterator[_Read]:
-    """One read per version and segment, in order of time for each version."""
-    ranges = [valid for valid in valid_ranges(connection, row.query_id) if row.name in valid.version.metric_ids]
-    floors = load_floors(connection, {valid.version.version_id: valid.version.plan.window_ns for valid in ranges})
-    for valid in ranges:
-        low, high = max(start_ns, valid.from_ns), min(end_ns, valid.to_ns)
-        if low >= high:
-            continue
-        version_id, known = valid.version.version_id, floors[valid.version.version_id]
-        segments = plan_read(connection, version_id, known, low, high, selection.step_ns)
-        for segment in segments:
-            yield _read(connection, row, version_id, segment, _uneven(segments, selection.step_ns))
-
-
-def _uneven(segments: Sequence[Segment], step_ns: int | None) -> list[tuple[int, int]]:
-    """Stretches whose windows do not fit into whole steps."""
-    return [
-        (segment.from_ns, segment.to_ns)
-        for segment in segments
-        if step_ns is not None and step_ns % segment.level.width_ns
-    ]
-
-
-def _aligned(selection: Selection, row: MetricRow) -> tuple[int, int, int]:
+    Raises:
+        SelectionError: start not before end, or a step that is no multiple of the window.
+    """
     window = row.window_ns
     if selection.start_ns >= selection.end_ns:
         raise SelectionError(
@@ -158,94 +157,122 @@ def _aligned(selection: Selection, row: MetricRow) -> tuple[int, int, int]:
     return start_ns, end_ns, step_ns
 
 
-def _matching_series(connection: sa.Connection, selection: Selection, row: MetricRow) -> _Series:
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """The pages of one segment. A step that does not fit the segment's windows is cut off at `from_ns` and `to_ns`."""
+
+    segment: Segment
+    pages: PageRange
+    cut_from_ns: int
+    cut_to_ns: int
+
+
+# Merged groups of some pages: int64[n, 3] of (label group, start, end) in ascending order, and their n states.
+_Piece = tuple[Int64Array, State]
+
+
+def _meant_series(seen: Snapshot, selection: Selection, row: MetricRow) -> Groups | None:
+    """Which series match, and the group of labels each belongs to; None stands for "all, in one group"."""
     known = set(row.labels)
     for name in (*selection.by, *(matcher.label for matcher in selection.where)):
         if name not in known:
             raise UnknownLabelError(f"label of {row.name}", name, known)
     if not selection.by and not selection.where:
-        return _Series(None, [{}])
-    meant = matches_all(selection.where)
-    group_of: dict[int, int] = {}
-    codes: dict[tuple[str, ...], int] = {}
-    for series_id, text in connection.execute(
-        sa.select(tables.series.c.id, tables.series.c.labels).where(tables.series.c.query_id == row.query_id)
-    ):
-        labels: Mapping[str, str] = json.loads(text)
-        if meant(labels):
-            values = tuple(labels.get(name, "") for name in selection.by)
-            group_of[series_id] = codes.setdefault(values, len(codes))
-    # Groups are numbered in the order of their labels, so that answers come sorted.
-    in_order = sorted(codes)
-    renumber = {codes[values]: place for place, values in enumerate(in_order)}
-    return _Series(
-        {series_id: renumber[group] for series_id, group in group_of.items()},
-        [dict(zip(selection.by, values, strict=True)) for values in in_order],
-    )
+        return None
+    return seen.labels(row.query_id).groups(selection.by, selection.where)
 
 
-def _read(
-    connection: sa.Connection, row: MetricRow, version_id: int, segment: Segment, uneven: Sequence[tuple[int, int]]
-) -> _Read:
-    table = tables.pages
-    rows = (
-        binary(connection)
-        .execute(
-            sa.select(table.c.window_ns, table.c.series_group, table.c.page_version, table.c.data)
-            .where(
-                table.c.version_id == version_id,
-                table.c.metric_id == row.metric_id,
-                table.c.level == segment.level.number,
-                table.c.window_ns >= segment.from_ns,
-                table.c.window_ns < segment.to_ns,
-            )
-            .order_by(table.c.window_ns)
-        )
-        .all()
-    )
-    contents = read_pages([(page.series_group, page.data) for page in rows])
-    windows = np.array([page.window_ns for page in rows], np.int64)
-    mine = (segment.from_ns, segment.to_ns) in uneven
+def _planned(
+    seen: Snapshot, selection: Selection, row: MetricRow, start_ns: int, end_ns: int, series: Groups | None
+) -> list[_Read]:
+    """One read per version and segment, in order of time for each version."""
+    few = None
+    if series is not None and selection.where:
+        groups = np.unique(series.meant() // SERIES_PER_PAGE)
+        few = tuple(groups.tolist()) if groups.size <= _MOST_SERIES_GROUPS else None
+    reads: list[_Read] = []
+    for valid in seen.view.ranges(row.query_id):
+        low, high = max(start_ns, valid.from_ns), min(end_ns, valid.to_ns)
+        if low >= high or row.name not in valid.version.metric_ids:
+            continue
+        version_id = valid.version.version_id
+        segments = seen.segments(version_id, low, high, selection.step_ns)
+        uneven = _uneven(segments, selection.step_ns)
+        for segment in segments:
+            pages = PageRange(version_id, row.metric_id, segment.level.number, segment.from_ns, segment.to_ns, few)
+            reads.append(_Read(segment, pages, *_cuts(segment, uneven)))
+    return reads
+
+
+def _uneven(segments: Sequence[Segment], step_ns: int | None) -> list[tuple[int, int]]:
+    """Stretches whose windows do not fit into whole steps."""
+    return [
+        (segment.from_ns, segment.to_ns)
+        for segment in segments
+        if step_ns is not None and step_ns % segment.level.width_ns
+    ]
+
+
+def _cuts(segment: Segment, uneven: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    if (segment.from_ns, segment.to_ns) in uneven:
+        return segment.from_ns, segment.to_ns
     before = max((high for _, high in uneven if high <= segment.from_ns), default=BEGINNING_NS)
     after = min((low for low, _ in uneven if low >= segment.to_ns), default=END_NS)
-    cut = (segment.from_ns, segment.to_ns) if mine else (before, after)
-    return _Read(segment, windows, contents, sum(page.page_version for page in rows), *cut)
+    return before, after
 
 
-def _merge(read: _Read, series: _Series, row: MetricRow, step_ns: int | None) -> dict[tuple[int, int, int], State]:
-    """(label group, start, end) -> merged state; without a step, everything is one group per label group."""
-    contents = read.contents
-    if not contents.series.size:
-        return {}
-    width_ns = 0
+def _pieces(
+    connection: sa.Connection,
+    reads: Sequence[_Read],
+    series: Groups | None,
+    row: MetricRow,
+    step_ns: int | None,
+    bounds: Bounds,
+) -> tuple[list[_Piece], int]:
+    """Merged groups, some thousand pages at a time; and the sum of the pages' versions."""
+    pieces: list[_Piece] = []
+    newest = groups = 0
+    for read in reads:
+        for pages in read.pages.pages(connection):
+            if bounds.check is not None:
+                bounds.check()
+            windows = np.array([window for window, _, _, _ in pages], np.int64)
+            newest += sum(version for _, _, version, _ in pages)
+            contents = read_pages([(group, data) for _, group, _, data in pages])
+            codes, keys = _keys(read, windows, contents, series, step_ns)
+            # The next piece may begin with the last piece's last step, once per label group.
+            groups += len(keys)
+            if bounds.max_groups is not None and len(keys) and groups > bounds.max_groups:
+                groups = _count_groups([keys for keys, _ in pieces] + [keys])
+                if groups > bounds.max_groups:
+                    raise TooManyGroupsError(groups, bounds.max_groups)
+            if len(keys):
+                pieces.append((keys, merged_states(row.function, row, contents, codes, len(keys))))
+    return pieces, newest
+
+
+def _keys(
+    read: _Read, windows: Int64Array, contents: PageContents, series: Groups | None, step_ns: int | None
+) -> tuple[Int64Array, Int64Array]:
+    """(the group of each entry, -1 for those not meant; int64[n, 3] label group, start and end of each group)."""
+    if series is None and step_ns is None:
+        here = bool(contents.series.size)
+        keys = [[0, read.cut_from_ns, END_NS]] if here else np.empty((0, 3))
+        return np.zeros(contents.series.size, np.int64), np.array(keys, np.int64)
+    labels = np.zeros(contents.series.size, np.int64) if series is None else series.of(contents.series)
     if step_ns is None:
-        page_starts = np.full(read.page_windows.size, BEGINNING_NS, np.int64)
+        codes, found = _numbered(labels)
+        starts, ends = np.full(found.size, BEGINNING_NS), np.full(found.size, END_NS)
     else:
         # A step that is no multiple of the windows that are left becomes one.
         width_ns = -(-step_ns // read.segment.level.width_ns) * read.segment.level.width_ns
-        page_starts = read.page_windows // width_ns * width_ns
-    starts, page_codes = np.unique(page_starts, return_inverse=True)
-    labels = _labels_of(contents.series, series)
-    groups, pairs = _numbered(np.where(labels < 0, -1, labels * starts.size + page_codes.reshape(-1)[contents.page]))
-    if not pairs.size:
-        return {}
-    together = merged_states(row.function, row, contents, groups, pairs.size)
-    merged_by: dict[tuple[int, int, int], State] = {}
-    for place, (label, code) in enumerate(zip(*(part.tolist() for part in np.divmod(pairs, starts.size)), strict=True)):
-        start = int(starts[code])
-        end = END_NS if step_ns is None else min(start + width_ns, read.cut_to_ns)
-        merged_by[label, max(start, read.cut_from_ns), end] = together.take(np.array([place]))
-    return merged_by
-
-
-def _labels_of(ids: Int64Array, series: _Series) -> Int64Array:
-    """The label group of each entry, -1 where its series does not match."""
-    if series.group_of is None:
-        return np.zeros(ids.size, np.int64)
-    distinct, places = np.unique(ids, return_inverse=True)
-    return np.array([series.group_of.get(series_id, -1) for series_id in distinct.tolist()], np.int64)[
-        places.reshape(-1)
-    ]
+        steps, page_codes = np.unique(windows // width_ns * width_ns, return_inverse=True)
+        places = page_codes.reshape(-1)[contents.page]
+        codes, pairs = _numbered(np.where(labels < 0, -1, labels * steps.size + places))
+        found, at = np.divmod(pairs, steps.size)
+        starts = steps[at]
+        ends = np.minimum(starts + width_ns, read.cut_to_ns)
+    return codes, np.stack([found, np.maximum(starts, read.cut_from_ns), ends], axis=1)
 
 
 def _numbered(codes: Int64Array) -> tuple[Int64Array, Int64Array]:
@@ -263,5 +290,16 @@ def _numbered(codes: Int64Array) -> tuple[Int64Array, Int64Array]:
     return numbers, distinct
 
 
-def _one(state: State) -> State:
-    return state.reduce(np.zeros(len(state), np.int64), 1)
+def _count_groups(keys: Sequence[Int64Array]) -> int:
+    return len(np.unique(np.concatenate(keys), axis=0))
+
+
+def _together(pieces: Sequence[_Piece]) -> tuple[Int64Array, State | None]:
+    """All groups in order, each once."""
+    if not pieces:
+        return np.empty((0, 3), np.int64), None
+    if len(pieces) == 1:
+        return pieces[0]
+    keys, codes = np.unique(np.concatenate([keys for keys, _ in pieces]), axis=0, return_inverse=True)
+    states = [state for _, state in pieces]
+    return keys, type(states[0]).concat(states).reduce(codes.reshape(-1), len(keys))

@@ -14,11 +14,12 @@ from api.answers import RangeAnswer, answer_range
 from api.csv_answers import CSV_RESPONSE, csv_answer, read_format
 from api.models import QuantilesAnswer
 from api.params import QuantileParameters, read_levels
+from api.question_route import QuestionRoute
 from api.responses import json_answer, numbers
 from api.service import Parts
 from api.sketch_groups import side_by_side, summaries
 
-router = APIRouter(tags=["quantiles"])
+router = APIRouter(tags=["quantiles"], route_class=QuestionRoute)
 
 COLUMNS = ("start", "end", "q", "value", "error_bound", "count", "nan_count", "min", "max", "mean", "coverage")
 
@@ -39,10 +40,14 @@ def get_quantiles(request: Request, given: Annotated[QuantileParameters, Query()
     wanted = read_format(request, given.format)
     levels = read_levels(given.q, service.config)
     found = answer_range(service, given, {"sketch"}, other="values")
-    groups, version = _groups(found, levels), found.merged.newest_version
+    version = found.merged.newest_version
     if wanted == "csv":
-        return csv_answer(request, found.question.by, COLUMNS, _rows(groups), version)
-    return json_answer(request, {**found.head(), "rule": "nearest-rank", "groups": groups}, version)
+        return csv_answer(request, found.question.by, COLUMNS, _rows(_groups(found, levels)), version)
+    body = found.body(
+        ("quantiles", *levels),
+        lambda: {**found.head(), "rule": "nearest-rank", "groups": _groups(found, levels)},
+    )
+    return json_answer(request, body, version)
 
 
 def _rows(groups: list[dict[str, Any]]) -> Iterator[list[object]]:

@@ -11,13 +11,14 @@ from api.answers import RangeAnswer, answer_range
 from api.csv_answers import CSV_RESPONSE, csv_answer, read_format
 from api.models import ValuesAnswer
 from api.params import RangeParameters
+from api.question_route import QuestionRoute
 from api.responses import json_answer, number
 from api.service import Parts
 from api.times import rfc_3339
 from pipeline.states import AvgState
 from store.windows import Group
 
-router = APIRouter(tags=["values"])
+router = APIRouter(tags=["values"], route_class=QuestionRoute)
 
 COLUMNS = ("start", "end", "value", "count", "coverage")
 FUNCTIONS = frozenset({"count", "sum", "min", "max", "avg"})
@@ -37,7 +38,7 @@ def get_values(request: Request, given: Annotated[RangeParameters, Query()], ser
     version = found.merged.newest_version
     if wanted == "csv":
         return csv_answer(request, found.question.by, COLUMNS, _rows(found), version)
-    return json_answer(request, {**found.head(), "groups": _groups(found)}, version)
+    return json_answer(request, found.body("values", lambda: {**found.head(), "groups": _groups(found)}), version)
 
 
 def _groups(found: RangeAnswer) -> list[dict[str, object]]:

@@ -12,6 +12,7 @@ from store.connect import lose_patience, open_engine
 from store.levels import levels_of
 from store.registry import register_queries
 from store.retention import Retention, raise_floor
+from store.snapshot import Snapshot
 from tests.collector.test_exactly_once import Killed, killed_at
 from tests.store.levels_world import HOUR_S, ORIGIN_S, SECOND_NS, LevelsWorld, Record, plan_of
 
@@ -95,16 +96,14 @@ def test_finer_windows_go_and_answers_over_whole_hours_stay_the_same(world: Leve
 def test_a_read_uses_coarse_windows_where_they_are_clean_and_own_ones_at_its_ragged_ends(world: LevelsWorld) -> None:
     world.flush([(at, "a", at) for at in range(0, 6 * HOUR_S, 10)])
     world.round(6 * HOUR_S)
-    read: list[str] = []
-
-    def note(_: object, __: object, statement: str, parameters: object, *___: object) -> None:
-        if "FROM pages" in statement:
-            read.append(repr(parameters))
-
-    sa.event.listen(world.engine, "before_cursor_execute", note)
+    with world.engine.connect() as connection:
+        seen = Snapshot(connection)
+        row = seen.view.metric("probes_total")
+        (valid,) = seen.view.ranges(row.query_id)
+        begin_ns = ORIGIN_S * SECOND_NS
+        stretch = begin_ns + 50 * SECOND_NS, begin_ns + (5 * HOUR_S + 130) * SECOND_NS
+        reads = len(seen.segments(valid.version.version_id, *stretch, None))
     world.assert_true(50, 5 * HOUR_S + 130)
-    sa.event.remove(world.engine, "before_cursor_execute", note)
-    reads = len(read) // 4  # one for each metric
     assert reads == 5  # own windows, minutes, hours, minutes, own windows
     world.flush([(2 * HOUR_S + 5, "a", 1)])  # makes one minute, and so one hour, wait again
     world.assert_true(50, 5 * HOUR_S + 130)

@@ -1,0 +1,1 @@
+"""Benchmarks of the API: questions over HTTP, beside a real Prometheus and DuckDB on the same data."""
