@@ -94,7 +94,7 @@ class UnknownNameError(RequestError):
     """No metric, label or agent has this name."""
 
     slug = "unknown-name"
-    title = "Unknown name"
+    title = "No such name"
     status = 404
 
 

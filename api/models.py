@@ -447,7 +447,7 @@ class Problem(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     type: str = Field(examples=["urn:tailwatch:problem:unknown-name"])
-    title: str = Field(examples=["Unknown name"])
+    title: str = Field(examples=["No such name"])
     status: int = Field(examples=[404])
     detail: str = Field(examples=["unknown metric 'hicup_us'; did you mean 'hiccup_us'?"])
     parameter: str | None = Field(default=None, description="The query parameter at fault.")
