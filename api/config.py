@@ -51,8 +51,6 @@ class ApiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     max_labels: _Limit = 32
     #: Groups in one answer, counted over all steps.
     max_groups: _Limit = 20_000
-    #: Buckets in one answer, over all groups and steps.
-    max_buckets: _Limit = 200_000
     #: Of stored pages, by estimate, that one answer may be merged from.
     max_read_bytes: _Limit = 2_000_000_000
     #: Reads above 32 MiB that may run at a time; a few more wait for their turn.
@@ -61,6 +59,8 @@ class ApiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     question_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 30.0
     #: Memory for answers from before; 0 keeps none.
     answer_cache_bytes: Annotated[int, msgspec.Meta(ge=0)] = 64_000_000
+    #: Buckets in one answer, over all groups and steps.
+    max_buckets: _Limit = 200_000
     #: Entries on one page of a list.
     max_page: _Limit = 1_000
 

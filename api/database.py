@@ -7,7 +7,6 @@ they may hold host names, paths or SQL; the caller gets a fixed sentence that sa
 import contextlib
 import logging
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import sqlalchemy as sa
@@ -45,33 +44,14 @@ class Database:
         self._held = threading.local()
         self._kept: list[sa.Connection] = []
 
-    @contextlib.contextmanager
-    def reading(self) -> Iterator[sa.Connection]:
+    def reading(self) -> "_Reading":
         """A connection inside one read transaction, for the length of the block.
 
         Raises:
             DatabaseUnavailableError: the database cannot be reached or refused anything inside the block; counted.
             QuestionTimeoutError, ClientGoneError: the question that this thread answers was ended.
         """
-        run = Run.current()
-        try:
-            with self._connected() as connection:
-                driver = connection.connection.dbapi_connection
-                with self._lock:
-                    self._reading.add(driver)
-                try:
-                    if run is None:
-                        yield connection
-                    else:
-                        with run.reading(driver):
-                            yield connection
-                finally:
-                    with self._lock:
-                        self._reading.discard(driver)
-        except SQLAlchemyError as error:
-            if run and run.ended is not None:
-                raise run.error() from error
-            raise self._unavailable(error) from error
+        return _Reading(self)
 
     def check_schema(self) -> None:
         """Return when the tables are those of this release.
@@ -103,34 +83,79 @@ class Database:
             connection.close()
         self._engine.dispose()
 
-    @contextlib.contextmanager
-    def _connected(self) -> Iterator[sa.Connection]:
-        """A connection for the length of the block; the threads for questions keep theirs where that is a file.
+    def _begin(self, run: Run | None) -> sa.Connection:
+        """A connection that is registered as read from; the threads for questions keep theirs where that is a file.
 
         Taking one out of the pool and giving it back is a tenth of a small question. A server's may be cut any time,
         which the pool finds out before it gives one away.
         """
-        if Run.current() is None or self._engine.dialect.name != "sqlite":
-            with self._engine.connect() as connection:
-                yield connection
+        connection: sa.Connection | None = None
+        if run is not None and self._engine.dialect.name == "sqlite":
+            connection = getattr(self._held, "connection", None)
+            if connection is None:
+                connection = self._held.connection = self._engine.connect()
+                with self._lock:
+                    self._kept.append(connection)
+        else:
+            connection = self._engine.connect()
+        driver = connection.connection.dbapi_connection
+        with self._lock:
+            self._reading.add(driver)
+        if run is not None:
+            run.reads_from(driver)
+        return connection
+
+    def _end(self, connection: sa.Connection, run: Run | None, *, failed: bool) -> None:
+        if run is not None:
+            run.reads_from(None)
+        with self._lock:
+            self._reading.discard(connection.connection.dbapi_connection)
+        kept = getattr(self._held, "connection", None) is connection
+        if kept and not failed:
+            connection.rollback()
             return
-        held: sa.Connection | None = getattr(self._held, "connection", None)
-        if held is None:
-            held = self._held.connection = self._engine.connect()
-            with self._lock:
-                self._kept.append(held)
-        try:
-            yield held
-        except BaseException:
+        if kept:
             del self._held.connection
             with self._lock, contextlib.suppress(ValueError):
-                self._kept.remove(held)
-            held.close()
-            raise
-        held.rollback()
+                self._kept.remove(connection)
+        connection.close()
 
     def _unavailable(self, error: SQLAlchemyError) -> DatabaseUnavailableError:
         reason = reason_of(error)
         self._metrics.database_errors.labels(reason).inc()
         log.warning("database read failed reason=%s error=%s", reason, in_short(error))
         return DatabaseUnavailableError(_SENTENCES[reason], reason=reason)
+
+
+class _Reading:
+    """See Database.reading. A class, as it runs with every question: nested generators took three times as long."""
+
+    __slots__ = ("_connection", "_database", "_run")
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._run = Run.current()
+
+    def __enter__(self) -> sa.Connection:
+        try:
+            self._connection = self._database._begin(self._run)
+        except SQLAlchemyError as error:
+            raise self._said(error) from error
+        if self._run is not None and self._run.ended is not None:
+            self._database._end(self._connection, self._run, failed=False)
+            raise self._run.error()
+        return self._connection
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        try:
+            self._database._end(self._connection, self._run, failed=error is not None)
+        except SQLAlchemyError as failure:
+            if error is None:
+                raise self._said(failure) from failure
+        if isinstance(error, SQLAlchemyError):
+            raise self._said(error) from error
+
+    def _said(self, error: SQLAlchemyError) -> Exception:
+        if self._run is not None and self._run.ended is not None:
+            return self._run.error()
+        return self._database._unavailable(error)

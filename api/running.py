@@ -9,7 +9,7 @@ import contextlib
 import contextvars
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Literal
 
 from starlette.requests import Request
@@ -71,21 +71,10 @@ class Run:
         """Why it was ended, or None."""
         return self._ended
 
-    @contextlib.contextmanager
-    def reading(self, driver: Any) -> Iterator[None]:
-        """For the length of the block, this is the connection to interrupt.
-
-        Raises:
-            QuestionTimeoutError, ClientGoneError: it was ended already.
-        """
+    def reads_from(self, driver: Any) -> None:
+        """From now on this is the connection to interrupt; None: none is."""
         with self._lock:
             self._driver = driver
-        try:
-            self.check()
-            yield
-        finally:
-            with self._lock:
-                self._driver = None
 
 
 def interrupt(driver: Any) -> None:

@@ -71,9 +71,12 @@ def laid_out(buffer: bytes | memoryview, lengths: IntArray) -> tuple[ByteArray, 
         CorruptSketchError: the lengths do not add up to the bytes.
     """
     data = np.frombuffer(buffer, np.uint8)
-    if lengths.ndim != 1 or np.any(lengths < 0) or np.any(lengths > len(data)) or int(lengths.sum()) != len(data):
+    # The sum alone could wrap around to the right number.
+    fits = lengths.ndim == 1 and (not lengths.size or (int(lengths.min()) >= 0 and int(lengths.max()) <= len(data)))
+    ends = np.cumsum(lengths)
+    if not fits or (int(ends[-1]) if ends.size else 0) != len(data):
         raise CorruptSketchError(f"body lengths do not add up to the {len(data)} bytes given; wanted one per body")
-    return data, np.cumsum(lengths)
+    return data, ends
 
 
 class _BodyFault(Exception):  # noqa: N818  # never leaves this module: decode turns it into a CorruptSketchError

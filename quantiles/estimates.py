@@ -108,11 +108,11 @@ def _of_one(parts: SketchParts, levels: FloatArray) -> FloatArray:
     if not running.size:
         return np.full((1, levels.size), np.nan)
     total, low, high = int(running[-1]), parts.minima[0], parts.maxima[0]
-    ranks = nearest_ranks(levels, running[-1:])[0]
-    estimates = bins_of(parts.scale).representatives(parts.cells[np.searchsorted(running, ranks, side="left")])
+    ranks = nearest_ranks(levels, running[-1:])[0].tolist()
+    estimates = bins_of(parts.scale).representatives(parts.cells[running.searchsorted(ranks)])
     values = [
         low if rank == 1 else high if rank == total else min(max(estimate, low), high)
-        for rank, estimate in zip(ranks.tolist(), estimates.tolist(), strict=True)
+        for rank, estimate in zip(ranks, estimates.tolist(), strict=True)
     ]
     return np.array([values], np.float64)
 

@@ -24,7 +24,7 @@ from store.series_labels import SeriesLabels
 
 Found = TypeVar("Found")
 
-_NUMBER = "tailwatch_connection"
+_NUMBER = "number"
 _MOST_STATES = 64
 _generations = count(1)
 _connections = count(1)
@@ -141,10 +141,10 @@ def _state(connection: sa.Connection) -> tuple[Hashable, Hashable]:
 
 
 def _only_reads(connection: sa.Connection) -> bool:
-    known = connection.info.get("tailwatch_only_reads")
+    known = connection.info.get("only reads")
     if known is None:
         ((only,),) = rows(connection, "PRAGMA query_only")
-        known = connection.info["tailwatch_only_reads"] = bool(only)
+        known = connection.info["only reads"] = bool(only)
     return bool(known)
 
 

@@ -158,6 +158,8 @@ def _agent_share(agent: Expected, start_ns: int, end_ns: int, window_ns: int, no
         return 0, 0, False
     fresh = agent.watermark_ns >= min(end, now_ns - FRESHNESS_NS)
     reach = end if fresh else max(begin, min(end, agent.watermark_ns))
+    if not agent.absences and not agent.doubts:
+        return end - begin, reach - begin, False
     absent = [(max(begin, low), min(end, high)) for low, high in agent.absences]
     doubts = [(max(begin, low), min(reach, high)) for low, high in agent.doubts]
     unexpected = _union_length(absent)

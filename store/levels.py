@@ -126,6 +126,15 @@ def load_floors(
 
 
 def plan_read(
+    connection: sa.Connection, version_id: int, floors: Floors, start_ns: int, end_ns: int, step_ns: int | None
+) -> list[Segment]:
+    """As `segments_of`, for a caller that remembers nothing."""
+    return segments_of(
+        floors, start_ns, end_ns, step_ns, lambda low, high: waiting_windows(connection, version_id, low, high)
+    )
+
+
+def segments_of(
     floors: Floors,
     start_ns: int,
     end_ns: int,

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from store.catalog import Catalog, CatalogView
 from store.changes import HOUR_NS, page_changes
-from store.levels import BEGINNING_NS, Segment, plan_read, waiting_windows
+from store.levels import BEGINNING_NS, Segment, segments_of, waiting_windows
 from store.registry import END_NS
 from store.rows import rows
 from store.series_labels import SeriesLabels
@@ -31,7 +31,7 @@ class Snapshot:
         key = (version_id, start_ns, end_ns, step_ns)
         if key not in self._planned:
             floors = self.view.floors(version_id)
-            self._planned[key] = plan_read(
+            self._planned[key] = segments_of(
                 floors, start_ns, end_ns, step_ns, lambda low, high: self._waiting(version_id, low, high)
             )
         return self._planned[key]
