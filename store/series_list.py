@@ -54,9 +54,7 @@ def matching_series(
             yield SeriesRow(series_id, query_id, labels)
 
 
-def last_windows(
-    connection: sa.Connection, row: MetricRow, start_ns: int, end_ns: int
-) -> Mapping[int, tuple[int, int]]:
+def last_windows(seen: Snapshot, row: MetricRow, start_ns: int, end_ns: int) -> Mapping[int, tuple[int, int]]:
     """Series id -> (start, end) of its newest window with data of the metric in [start_ns, end_ns).
 
     Windows are as wide as they are read: rolled up ones where such lie in the stretch as a whole.
@@ -66,7 +64,6 @@ def last_windows(
     """
     window = row.window_ns
     start_ns, end_ns = start_ns // window * window, -(-end_ns // window) * window
-    seen = Snapshot(connection)
     last: dict[int, tuple[int, int]] = {}
     for valid in seen.view.ranges(row.query_id):
         low, high = max(start_ns, valid.from_ns), min(end_ns, valid.to_ns)
@@ -74,7 +71,7 @@ def last_windows(
             continue
         version_id = valid.version.version_id
         for segment in seen.segments(version_id, low, high, None):
-            for series_id, window_ns in _newest(connection, row, version_id, segment):
+            for series_id, window_ns in _newest(seen.connection, row, version_id, segment):
                 span = window_ns, window_ns + segment.level.width_ns
                 last[series_id] = max(span, last.get(series_id, span))
     return last

@@ -7,9 +7,18 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.answers import answer_range
+from api.answers import RangeAnswer, answer_range
+from api.config import ApiConfig
 from api.csv_answers import CSV_RESPONSE, csv_answer, read_format
-from api.distribution import BELOW_COLUMNS, at_or_below, at_resolution, buckets_of, read_below, read_resolution
+from api.distribution import (
+    BELOW_COLUMNS,
+    Resolution,
+    at_or_below,
+    at_resolution,
+    buckets_of,
+    read_below,
+    read_resolution,
+)
 from api.models import DistributionAnswer
 from api.params import DistributionParameters
 from api.question_route import QuestionRoute
@@ -39,9 +48,27 @@ def get_distribution(request: Request, given: Annotated[DistributionParameters, 
     resolution = read_resolution(given.scale, given.max_buckets)
     limits = read_below(given.below, service.config)
     found = answer_range(service, given, {"sketch"}, other="values")
+    version = found.merged.newest_version
+    if wanted == "csv":
+        columns = BELOW_ROW if limits else BUCKET_ROW
+        _, groups = _groups(found, resolution, limits, service.config)
+        return csv_answer(request, found.question.by, columns, _rows(groups, bool(limits)), version)
+
+    def answer() -> dict[str, object]:
+        scale, groups = _groups(found, resolution, limits, service.config)
+        return {**found.head(), "scale": scale, "groups": groups}
+
+    return json_answer(request, found.body(("distribution", resolution, *limits), answer), version)
+
+
+def _groups(
+    found: RangeAnswer, resolution: Resolution, limits: list[float], config: ApiConfig
+) -> tuple[int, list[dict[str, Any]]]:
+    """(the scale of all buckets, the groups)."""
     native = side_by_side(found)
-    column = at_resolution(native, resolution, service.config)
-    groups = [
+    column = at_resolution(native, resolution, config)
+    parts = zip(found.merged.groups, buckets_of(column), at_or_below(native, limits), summaries(native), strict=True)
+    return column.scale, [
         {
             **found.group_head(group),
             "buckets": buckets,
@@ -49,15 +76,8 @@ def get_distribution(request: Request, given: Annotated[DistributionParameters, 
             **summary,
             "coverage": found.coverage_over(group.start_ns, group.end_ns),
         }
-        for group, buckets, below, summary in zip(
-            found.merged.groups, buckets_of(column), at_or_below(native, limits), summaries(native), strict=True
-        )
+        for group, buckets, below, summary in parts
     ]
-    version = found.merged.newest_version
-    if wanted == "csv":
-        columns = BELOW_ROW if limits else BUCKET_ROW
-        return csv_answer(request, found.question.by, columns, _rows(groups, bool(limits)), version)
-    return json_answer(request, {**found.head(), "scale": column.scale, "groups": groups}, version)
 
 
 def _rows(groups: list[dict[str, Any]], below: bool) -> Iterator[list[object]]:

@@ -11,12 +11,13 @@ from api.label_text import check_labels, read_matchers
 from api.models import SeriesPage
 from api.pagination import page_of
 from api.params import SeriesParameters, read_stretch
+from api.question_route import QuestionRoute
 from api.responses import json_answer
 from api.service import Parts
-from store.registry import metric
 from store.series_list import last_windows, matching_series
+from store.snapshot import Snapshot
 
-router = APIRouter(tags=["metrics"])
+router = APIRouter(tags=["metrics"], route_class=QuestionRoute)
 
 
 @router.get("/api/v1/series", operation_id="list_series", summary="Series of a metric", response_model=SeriesPage)
@@ -25,9 +26,10 @@ def list_series(request: Request, given: Annotated[SeriesParameters, Query()], s
     where = read_matchers(given.where, service.config.max_labels)
     start_ns, end_ns = read_stretch(given.start, given.end, service.now_ns())
     with service.database.reading() as connection:
-        row = metric(connection, given.metric)
+        seen = Snapshot(connection, service.reads.catalog)
+        row = seen.view.metric(given.metric)
         check_labels(f"label of {row.name}", row.labels, where=where)
-        last = last_windows(connection, row, start_ns, end_ns)
+        last = last_windows(seen, row, start_ns, end_ns)
         found = [one for one in matching_series(connection, [row.query_id], where) if one.series_id in last]
     page, next_cursor = page_of(found, lambda one: f"{one.series_id:020d}", given, service.config)
     series = [{"labels": one.labels, **span(*last[one.series_id])} for one in page]

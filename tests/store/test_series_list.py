@@ -6,6 +6,7 @@ from store.errors import CorruptPageError
 from store.label_matchers import Matcher
 from store.registry import metric
 from store.series_list import last_windows, matching_series
+from store.snapshot import Snapshot
 from tests.store.levels_world import HOUR_S, ORIGIN_S, SECOND_NS, LevelsWorld, plan_of
 
 
@@ -14,7 +15,7 @@ def silent_after(world, from_s, to_s):
     with world.engine.connect() as connection:
         row = metric(connection, "rtt_us")
         start, end = (ORIGIN_S + from_s) * SECOND_NS, (ORIGIN_S + to_s) * SECOND_NS
-        last = last_windows(connection, row, start, end)
+        last = last_windows(Snapshot(connection), row, start, end)
         return {
             one.labels["src"]: tuple(edge // SECOND_NS - ORIGIN_S for edge in last[one.series_id])
             for one in matching_series(connection, [row.query_id])
