@@ -184,7 +184,8 @@ class _Grammar:
             f"clamp_max({{}}, {high})",
         ]  # fmt: skip
         if rng.random() < 0.4:
-            templates = [f"{name}({{}})" for name in _CURVES] + ["minute({} * 60)", "day_of_month({} * 86400)"]
+            templates = [f"{name}({{}})" for name in _CURVES]
+            templates += ["minute(round({}) * 60)", "day_of_month(round({}) * 86400)"]
             templates += [f"{name}(clamp({{}}, -50, 50))" for name in ("sin", "cos", "tan")]  # else all is rounding
         return inner.put(rng.choice(templates), distinct=False)
 

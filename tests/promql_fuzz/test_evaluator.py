@@ -42,20 +42,20 @@ RANGES = st.sampled_from(
 )
 
 
-@settings(max_examples=900)
+@settings(max_examples=1_500)
 @given(text=wild_expressions() | mutated_expressions(), at_ns=INSTANTS_NS)
 def test_an_instant_query_is_answered_or_refused(text: str, at_ns: int) -> None:
     answered_or_refused(text, lambda: evaluate.instant(text, at_ns, SOURCE, Limits(), go_on))
 
 
-@settings(max_examples=500)
+@settings(max_examples=900)
 @given(text=wild_expressions() | mutated_expressions(), asked=RANGES)
 def test_a_range_query_is_answered_or_refused(text: str, asked: tuple[int, int, int]) -> None:
     start_ns, end_ns, step_ns = asked
     answered_or_refused(text, lambda: evaluate.range_query(text, start_ns, end_ns, step_ns, SOURCE, Limits(), go_on))
 
 
-@settings(max_examples=200)
+@settings(max_examples=300)
 @given(text=wild_expressions() | mutated_expressions())
 def test_text_is_made_pretty_or_refused_and_what_is_pretty_stays_so(text: str) -> None:
     try:

@@ -66,7 +66,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
         yield asked
 
 
-@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=600, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(asked=ASKED, post=st.booleans())
 def test_no_question_gets_anything_but_an_answer_or_a_refusal(
     client: Client, asked: tuple[str, dict[str, Any]], post: bool
