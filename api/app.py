@@ -15,6 +15,7 @@ from api.database import Database
 from api.models import Problem
 from api.own_metrics import OwnMetrics
 from api.params import refuse_repeated
+from api.prometheus import routes as prometheus
 from api.routes import agents, catalog, health, quantiles, series, status, values
 from api.service import Service
 from api.telemetry import LatencySender
@@ -59,6 +60,7 @@ def create_app(config: ApiConfig, engine: sa.Engine, now_ns: Callable[[], int] =
     for resource in (quantiles, values, catalog, agents, series, status):
         app.include_router(resource.router, dependencies=[Depends(refuse_repeated)], responses=_PROBLEM_RESPONSES)
     app.include_router(health.router)
+    prometheus.install(app, app.state.service)
     docs_page.install(app)
     problems.install(app)
     app.add_middleware(RequestWatch, metrics=metrics, sender=sender)

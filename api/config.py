@@ -15,6 +15,23 @@ _Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 _Limit = Annotated[int, msgspec.Meta(ge=1)]
 
 
+class PrometheusConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything under `api.prometheus:`; what one query through the Prometheus API may take."""
+
+    #: The longest a query may take, waiting for its turn included; the parameter `timeout` can only shorten it.
+    timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 60.0
+    #: Queries that run at the same time; others wait.
+    max_concurrent: _Limit = 4
+    #: How old a sample may be for an instant selector to still see it.
+    lookback_s: Annotated[float, msgspec.Meta(gt=0)] = 300.0
+    #: Series that one selector may mean.
+    max_series: _Limit = 50_000
+    #: Numbers that a query may read, and that any stage of it may hold.
+    max_samples: _Limit = 20_000_000
+    #: Sketches that a query may read; one that stays apart, not added to others, counts as 16.
+    max_sketches: _Limit = 5_000_000
+
+
 class ApiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything under `api:` in the configuration file; port 0 takes any free one and logs which.
 
@@ -39,6 +56,8 @@ class ApiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     max_groups: _Limit = 20_000
     #: Entries on one page of a list.
     max_page: _Limit = 1_000
+    #: The Prometheus-compatible API.
+    prometheus: PrometheusConfig = PrometheusConfig()
 
     def __post_init__(self) -> None:
         if not self.allow_unauthenticated and not is_loopback(self.host):
