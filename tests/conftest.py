@@ -10,6 +10,7 @@ from hypothesis import settings
 from tests.counterparts.broker import KAFKA
 from tests.counterparts.choice import Counterparts, missing
 from tests.counterparts.postgres import POSTGRES, empty_database
+from tests.counterparts.prometheus import PROMETHEUS
 
 # The same examples on every machine, and no verdict that depends on how fast it is.
 settings.register_profile("tailwatch", deadline=None, derandomize=True, max_examples=60)
@@ -27,7 +28,7 @@ def pytest_configure(config: pytest.Config) -> None:
     The many collectors and APIs that tests start keep the NumPy kernels; the change has tests of its own.
     """
     os.environ.setdefault("TAILWATCH_KERNELS", "numpy")
-    config.stash[_COUNTERPARTS] = Counterparts(POSTGRES, KAFKA)
+    config.stash[_COUNTERPARTS] = Counterparts(POSTGRES, KAFKA, PROMETHEUS)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
