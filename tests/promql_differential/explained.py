@@ -76,7 +76,7 @@ EXPLANATIONS = [
         "new counter",
         "a counter that begins, or begins anew, inside a range is extrapolated by half an interval at most, as in "
         "Prometheus 3; 2.42 goes on to where it would have been zero, if that is within 1.1 intervals",
-        lambda seen: re.search(r"(rate|increase)\([^(]*(errors|requests)_total", seen.expression.ours) is not None,
+        lambda seen: re.search(r"(rate|increase)\([^(]*errors_total", seen.expression.ours) is not None,
     ),
     Explanation(
         "calendar of no number",

@@ -193,8 +193,10 @@ class _Grammar:
         rng = self._rng
         if rng.random() < 0.25:
             return self._of_a_range_of_deltas()
-        metric = rng.choice([*_GAUGES, *_COUNTERS, "requests_total"])
-        functions = ["rate", "increase", "irate"] if metric in _COUNTERS else ["delta", "deriv", "idelta"]
+        metric = rng.choice([*_GAUGES, *_COUNTERS, *["requests_total"] * 6])
+        functions = (
+            ["rate", "increase", "rate", "increase", "irate"] if metric in _COUNTERS else ["delta", "deriv", "idelta"]
+        )
         over_time = [
             "avg_over_time", "min_over_time", "max_over_time", "sum_over_time", "count_over_time", "last_over_time",
             "stddev_over_time", "stdvar_over_time", "present_over_time", "changes", "resets",
