@@ -458,4 +458,9 @@ class Problem(BaseModel):
         default=None, description="What answering would have to read: pages, summaries, bytes."
     )
     scope: str | None = Field(default=None, description="The scope that the API key would need.")
+    line: int | None = Field(default=None, description="Where in a posted query's SQL, from 1.")
+    column: int | None = Field(default=None, description="Where in the line, from 1.")
+    caret: str | None = Field(default=None, description="The line and, below it, a sign at the place.")
+    allowed: str | None = Field(default=None, description="What would be right there.")
+    owners: dict[str, str] | None = Field(default=None, description="Whose the metrics are that were asked for.")
     checks: dict[str, Check] | None = Field(default=None, description="On /readyz: every check and its result.")

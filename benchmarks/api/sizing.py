@@ -30,7 +30,7 @@ class Sizing:
 
 FULL = Sizing(
     quick=False, large=(300, 100, 1_000), rounds=5, more_rounds=200, grid_series=(1, 100, 1_000), grid_hours=25,
-    grid_rounds=60, seconds=3.0, expressions=0,
+    grid_rounds=30, seconds=3.0, expressions=0,
 )  # fmt: skip
 QUICK = Sizing(
     quick=True, large=(10, 10, 100), rounds=1, more_rounds=5, grid_series=(1, 10), grid_hours=2, grid_rounds=3,
