@@ -96,8 +96,8 @@ def create_app(config: ApiConfig, engine: sa.Engine, now_ns: Callable[[], int] =
         catalog,
         labels,
         series,
+        agent_plan,  # before agents, whose ids may hold slashes
         agents,
-        agent_plan,
         cardinality,
         kept_frames,
         status,

@@ -10,6 +10,7 @@ from fastapi.routing import iter_route_contexts
 from starlette.routing import compile_path
 
 UNMATCHED = "unmatched"
+_CONVERTER = re.compile(r":\w+(?=\})")
 
 
 class RouteTemplates:
@@ -31,5 +32,5 @@ class RouteTemplates:
     def _read(self) -> frozenset[str]:
         paths = [path for route in iter_route_contexts(self._app.routes) if isinstance(path := route.path, str)]
         templates = list(dict.fromkeys(path for path in paths if "{" in path))
-        self._patterns = [(compile_path(template)[0], template) for template in templates]
+        self._patterns = [(compile_path(template)[0], _CONVERTER.sub("", template)) for template in templates]
         return frozenset(path for path in paths if "{" not in path)

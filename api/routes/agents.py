@@ -47,7 +47,7 @@ def list_agents(request: Request, given: Annotated[AgentsParameters, Query()], s
     return json_answer(request, {"agents": entries, "next_cursor": next_cursor})
 
 
-@router.get("/api/v1/agents/{agent}", operation_id="get_agent", summary="One agent", response_model=AgentDetail)
+@router.get("/api/v1/agents/{agent:path}", operation_id="get_agent", summary="One agent", response_model=AgentDetail)
 def get_agent(request: Request, agent: _Agent, service: Parts) -> Response:
     """An agent as its last heartbeat showed it, and how far its records of each query have come."""
     now_ns = service.now_ns()

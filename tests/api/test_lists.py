@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from urllib.parse import quote
 
 import pytest
 import sqlalchemy as sa
@@ -218,5 +219,7 @@ def test_odd_agent_names_survive_paging(tmp_path):
         listed = [
             agent["agent"] for page in pages(client, "/api/v1/agents", limit=1) for agent in page.json()["agents"]
         ]
+        alone = [client.get(f"/api/v1/agents/{quote(name, safe='/')}").json()["agent"] for name in names if name]
     assert listed == sorted([*names, "agent-host0", "agent-host1"])
+    assert alone == [name for name in names if name]
     assert json.dumps(listed)

@@ -185,7 +185,8 @@ def test_an_unknown_parameter_of_a_post_is_named(client):
         ("DELETE", "/api/v1/queries", "GET, POST"),
         ("POST", "/api/v1/queries/probes", "DELETE, GET"),
         ("PUT", "/api/v1/queries/probes/versions", "GET"),
-        ("PUT", "/api/v1/agents/a/b", "DELETE"),
+        ("PUT", "/api/v1/agents/a/b", "DELETE, GET"),
+        ("PUT", "/api/v1/agents/a/b/plan", "DELETE, GET"),
         ("PUT", "/api/v1/metrics", "GET"),
     ],
 )

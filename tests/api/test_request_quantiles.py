@@ -91,5 +91,5 @@ def test_a_template_is_found_behind_prefixes_and_parameters():
     templates = RouteTemplates(app)
     assert templates.of("/prometheus/v1/label/a b/values") == "/prometheus/v1/label/{name}/values"
     assert templates.of("/prometheus/v1/labels") == "/prometheus/v1/labels"
-    assert templates.of("/prometheus/v1/label/a/b/values") == "/prometheus/{path:path}"
+    assert templates.of("/prometheus/v1/label/a/b/values") == "/prometheus/{path}"
     assert templates.of("/elsewhere") == templates.of("/prometheus") == UNMATCHED
