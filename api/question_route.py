@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import Any, get_args, get_origin
 
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute, _effective_route_context_var
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.params import refuse_repeated
 from api.running import run_question
 from api.service import Service
 
@@ -23,32 +24,22 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class QuestionRoute(APIRoute):
-    """For plain functions of (request: Request, given: a model of query parameters, service: Parts)."""
+    """For plain functions of (request: Request, given: a model of query parameters, service: Parts).
+
+    Dependencies of the router are for OpenAPI only; the one that all have, `refuse_repeated`, is called here.
+    """
 
     def get_route_handler(self) -> Handler:
         """The function that answers a request; raises TypeError for a route that takes anything else."""
         model = _model_of(self.endpoint)
         lists = frozenset(name for name, info in model.model_fields.items() if get_origin(info.annotation) is list)
-        call = _Call(self.endpoint, model, lists, self._checks())
+        call = _Call(self.endpoint, model, lists)
 
         async def handle(request: Request) -> Response:
             service: Service = request.app.state.service
             return await run_question(request, service.reads, lambda: call.answer(request, service))
 
         return handle
-
-    def _checks(self) -> tuple[Callable[[Request], object], ...]:
-        """What the router wants to be called with the request before the question is read."""
-        # What include_router adds is in a context while the handler is made; a test sees that it is called.
-        included = _effective_route_context_var.get()
-        found: list[Callable[[Request], object]] = []
-        for dependency in (self if included is None else included).dependencies:
-            check = dependency.dependency
-            taken = [] if check is None else list(inspect.signature(check).parameters)
-            if check is None or taken != ["request"] or inspect.iscoroutinefunction(check):
-                raise TypeError(f"{self.path} depends on {check!r}; a QuestionRoute takes plain functions of (request)")
-            found.append(check)
-        return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +49,9 @@ class _Call:
     endpoint: Callable[..., Any]
     model: type[BaseModel]
     lists: frozenset[str]
-    checks: tuple[Callable[[Request], object], ...]
 
     def answer(self, request: Request, service: Service) -> Response:
-        for check in self.checks:
-            check(request)
+        refuse_repeated(request)
         response: Response = self.endpoint(request=request, given=self._given(request), service=service)
         return response
 
