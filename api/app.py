@@ -1,5 +1,6 @@
 """Puts the app together: routes, problem documents, the watch around it, OpenAPI."""
 
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -81,6 +82,7 @@ def create_app(config: ApiConfig, engine: sa.Engine, now_ns: Callable[[], int] =
         title="Tailwatch API",
         version=status.RELEASE,
         description=_DESCRIPTION,
+        openapi_url=None,  # docs_page serves it, without making everybody else wait
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -125,18 +127,23 @@ _PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
 
 
 def _describe_problems(app: FastAPI) -> None:
-    """Have OpenAPI name the media type that problem documents really have."""
+    """Have OpenAPI name the media type that problem documents really have. Made once, by any thread; it takes 0.2 s."""
+    lock = threading.Lock()
 
     def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            app.openapi_schema = get_openapi(
-                title=app.title, version=app.version, description=app.description, routes=app.routes
-            )
-            for methods in app.openapi_schema["paths"].values():
-                for operation in methods.values():
-                    content = operation["responses"].get("default", {}).get("content", {})
-                    if "application/json" in content:
-                        content[problems.MEDIA_TYPE] = content.pop("application/json")
-        return app.openapi_schema
+        with lock:
+            if app.openapi_schema is None:
+                app.openapi_schema = _described(app)
+            return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _described(app: FastAPI) -> dict[str, Any]:
+    schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    for methods in schema["paths"].values():
+        for operation in methods.values():
+            content = operation["responses"].get("default", {}).get("content", {})
+            if "application/json" in content:
+                content[problems.MEDIA_TYPE] = content.pop("application/json")
+    return schema

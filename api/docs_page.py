@@ -4,7 +4,7 @@ from html import escape
 from typing import Any
 
 from fastapi import FastAPI
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1c2430; }
@@ -26,10 +26,15 @@ _TRY = "/api/v1/quantiles?metric=hiccup_us&q=0.5,0.99&start=-5m"
 
 
 def install(app: FastAPI) -> None:
-    """Serve the page at /docs, and send / there."""
+    """Serve the document at /openapi.json and the page at /docs, and send / there."""
+
+    # Not async: the first of them makes the document, for which other requests must not wait.
+    @app.get("/openapi.json", include_in_schema=False)
+    def show_openapi() -> Response:
+        return JSONResponse(app.openapi())
 
     @app.get("/docs", include_in_schema=False)
-    async def show_docs() -> Response:
+    def show_docs() -> Response:
         return HTMLResponse(render(app.openapi()), headers=_HEADERS)
 
     @app.get("/", include_in_schema=False)

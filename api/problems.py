@@ -8,13 +8,14 @@ import difflib
 import json
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
 import orjson
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:tailwatch:problem:"
+_BAD_PARAMETER = "A parameter cannot be used as given"
 _DAMAGED = (store_errors.CorruptPageError, CorruptSketchError, IncompatibleSketchError, StateError)
 _FROM_BELOW = (store_errors.UnknownNameError, store_errors.SelectionError, *_DAMAGED)
 
@@ -64,6 +66,9 @@ def install(app: FastAPI) -> None:
     """Make every error of `app` answer as a problem document, unknown paths and crashes included."""
 
     async def answer(request: Request, error: Exception) -> Response:
+        if isinstance(error, (RequestValidationError, HTTPException)) and app.openapi_schema is None:
+            # Hints come from the OpenAPI document; making it takes 0.2 s, in which others want answers.
+            await run_in_threadpool(app.openapi)
         return describe(request, error).response()
 
     # Named one by one: what only Exception catches is answered outside the watch, and logged again by the server.
@@ -119,18 +124,30 @@ def _invalid(request: Request, error: RequestValidationError) -> ProblemDocument
     """The first of pydantic's complaints, as a sentence of ours."""
     # A misspelt name explains a missing one, so it goes first.
     first = min(error.errors(), key=lambda complaint: complaint["type"] != "extra_forbidden")
-    name = str(first["loc"][-1])[:60]
-    if first["type"] == "extra_forbidden":
-        return _unknown_parameter(request, name, in_body=first["loc"][0] == "body")
+    kind, (where, *place) = first["type"], first["loc"]
+    in_body = where == "body"
+    if in_body and (not place or kind == "json_invalid"):
+        return _no_json_object(kind, place)
+    name = ".".join(str(part) for part in (place if in_body else place[:1]))[:60]
+    if kind == "extra_forbidden" and len(place) == 1:
+        return _unknown_parameter(request, name, in_body=in_body)
     messages = {
         "missing": f"{name} is missing",
+        "extra_forbidden": f"{name} is no known member; leave it out",
         "string_too_long": f"{name} is longer than the {first.get('ctx', {}).get('max_length')} characters it may have",
         "int_parsing": f"{name}={str(first.get('input'))[:60]!r} is not a whole number",
     }
-    detail = messages.get(first["type"], f"{name}: {first['msg']}")
-    return ProblemDocument(
-        "bad-parameter", "A parameter cannot be used as given", 400, detail, members={"parameter": name}
-    )
+    detail = messages.get(kind, f"{name}: {first['msg']}")
+    return ProblemDocument("bad-parameter", _BAD_PARAMETER, 400, detail, members={"parameter": name})
+
+
+def _no_json_object(kind: str, place: Sequence[int | str]) -> ProblemDocument:
+    """A body that no member of can be read."""
+    detail = "the body is missing" if kind == "missing" else "the body is no JSON object"
+    if kind == "json_invalid":
+        detail = f"the body is no JSON: see character {place[0]}" if place else "the body is no JSON"
+    hint = "send an object in UTF-8, with Content-Type: application/json"
+    return ProblemDocument("bad-parameter", _BAD_PARAMETER, 400, f"{detail}; {hint}", members={"parameter": "body"})
 
 
 def _unknown_parameter(request: Request, name: str, *, in_body: bool) -> ProblemDocument:
@@ -148,7 +165,7 @@ def _unknown_parameter(request: Request, name: str, *, in_body: bool) -> Problem
     members = {"parameter": name, "nearest": nearest} if nearest else {"parameter": name}
     return ProblemDocument(
         "bad-parameter",
-        "A parameter cannot be used as given",
+        _BAD_PARAMETER,
         400,
         f"{path} takes no {'member' if in_body else 'parameter'} {name!r}; {hint}",
         members,
@@ -192,5 +209,7 @@ def _http(request: Request, error: HTTPException) -> ProblemDocument:
             f"{path} takes {allowed}, not {request.method[:20]}",
             headers=headers,
         )
+    if error.status_code == 400:  # a body that is not even text, or JSON deeper than any of ours
+        return _no_json_object("json_invalid", ())
     title = HTTPStatus(error.status_code).phrase
     return ProblemDocument("http-error", title, error.status_code, title, headers=headers)

@@ -13,6 +13,7 @@ from quantiles.array_types import SampleArray
 from quantiles.growing_column import GrowingColumn
 from quantiles.merged_bodies import merge_bodies
 from quantiles.sketch_column import SketchColumn
+from quantiles.windows import SlidingWindow
 
 
 def compile_all() -> None:
@@ -34,6 +35,7 @@ def compile_all() -> None:
         for body in (buffer, memoryview(buffer)):
             column = SketchColumn.from_bodies(body, lengths, column.scale, integer)
             merge_bodies(body, lengths, np.zeros(2, np.int64), 1, column.scale, integer).quantiles([0.5, 0.99])
+    _slide()
 
 
 def _take_in(column: SketchColumn) -> None:
@@ -50,6 +52,15 @@ def _take_in(column: SketchColumn) -> None:
     for more in (read, read.reweight(300), SketchColumn.from_values(far, rows, len(read))):
         growing.add(rows, more)
     growing.column()
+
+
+def _slide() -> None:
+    """As an API measures its own requests: floats at times, panes that close and expire, quantiles."""
+    window = SlidingWindow(4, 2)
+    for at in (0, 2, 4, 9):
+        window.add([0.25, 0.5, 1e-3], [at] * 3)
+        window.quantiles([0.5, 0.99])
+    window.advance(20)
 
 
 if __name__ == "__main__":

@@ -65,6 +65,12 @@ def guarded(filled, keys):
         yield client
 
 
+@pytest.mark.parametrize("path", ["/api/v1/agents/a/plan", "/api/v1/agents/a%2Fb/plan", "/api/v1/agents/a/plan%0A"])
+def test_no_spelling_of_a_path_changes_the_scope_it_needs(guarded, keys, path):
+    assert get(guarded, path, bearer(keys["read"])).json()["scope"] == "agent"
+    assert get(guarded, path, bearer(keys["agent"])).status_code == 200
+
+
 @pytest.mark.parametrize("path", ["/api/v1/status", "/metrics", "/docs", "/openapi.json", "/", "/nowhere", "/readyz/"])
 def test_without_a_key_nothing_but_health_is_answered(guarded, keys, path):
     response = get(guarded, path)

@@ -1,6 +1,9 @@
 """Every error is a problem document, and nothing else leaves the process."""
 
+import threading
+
 import pytest
+from fastapi.openapi.utils import get_openapi
 
 from api import problems
 from api.models import Problem
@@ -34,6 +37,43 @@ def test_unknown_paths_name_the_nearest_known_one(client, path, nearest):
     assert problem["status"] == 404
     assert problem.get("nearest") == nearest
     assert len(problem["detail"]) < 300
+
+
+def test_the_hints_of_the_first_error_are_gathered_beside_other_requests(world, monkeypatch):
+    makers = []
+
+    def watched(**named):
+        makers.append(threading.current_thread())
+        return get_openapi(**named)
+
+    monkeypatch.setattr("api.app.get_openapi", watched)
+    for first in ("/nowhere", "/docs", "/openapi.json", "/api/v1/quantiles?quantil=1"):
+        with asking(world.url) as client:
+            loop = client.portal.call(threading.current_thread)
+            client.get(first)
+            client.get("/nowhere")
+        assert len(makers) == 1, "made once"
+        assert makers.pop() is not loop, first
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "parameter", "detail"),
+    [
+        (b'{"sql": "x"', "application/json", "body", "the body is no JSON: see character"),
+        (b"[" * 100_000, "application/json", "body", "the body is no JSON; send"),
+        (b'{"sql": "\xff"}', "application/json", "body", "the body is no JSON; send"),
+        (b'{"sql": "x"}', "application/x-www-form-urlencoded", "body", "with Content-Type: application/json"),
+        (b"[]", "application/json", "body", "the body is no JSON object"),
+        (b"", "application/json", "body", "the body is missing"),
+        (b'{"sql": "x", "tables": [{}]}', "application/json", "tables.0.name", "tables.0.name is missing"),
+        (b'{"sql": "x", "tables": [{"name": "a", "content_hash": "b", "x": 1}]}', "application/json", "tables.0.x", ""),
+        (b'{"sql": "x", "nam": "y"}', "application/json", "nam", "did you mean name"),
+    ],
+)
+def test_a_body_that_cannot_be_read_says_where_and_what_to_send(client, body, kind, parameter, detail):
+    problem = problem_of(client.request("POST", "/api/v1/queries", content=body, headers={"Content-Type": kind}))
+    assert (problem["status"], problem["parameter"]) == (400, parameter)
+    assert detail in problem["detail"]
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"])

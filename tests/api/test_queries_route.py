@@ -159,7 +159,7 @@ def test_a_metric_that_would_mean_something_else_is_a_409(client):
         ({"sql": SQL, "streams": {"x": {"y": "int"}}}, "did you mean 'int64'"),
         ({"sql": SQL, "tables": [{"name": "hosts", "content_hash": "f"}]}, "no content 'f'"),
         ({"sql": ""}, "empty"),
-        ([], "dictionary"),
+        ([], "no JSON object"),
     ],
 )
 def test_a_body_that_cannot_be_used_is_a_400_that_says_why(unchanged, body, words):

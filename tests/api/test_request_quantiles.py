@@ -2,6 +2,8 @@
 
 import math
 import re
+import subprocess
+import sys
 
 import pytest
 from fastapi import APIRouter, FastAPI
@@ -93,3 +95,34 @@ def test_a_template_is_found_behind_prefixes_and_parameters():
     assert templates.of("/prometheus/v1/labels") == "/prometheus/v1/labels"
     assert templates.of("/prometheus/v1/label/a/b/values") == "/prometheus/{path}"
     assert templates.of("/elsewhere") == templates.of("/prometheus") == UNMATCHED
+
+
+_COMPILED = """
+import gc
+from numba.core.dispatcher import Dispatcher
+from api.request_quantiles import RequestQuantiles
+from quantiles._kernels.compiling import compile_all
+
+def compiled():
+    kernels = [one for one in gc.get_objects() if isinstance(one, Dispatcher)]
+    return {(one.py_func.__name__, types) for one in kernels for types in one.signatures}
+
+compile_all()
+before = compiled()
+now_ns = [0]
+measured = RequestQuantiles(lambda: now_ns[0])
+for _ in range(12):
+    now_ns[0] += 40 * 10**9
+    for duration_s in (0.001, 0.002, 3.0):
+        measured.observe("/a", duration_s)
+    list(measured.collect())
+print(len(before), sorted(compiled() - before))
+"""
+
+
+def test_what_it_runs_is_compiled_beforehand_not_while_requests_wait():
+    pytest.importorskip("numba")
+    done = subprocess.run([sys.executable, "-c", _COMPILED], capture_output=True, text=True, check=True, timeout=120)
+    n, missing = done.stdout.split(maxsplit=1)
+    assert int(n) > 10
+    assert missing.strip() == "[]"
