@@ -29,7 +29,7 @@ from store.tables import LEVEL_OWN_WINDOW, SERIES_PER_PAGE
 Int64Array = npt.NDArray[np.int64]
 
 # Pages in a block: memory stays bounded, and an interrupted read ends soon.
-_PAGES_AT_ONCE = 4_096
+_PAGES_AT_ONCE = 1_024
 # With more ranges than this, coarser windows are taken only where they fit a common divisor of all range ends.
 _MOST_PIECES = 32
 # A question for fewer page groups names them; one for more reads all and drops what does not match.
