@@ -83,9 +83,8 @@ def assert_counted_once(world: LevelsWorld, step_s: int) -> None:
 
 def assert_ranges_true(world: LevelsWorld, step_s: int, range_s: int) -> None:
     """What expressions over ranges are given adds up to each range's records, read one by one or added up."""
-    asked = Instants(
-        *((ORIGIN_S + at) * SECOND_NS for at in (range_s, SPAN_S)), step_s * SECOND_NS, range_s * SECOND_NS
-    )
+    first_ns, last_ns = (ORIGIN_S + range_s) * SECOND_NS, (ORIGIN_S + SPAN_S) * SECOND_NS
+    asked = Instants(first_ns, last_ns, step_s * SECOND_NS, range_s * SECOND_NS)
     with world.engine.connect() as connection:
         ids = [series_id for (series_id,) in connection.exec_driver_sql("SELECT id FROM series ORDER BY labels")]
         order = np.argsort(ids)

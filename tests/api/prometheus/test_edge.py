@@ -22,8 +22,10 @@ V1 = "/prometheus/api/v1/"
 
 @pytest.mark.parametrize(
     "path",
-    ["status/flags", "rules/test/test", "", "query/", "label//values", "label/a/b/values", "label/{name}/values/x"]
-    + ["/prometheus", "/prometheus/", "/prometheus/api"],
+    [
+        *("status/flags", "rules/test/test", "", "query/", "label//values", "label/a/b/values"),
+        *("label/{name}/values/x", "/prometheus", "/prometheus/", "/prometheus/api"),
+    ],
 )
 def test_unknown_paths_are_as_plain_as_with_prometheus(client, path):
     for method in ("GET", "POST"):

@@ -1,6 +1,5 @@
 """Long work looks often whether it is still wanted, and what is far too much is refused before it is made."""
 
-import numpy as np
 import pytest
 
 from api.prometheus.encoding import encoded
@@ -60,4 +59,4 @@ def test_merged_ranges_that_are_too_large_are_refused_before_a_table_is_made(mon
 def numbers(text: bytes) -> list[float]:
     """All numbers of an answer, in order; its words apart."""
     words = text.decode().replace("[", " ").replace("]", " ").replace(",", " ").replace('"', " ").split()
-    return np.array([float(word) for word in words if word.lstrip("+-")[:1] in "0123456789NI"]).tolist()
+    return [float(word) for word in words if word.lstrip("+-")[:1] in "0123456789NI"]
