@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection, Sequence
 
 from api.errors import LimitError, ParameterError, UnknownNameError
+from api.promql.pattern_weight import MAX_WEIGHT, pattern_weight
 from store.errors import SelectionError, UnknownLabelError
 from store.label_matchers import Matcher, Operator, predicate
 
@@ -23,7 +24,7 @@ def read_matchers(given: Sequence[str], most: int) -> tuple[Matcher, ...]:
 
     Raises:
         ParameterError: one that is none, a regular expression that is none, or one label equal to two values.
-        LimitError: more than `most`.
+        LimitError: more than `most`, or regular expressions that cost too much to compile.
     """
     if len(given) > most:
         raise LimitError(
@@ -33,6 +34,16 @@ def read_matchers(given: Sequence[str], most: int) -> tuple[Matcher, ...]:
             limit=most,
         )
     matchers = tuple(_matcher(text) for text in given)
+    weight = sum(pattern_weight(matcher.value) for matcher in matchers if matcher.operator in ("=~", "!~"))
+    if weight > MAX_WEIGHT:
+        raise LimitError(
+            f"the regular expressions in where weigh {weight:,} together, at most {MAX_WEIGHT:,} is taken (a character "
+            "weighs 1, a class such as \\w 200, repetition multiplies); repeat less, or use fewer",
+            parameter="where",
+            limit=MAX_WEIGHT,
+        )
+    for text, matcher in zip(given, matchers, strict=True):
+        _check_pattern(text, matcher)
     equal = [matcher.label for matcher in matchers if matcher.operator == "="]
     doubles = [label for label in equal if equal.count(label) > 1]
     if doubles:
@@ -71,9 +82,11 @@ def _matcher(text: str) -> Matcher:
     if match is None:
         raise ParameterError(f"where={text[:60]!r} is no matcher; {ACCEPTED}", parameter="where")
     label, sign, value = match.groups()
-    matcher = Matcher(label, value, _OPERATORS[sign])
+    return Matcher(label, value, _OPERATORS[sign])
+
+
+def _check_pattern(text: str, matcher: Matcher) -> None:
     try:
         predicate(matcher)
     except SelectionError as error:
         raise ParameterError(f"where={text[:60]!r}: {error}", parameter="where") from error
-    return matcher

@@ -15,7 +15,8 @@ from store.errors import SelectionError
 
 Operator = Literal["=", "!=", "=~", "!~"]
 PATTERN_MAX_LENGTH = 4_096
-_PATTERN_MEMORY_BYTES = 8 << 20
+# Compiling takes up to 50 ms a MB, and as many patterns as below are remembered.
+_PATTERN_MEMORY_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)

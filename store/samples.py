@@ -29,11 +29,13 @@ from store.tables import LEVEL_OWN_WINDOW, SERIES_PER_PAGE
 Int64Array = npt.NDArray[np.int64]
 
 # Pages in a block: memory stays bounded, and an interrupted read ends soon.
-_PAGES_AT_ONCE = 4_096
+_PAGES_AT_ONCE = 1_024
 # With more ranges than this, coarser windows are taken only where they fit a common divisor of all range ends.
 _MOST_PIECES = 32
 # A question for fewer page groups names them; one for more reads all and drops what does not match.
 _MOST_GROUPS_NAMED = 100
+# Of so many pages it is looked at how full they are.
+_SAMPLE_PAGES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,21 +126,26 @@ def plan(seen: Snapshot, row: MetricRow, series: SeriesCodes, asked: Instants, a
 
 
 def estimated(connection: sa.Connection, planned: PlannedRead, enough: int) -> int:
-    """About how many states the read will decode: never fewer than it does; pages are counted only above `enough`."""
+    """About how many states the read will decode, rather too many; pages are counted only above `enough`."""
     n_series, asked = planned.series.ids.size, planned.asked
     instants = (asked.newest_ns - asked.first_ns) // asked.step_ns + 1
+    # A window of a series has a page in each partition that had records of it.
+    partitions = max(1, connection.execute(sa.select(sa.func.count()).select_from(tables.offsets)).scalar_one())
     most: list[int] = []
     for piece in planned.pieces:
         width_ns = piece.segment.level.width_ns
         windows = -(-(piece.segment.to_ns - piece.segment.from_ns) // width_ns)
-        most.append(n_series * min(windows, instants * (asked.range_ns // width_ns + 1)))
+        most.append(partitions * n_series * min(windows, instants * (asked.range_ns // width_ns + 1)))
     if sum(most) <= enough:
         return sum(most)
     table, total = tables.pages, 0
     for piece, upper in zip(planned.pieces, most, strict=True):
-        counted = sa.select(sa.func.count()).select_from(table)
-        n_pages = connection.execute(counted.where(*_conditions(planned, piece))).scalar_one()
-        total += min(upper, int(n_pages) * min(SERIES_PER_PAGE, n_series))
+        conditions = _conditions(planned, piece)
+        n_pages = connection.execute(sa.select(sa.func.count()).select_from(table).where(*conditions)).scalar_one()
+        # A page's second byte says how many series are in it: all of a group, or those of one partition's agents.
+        heads = sa.select(sa.func.substr(table.c.data, 1, 2)).where(*conditions).limit(_SAMPLE_PAGES)
+        fullest = max([int.from_bytes(bytes(head)[1:2]) for (head,) in connection.execute(heads)], default=0)
+        total += min(upper, int(n_pages) * min(fullest, n_series))
     return total
 
 

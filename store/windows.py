@@ -7,7 +7,7 @@ are as wide as those, and say so by their start and end.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -190,34 +190,48 @@ def _planned(
     if series is not None and selection.where:
         groups = np.unique(series.meant() // SERIES_PER_PAGE)
         few = tuple(groups.tolist()) if groups.size <= _MOST_SERIES_GROUPS else None
-    reads: list[_Read] = []
+    found: list[tuple[int, Segment]] = []
+    reached: dict[tuple[int, int], int] = {}
     for valid in seen.view.ranges(row.query_id):
         low, high = max(start_ns, valid.from_ns), min(end_ns, valid.to_ns)
         if low >= high or row.name not in valid.version.metric_ids:
             continue
         version_id = valid.version.version_id
-        segments = seen.segments(version_id, low, high, selection.step_ns)
-        uneven = _uneven(segments, selection.step_ns)
-        for segment in segments:
-            pages = PageRange(version_id, row.metric_id, segment.level.number, segment.from_ns, segment.to_ns, few)
-            reads.append(_Read(segment, pages, *_cuts(segment, uneven)))
+        for segment in seen.segments(version_id, low, high, selection.step_ns):
+            # A version that came back within one coarse window has that window in both segments.
+            level = version_id, segment.level.number
+            from_ns = max(segment.from_ns, reached.get(level, BEGINNING_NS))
+            if from_ns < segment.to_ns:
+                found.append((version_id, replace(segment, from_ns=from_ns)))
+                reached[level] = segment.to_ns
+    uneven = _uneven([segment for _, segment in found], selection.step_ns)
+    reads: list[_Read] = []
+    for version_id, segment in found:
+        pages = PageRange(version_id, row.metric_id, segment.level.number, segment.from_ns, segment.to_ns, few)
+        reads.append(_Read(segment, pages, *_cuts(segment, uneven)))
     return reads
 
 
-def _uneven(segments: Sequence[Segment], step_ns: int | None) -> list[tuple[int, int]]:
-    """Stretches whose windows do not fit into whole steps."""
-    return [
-        (segment.from_ns, segment.to_ns)
-        for segment in segments
-        if step_ns is not None and step_ns % segment.level.width_ns
-    ]
+def _uneven(segments: Sequence[Segment], step_ns: int | None) -> list[tuple[int, int, int]]:
+    """(level, from, to) of stretches whose windows do not fit into whole steps; versions that touch share one."""
+    stretches: list[tuple[int, int, int]] = []
+    for segment in sorted(segments, key=lambda segment: (segment.level.number, segment.from_ns)):
+        if step_ns is None or step_ns % segment.level.width_ns == 0:
+            continue
+        number, from_ns, to_ns = segment.level.number, segment.from_ns, segment.to_ns
+        if stretches and stretches[-1][0] == number and from_ns <= stretches[-1][2]:
+            _, from_ns, before_ns = stretches.pop()
+            to_ns = max(to_ns, before_ns)
+        stretches.append((number, from_ns, to_ns))
+    return stretches
 
 
-def _cuts(segment: Segment, uneven: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    if (segment.from_ns, segment.to_ns) in uneven:
-        return segment.from_ns, segment.to_ns
-    before = max((high for _, high in uneven if high <= segment.from_ns), default=BEGINNING_NS)
-    after = min((low for low, _ in uneven if low >= segment.to_ns), default=END_NS)
+def _cuts(segment: Segment, uneven: Sequence[tuple[int, int, int]]) -> tuple[int, int]:
+    for number, low, high in uneven:
+        if number == segment.level.number and low <= segment.from_ns and segment.to_ns <= high:
+            return low, high
+    before = max((high for _, _, high in uneven if high <= segment.from_ns), default=BEGINNING_NS)
+    after = min((low for _, low, _ in uneven if low >= segment.to_ns), default=END_NS)
     return before, after
 
 

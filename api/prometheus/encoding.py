@@ -14,23 +14,29 @@ import orjson
 
 from api.promql.answer import Answer
 from api.promql.histograms import Histograms
-from api.promql.samples import Float64Array, Int64Array, Labels
+from api.promql.samples import Float64Array, Int64Array, Interrupt, Labels
 from quantiles.bins import bins_of
 from quantiles.converters.prometheus_json import BOTH_INSIDE, FIXED_FROM, FIXED_TO, LOWER_INSIDE, UPPER_INSIDE
 
 _MILLISECOND_NS = 1_000_000
+# So many numbers become text between two looks at whether the answer is still wanted.
+_AT_ONCE = 1 << 18
 
 
-def encoded(answer: Answer, time_ns: int) -> bytes:
+def _never() -> None:
+    """Interrupts nothing."""
+
+
+def encoded(answer: Answer, time_ns: int, interrupt: Interrupt = _never) -> bytes:
     """The `data` member: resultType first, then the result. A string stands at `time_ns`."""
     if answer.kind == "scalar":
         result = b'[%s,"%s"]' % (_timestamps(answer.float_times_ns)[0], fixed(float(answer.float_values[0])).encode())
     elif answer.kind == "string":
         result = b"[%s,%s]" % (_timestamps(np.array([time_ns]))[0], _text(answer.text))
     elif answer.kind == "vector":
-        result = _listed(_vector(answer))
+        result = _listed(_vector(answer, interrupt))
     else:
-        result = _listed(_matrix(answer))
+        result = _listed(_matrix(answer, interrupt))
     return b'{"resultType":"%s","result":%s}' % (answer.kind.encode(), result)
 
 
@@ -44,10 +50,16 @@ def fixed(value: float) -> str:
     return text.removesuffix(".0")
 
 
-def number_texts(values: Float64Array) -> list[bytes]:
-    """Each number as Prometheus writes it in a series, one call for all of them."""
-    if not values.size:
-        return []
+def number_texts(values: Float64Array, interrupt: Interrupt = _never) -> list[bytes]:
+    """Each number as Prometheus writes it in a series, one call for many of them."""
+    texts: list[bytes] = []
+    for start in range(0, values.size, _AT_ONCE):
+        interrupt()
+        texts += _some_texts(values[start : start + _AT_ONCE])
+    return texts
+
+
+def _some_texts(values: Float64Array) -> list[bytes]:
     text = orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY)
     texts = text[1:-1].replace(b".0,", b",").removesuffix(b".0").split(b",")
     for place in np.flatnonzero(~np.isfinite(values)).tolist():
@@ -67,26 +79,26 @@ def _with_exponent(value: float) -> str:
     return fixed(value) if value == 0 or FIXED_FROM <= abs(value) < FIXED_TO else repr(value)
 
 
-def _vector(answer: Answer) -> list[bytes]:
+def _vector(answer: Answer, interrupt: Interrupt) -> list[bytes]:
     """One entry per series, in the order of the series."""
     entries: list[bytes] = [b""] * len(answer.labels)
     metrics = [_labels(labels) for labels in answer.labels]
-    rows = zip(
-        answer.float_series.tolist(), _timestamps(answer.float_times_ns), number_texts(answer.float_values), strict=True
-    )
+    texts = number_texts(answer.float_values, interrupt)
+    rows = zip(answer.float_series.tolist(), _timestamps(answer.float_times_ns), texts, strict=True)
     for series, time, value in rows:
         entries[series] = b'{"metric":%s,"value":[%s,"%s"]}' % (metrics[series], time, value)
-    histograms = _histograms(answer.histograms)
+    histograms = _histograms(answer.histograms, interrupt)
     rows = zip(answer.histogram_series.tolist(), _timestamps(answer.histogram_times_ns), histograms, strict=True)
     for series, time, histogram in rows:
         entries[series] = b'{"metric":%s,"histogram":[%s,%s]}' % (metrics[series], time, histogram)
     return [entry for entry in entries if entry]
 
 
-def _matrix(answer: Answer) -> list[bytes]:
+def _matrix(answer: Answer, interrupt: Interrupt) -> list[bytes]:
     """One entry per series: its numbers, its histograms, or both."""
-    values = _points(answer.float_series, answer.float_times_ns, number_texts(answer.float_values), b'"')
-    histograms = _points(answer.histogram_series, answer.histogram_times_ns, _histograms(answer.histograms), b"")
+    texts, shown = number_texts(answer.float_values, interrupt), _histograms(answer.histograms, interrupt)
+    values = _points(answer.float_series, answer.float_times_ns, texts, b'"')
+    histograms = _points(answer.histogram_series, answer.histogram_times_ns, shown, b"")
     entries = []
     for series, labels in enumerate(answer.labels):
         parts = [b'{"metric":', _labels(labels)]
@@ -124,7 +136,7 @@ def _timestamps(times_ns: Int64Array, before: bytes = b"", after: bytes = b"") -
     return [texts[place] for place in places.reshape(-1).tolist()]
 
 
-def _histograms(histograms: Histograms) -> list[bytes]:
+def _histograms(histograms: Histograms, interrupt: Interrupt) -> list[bytes]:
     """Each as {"count","sum","buckets":[[rule,low,high,count],...]}, ascending, empty buckets left out."""
     if not len(histograms):
         return []
@@ -135,7 +147,7 @@ def _histograms(histograms: Histograms) -> list[bytes]:
         b'[%d,"%s","%s","' % (UPPER_INSIDE if cell > 0 else LOWER_INSIDE if cell else BOTH_INSIDE, one, other)
         for cell, one, other in zip(distinct.tolist(), number_texts(low), number_texts(high), strict=True)
     ]
-    cells, counts = places.reshape(-1).tolist(), number_texts(histograms.counts)
+    cells, counts = places.reshape(-1).tolist(), number_texts(histograms.counts, interrupt)
     empty = histograms.counts == 0
     buckets = [begins[cell] + count + b'"]' for cell, count in zip(cells, counts, strict=True)]
     if empty.any():
@@ -143,7 +155,9 @@ def _histograms(histograms: Histograms) -> list[bytes]:
     found = []
     offsets = histograms.offsets.tolist()
     rows = zip(offsets, offsets[1:], number_texts(histograms.totals), number_texts(histograms.sums), strict=False)
-    for first, end, count, total in rows:
+    for number, (first, end, count, total) in enumerate(rows):
+        if number % 1024 == 0:
+            interrupt()
         kept = [bucket for bucket in buckets[first:end] if bucket]
         listed = b',"buckets":[' + b",".join(kept) + b"]" if kept else b""
         found.append(b'{"count":"%s","sum":"%s"%s}' % (count, total, listed))

@@ -18,7 +18,7 @@ from api.prometheus.calls import Call
 from api.prometheus.catalog import MetricSeries, SeriesCatalog
 from api.prometheus.encoding import fixed
 from api.prometheus.label_names import escaped
-from api.prometheus.lists import metric_help, selector
+from api.prometheus.lists import metric_help, selectors
 from api.prometheus.parameters import SECOND_NS
 from api.prometheus.store_source import DELTAS, numbers
 from api.promql.errors import TooMuchError
@@ -44,8 +44,9 @@ def federate(call: Call) -> Response:
         seen = call.seen(connection)
         catalog = SeriesCatalog(seen)
         found: dict[str, MetricSeries] = {}
-        for text in call.given.all("match[]"):
-            for one in catalog.matching(selector(text)):
+        for matchers in selectors(call):
+            call.interrupt()
+            for one in catalog.matching(matchers):
                 found[one.row.name] = _united(found.get(one.row.name), one)
         n_series, limit = sum(len(one.labels) for one in found.values()), call.service.config.prometheus.max_series
         if n_series > limit:

@@ -15,7 +15,8 @@ from api.prometheus.catalog import NAME, MetricSeries, SeriesCatalog
 from api.prometheus.errors import BadDataError
 from api.prometheus.label_names import unescaped
 from api.promql.errors import ExpressionError, TooMuchError, UnsupportedError
-from api.promql.parsing import parse
+from api.promql.parsing import parse, weight_of
+from api.promql.pattern_weight import MAX_WEIGHT
 from api.promql.samples import Labels
 from api.promql.tree import Selector
 from store.label_matchers import Matcher
@@ -92,7 +93,27 @@ def metric_help(row: MetricRow) -> str:
     return f"{_HELP.get(row.function, row.function)} per window of {row.window_ns / 1e9:g} s, by query {row.query}"
 
 
-def selector(text: str) -> tuple[Matcher, ...]:
+def selectors(call: Call) -> list[tuple[Matcher, ...]]:
+    """The matchers of each `match[]`.
+
+    Raises:
+        BadDataError: one is no plain selector, or their regular expressions together are too heavy.
+    """
+    texts = call.given.all("match[]")
+    weight = sum(weight_of(text) for text in texts)
+    if weight > MAX_WEIGHT:
+        raise BadDataError.of(
+            "match[]",
+            f"the regular expressions weigh {weight}, at most {MAX_WEIGHT} is taken; repeat less, or use fewer",
+        )
+    found: list[tuple[Matcher, ...]] = []
+    for text in texts:
+        call.interrupt()
+        found.append(_selector(text))
+    return found
+
+
+def _selector(text: str) -> tuple[Matcher, ...]:
     """The matchers of a `match[]`.
 
     Raises:
@@ -111,11 +132,11 @@ def _found(call: Call) -> list[MetricSeries]:
     """What the selectors mean, one after another; everything without any."""
     call.given.time_ns("start", 0)
     call.given.time_ns("end", 0)
-    selectors = [selector(text) for text in call.given.all("match[]")] or [()]
+    wanted = selectors(call) or [()]
     with call.service.database.reading() as connection:
         catalog = SeriesCatalog(call.seen(connection))
         found: list[MetricSeries] = []
-        for matchers in selectors:
+        for matchers in wanted:
             found += catalog.matching(matchers)
             call.interrupt()
     return found

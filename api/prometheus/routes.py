@@ -55,6 +55,7 @@ def install(app: FastAPI, service: Service) -> None:
     """Have `app` answer below /prometheus; it knows the templates, so that requests can be counted by them."""
     answering = PrometheusApi(service)
     app.router.routes += [*(HttpRoute(route.path, answering) for route in ROUTES), Mount(PREFIX, answering)]
+    app.router.routes.append(HttpRoute(PREFIX, answering))  # a mount begins behind the slash
 
 
 class PrometheusApi:

@@ -101,7 +101,7 @@ def _lost_to_resets(samples: RangeFloats) -> Float64Array:
     if not fallen.any():
         return np.zeros(samples.windows.starts.shape)
     behind_first = Windows(np.minimum(samples.windows.starts + 1, samples.windows.stops), samples.windows.stops)
-    lost = reduced(np.add, np.append(0.0, fallen), behind_first)
+    lost = reduced(np.add, np.append(0.0, fallen), behind_first, samples.interrupt)
     return np.where(behind_first.seen, lost, 0.0)
 
 

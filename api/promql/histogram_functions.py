@@ -23,13 +23,16 @@ def _quantile(evaluation: Evaluation, call: Call) -> Vector:
         )
     if np.isnan(vector.histograms.sums).any():
         evaluation.inform("input to histogram_quantile has NaN observations, results may be NaN or lower than expected")
-    return _numbers(vector, lambda histograms, instants: quantiles(histograms, levels[instants]))
+    return _numbers(vector, lambda histograms, instants: quantiles(histograms, levels[instants], evaluation.interrupt))
 
 
 def _fraction(evaluation: Evaluation, call: Call) -> Vector:
     lower, upper = evaluation.scalar(call.arguments[0]), evaluation.scalar(call.arguments[1])
     vector = evaluation.vector(call.arguments[2])
-    return _numbers(vector, lambda histograms, instants: fractions(histograms, lower[instants], upper[instants]))
+    return _numbers(
+        vector,
+        lambda histograms, instants: fractions(histograms, lower[instants], upper[instants], evaluation.interrupt),
+    )
 
 
 def _simple(read: Callable[[Histograms], Float64Array]) -> Callable[[Evaluation, Call], Vector]:

@@ -12,27 +12,28 @@ import numpy as np
 from api.promql import histogram_arithmetic as arithmetic
 from api.promql.histograms import Histograms
 from api.promql.over_time_floats import at_levels
-from api.promql.samples import Float64Array, Int64Array
+from api.promql.samples import Float64Array, Int64Array, Interrupt
 from quantiles.bins import bins_of
 from quantiles.estimates import interpolated_in_cells
 
 TABLE_SIZE = 1 << 20  # histograms times cells added up at a time
 
 
-def quantiles(histograms: Histograms, levels: Float64Array) -> Float64Array:
+def quantiles(histograms: Histograms, levels: Float64Array, interrupt: Interrupt) -> Float64Array:
     """One quantile of each histogram, float64[n]; NaN where it is empty, or the rank falls among its NaN."""
     result = np.full(len(histograms), np.nan)
     upward = np.isnan(histograms.sums) | (levels < 0.5)
     for rows in _batches(histograms):
+        interrupt()
         result[rows] = _quantiles(histograms, rows, levels[rows], upward[rows])
     result = np.where(histograms.totals == 0, np.nan, result)
     return at_levels(result, levels)
 
 
-def fractions(histograms: Histograms, lower: Float64Array, upper: Float64Array) -> Float64Array:
+def fractions(histograms: Histograms, lower: Float64Array, upper: Float64Array, interrupt: Interrupt) -> Float64Array:
     """The share of each histogram's values between two bounds, float64[n]."""
     with np.errstate(all="ignore"):
-        inside = _ranks(histograms, upper) - _ranks(histograms, lower)
+        inside = _ranks(histograms, upper, interrupt) - _ranks(histograms, lower, interrupt)
         shares = np.where(lower >= upper, 0.0, inside / histograms.totals)
     unknown = np.isnan(lower) | np.isnan(upper) | (histograms.totals == 0)
     return np.where(unknown, np.nan, shares)
@@ -76,17 +77,27 @@ def _quantiles(histograms: Histograms, rows: Int64Array, levels: Float64Array, u
     return np.where(found | (reached >= ranks), values, none)
 
 
-def _ranks(histograms: Histograms, values: Float64Array) -> Float64Array:
+def _ranks(histograms: Histograms, values: Float64Array, interrupt: Interrupt) -> Float64Array:
     """How many values of each histogram lie below one value each; in its bucket a share of the bucket's count."""
-    cells = histograms.cells
-    low, high = bins_of(histograms.schema).bounds(cells)
-    value = np.repeat(values, arithmetic.sizes(histograms))
+    if not len(histograms.cells):
+        return np.zeros(len(histograms))
+    first = int(histograms.cells.min())
+    low, high = bins_of(histograms.schema).bounds(np.arange(first, int(histograms.cells.max()) + 1))
     with np.errstate(all="ignore"):
-        edge_low, edge_high, edge = np.log2(np.abs(low)), np.log2(np.abs(high)), np.log2(np.abs(value))
-        upward = (edge - edge_low) / (edge_high - edge_low)
-        downward = 1.0 - (edge - edge_high) / (edge_low - edge_high)
-        share = np.where(value > 0, upward, downward)
-        share = np.where(high <= value, np.where(low < value, 1.0, 0.0), np.where(low < value, share, 0.0))
-        weights = histograms.counts * share
-    found = np.bincount(arithmetic.owners(histograms), weights=weights, minlength=len(histograms))
-    return np.asarray(found, np.float64)
+        edge_low, edge_high, edges = np.log2(np.abs(low)), np.log2(np.abs(high)), np.log2(np.abs(values))
+    owners = arithmetic.owners(histograms)
+    found = np.zeros(len(histograms))
+    for start in range(0, len(histograms.cells), TABLE_SIZE):
+        interrupt()
+        some = slice(start, start + TABLE_SIZE)
+        place, owner = histograms.cells[some] - first, owners[some]
+        value, edge = values[owner], edges[owner]
+        with np.errstate(all="ignore"):
+            upward = (edge - edge_low[place]) / (edge_high[place] - edge_low[place])
+            downward = 1.0 - (edge - edge_high[place]) / (edge_low[place] - edge_high[place])
+            share = np.where(value > 0, upward, downward)
+            below, reached = high[place] <= value, low[place] < value
+            share = np.where(below, np.where(reached, 1.0, 0.0), np.where(reached, share, 0.0))
+            weights = histograms.counts[some] * share
+        found += np.bincount(owner, weights=weights, minlength=len(histograms))
+    return found

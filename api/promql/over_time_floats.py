@@ -13,7 +13,7 @@ RESCUE = 2.0**-64  # values times it cannot overflow when they are added up, how
 
 def summed(samples: RangeFloats) -> Outcome:
     """sum_over_time"""
-    return reduced(np.add, samples.values, samples.windows), samples.windows.seen
+    return reduced(np.add, samples.values, samples.windows, samples.interrupt), samples.windows.seen
 
 
 def averaged(samples: RangeFloats) -> Outcome:
@@ -23,12 +23,12 @@ def averaged(samples: RangeFloats) -> Outcome:
 
 def smallest(samples: RangeFloats) -> Outcome:
     """min_over_time; NaN only where all are."""
-    return reduced(np.fmin, samples.values, samples.windows), samples.windows.seen
+    return reduced(np.fmin, samples.values, samples.windows, samples.interrupt), samples.windows.seen
 
 
 def largest(samples: RangeFloats) -> Outcome:
     """max_over_time; NaN only where all are."""
-    return reduced(np.fmax, samples.values, samples.windows), samples.windows.seen
+    return reduced(np.fmax, samples.values, samples.windows, samples.interrupt), samples.windows.seen
 
 
 def counted(samples: RangeFloats) -> Outcome:
@@ -112,9 +112,9 @@ def at_levels(values: Float64Array, levels: Float64Array) -> Float64Array:
 def _means(samples: RangeFloats) -> Float64Array:
     counts = samples.windows.counts
     with np.errstate(all="ignore"):
-        means = reduced(np.add, samples.values, samples.windows) / counts
+        means = reduced(np.add, samples.values, samples.windows, samples.interrupt) / counts
         if np.isinf(means).any():
-            small = reduced(np.add, samples.values * RESCUE, samples.windows) / counts / RESCUE
+            small = reduced(np.add, samples.values * RESCUE, samples.windows, samples.interrupt) / counts / RESCUE
             means = np.where(np.isinf(means), small, means)
     return means
 

@@ -15,14 +15,14 @@ from api.promql.errors import EvaluationError
 from api.promql.evaluation import Evaluation
 from api.promql.histograms import Histograms
 from api.promql.range_samples import reduced
-from api.promql.samples import Float64Array, Int64Array, SketchSamples
+from api.promql.samples import Float64Array, Int64Array, Interrupt, SketchSamples
 from api.promql.selecting import Selected, Windows, check_size, first_instants
 from api.promql.values import NO_SLOTS
 from quantiles.errors import StateOverflowError
 from quantiles.sketch_column import SketchColumn
 from quantiles.sketch_parts import offsets_of
 
-TABLE_SIZE = 1 << 22  # instants times cells worked on at a time: 32 MB, a few times over
+TABLE_SIZE = 1 << 20  # instants times cells worked on at a time: 8 MB, a few times over
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +62,11 @@ def merged(
     return _slid(evaluation, panes, n, found.grid.count)
 
 
-def extreme(part: SketchSamples, windows: Windows, largest: bool) -> Float64Array:
+def extreme(part: SketchSamples, windows: Windows, largest: bool, interrupt: Interrupt) -> Float64Array:
     """The exact minimum or maximum of all values in each window."""
     column = part.sketches
     values, operation = (column.maxima, np.fmax) if largest else (column.minima, np.fmin)
-    return reduced(operation, values, windows)
+    return reduced(operation, values, windows, interrupt)
 
 
 def _panes(column: SketchColumn, series: Int64Array, begins: Int64Array, ends: Int64Array, count: int) -> Panes:
@@ -89,8 +89,13 @@ def _slid(evaluation: Evaluation, panes: Panes, n: int, count: int) -> tuple[Int
     windows = panes.windows(n, count)
     column = panes.sketches
     slots = np.flatnonzero(windows.seen)
-    totals = reduced(np.add, (column.totals() + column.nan_counts).astype(np.float64), windows).reshape(-1)[slots]
-    sums = reduced(np.add, arithmetic.float_sums(column), windows).reshape(-1)[slots]
+    # A window has no fewer cells than any sketch in it: what is far too much is refused before it is made.
+    cells_of = np.diff(column.offsets).astype(np.float64)
+    fewest = int(reduced(np.maximum, cells_of, windows, evaluation.interrupt).reshape(-1)[slots].sum())
+    check_size(fewest, "histogram buckets or more", evaluation.limits)
+    counted = (column.totals() + column.nan_counts).astype(np.float64)
+    totals = reduced(np.add, counted, windows, evaluation.interrupt).reshape(-1)[slots]
+    sums = reduced(np.add, arithmetic.float_sums(column), windows, evaluation.interrupt).reshape(-1)[slots]
     owners, cells, counts = _slid_cells(evaluation, panes, n, count)
     offsets = np.append(np.searchsorted(owners, slots), len(owners))
     return slots, Histograms(column.scale, offsets, cells, counts, totals, sums)

@@ -44,6 +44,11 @@ def parse(text: str) -> Node:
     return _checked(text)
 
 
+def weight_of(text: str) -> int:
+    """About how much it costs to compile what may be regular expressions in a text; see pattern_weight.py."""
+    return sum(literal_weight(found) for found in _STRINGS.findall(text) if not found.startswith("#"))
+
+
 def pretty(text: str) -> str:
     """The expression in canonical form, broken into lines where it is long.
 
@@ -74,7 +79,7 @@ def _within_limits(text: str) -> str:
     """The text without strings, comments and matchers, once it is known to be small enough for the parser."""
     if len(text) > MAX_LENGTH:
         raise ExpressionError(f"the expression has {len(text)} characters, at most {MAX_LENGTH} are taken; shorten it")
-    weight = sum(literal_weight(found) for found in _STRINGS.findall(text) if not found.startswith("#"))
+    weight = weight_of(text)
     if weight > MAX_WEIGHT:
         raise ExpressionError(
             f"the regular expressions weigh {weight}, at most {MAX_WEIGHT} is taken; repeat less, or use fewer"

@@ -75,7 +75,7 @@ def _of_sketches(job: _Job, part: SketchSamples) -> Vector:
         return _merged(job, part)
     windows = windows_of(part.series, part.times_ns, len(part.labels), job.found)
     if function in EXTREMES:
-        values = extreme(part, windows, EXTREMES[function])
+        values = extreme(part, windows, EXTREMES[function], job.evaluation.interrupt)
         return of_floats(part.labels, values, windows.seen & ~np.isnan(values))
     if function == "last_over_time":
         seen = np.flatnonzero(windows.seen)
@@ -104,7 +104,7 @@ def _merged(job: _Job, part: SketchSamples) -> Vector:
     if function == "quantile_over_time":
         job.evaluation.sketch_quantiles.add(id(job.call))
         values, present = np.full(len(labels) * grid.count, np.nan), np.zeros(len(labels) * grid.count, np.bool_)
-        values[slots] = quantiles(histograms, job.levels[slots % grid.count])
+        values[slots] = quantiles(histograms, job.levels[slots % grid.count], job.evaluation.interrupt)
         present[slots] = True
         return of_floats(labels, values.reshape(-1, grid.count), present.reshape(-1, grid.count))
     if function == "rate":

@@ -134,6 +134,12 @@ def test_metrics_can_be_narrowed_by_prefix_and_query(two_queries):
         ("/api/v1/labels/host/values", {"limit": 0}, 400, {"parameter": "limit"}),
         ("/api/v1/series", {}, 400, {"parameter": "metric"}),
         ("/api/v1/series", {"metric": "probe_rtt_us", "where": "tor=~("}, 400, {"parameter": "where"}),
+        (
+            "/api/v1/series",
+            {"metric": "probe_rtt_us", "where": [f"tor=~{n}\\pL{{40}}" for n in range(12)]},
+            400,
+            {"parameter": "where", "limit": 70_000},
+        ),
         ("/api/v1/series", {"metric": "probe_rtt_us", "where": "disk=a"}, 404, {"parameter": "where"}),
         ("/api/v1/series", {"metric": "probe_rtt_us", "start": "now"}, 400, {"parameter": "start"}),
         ("/api/v1/series", {"metric": "probe_rtt_us", "strat": "now"}, 400, {"parameter": "strat", "nearest": "start"}),

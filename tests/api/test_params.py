@@ -69,7 +69,7 @@ def test_several_matchers_may_speak_of_one_label_unless_two_say_equal():
         ({"where": ["=a"]}, "where", "no matcher"),
         ({"where": ["host=~web-("]}, "where", "is no regular expression of RE2: missing \\)"),
         ({"where": ["host=~(?=a)"]}, "where", "is no regular expression"),
-        ({"where": ["host!~" + "(a{900}){900}"]}, "where", "is no regular expression"),
+        ({"where": ["host!~" + "(a{200}){200}"]}, "where", "is no regular expression"),
         ({"where": ["host"]}, "where", "label:value"),
         ({"where": [":a"]}, "where", "label:value"),
         ({"where": ["host:a", "host:b"]}, "where", "twice"),

@@ -196,6 +196,14 @@ def test_nothing_but_the_asked_series_is_read_and_groups_are_one(world: LevelsWo
         )
 
 
+def test_the_estimate_counts_a_window_once_for_each_partition_that_has_a_part_of_it(world: LevelsWorld) -> None:
+    for partition in range(3):
+        world.flush([(at, "s0", 5) for at in range(0, 600, 10)], partition)
+    found, about, _ = ask(world, "rtt_us", instants(600, 600, 1, 600), added=False)
+    assert found is not None
+    assert (found.codes.size, about) == (60, 180)
+
+
 def test_a_read_is_ended_by_its_pause(world: LevelsWorld) -> None:
     world.flush(records(60, 600))
 

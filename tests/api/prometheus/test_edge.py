@@ -22,11 +22,14 @@ V1 = "/prometheus/api/v1/"
 
 @pytest.mark.parametrize(
     "path",
-    ["status/flags", "rules/test/test", "", "query/", "label//values", "label/a/b/values", "label/{name}/values/x"],
+    [
+        *("status/flags", "rules/test/test", "", "query/", "label//values", "label/a/b/values"),
+        *("label/{name}/values/x", "/prometheus", "/prometheus/", "/prometheus/api"),
+    ],
 )
 def test_unknown_paths_are_as_plain_as_with_prometheus(client, path):
     for method in ("GET", "POST"):
-        response = client.request(method, V1 + path)
+        response = client.request(method, path if path.startswith("/") else V1 + path)
         assert (response.status_code, response.text) == (404, "404 page not found\n")
         assert response.headers["content-type"] == "text/plain; charset=utf-8"
 
@@ -243,3 +246,20 @@ def test_the_reference_names_every_route_setting_and_error():
     classes = re.findall(r"^class (\w+)\(", (root / "api" / "prometheus" / "errors.py").read_text(), re.MULTILINE)
     assert len(classes) == 5
     assert [name for name in classes if f"`{name}`" not in reference] == []
+
+
+@pytest.mark.parametrize("path", ["labels", "label/host/values", "series", "federate"])
+def test_many_heavy_patterns_are_refused_before_they_are_compiled(client, path):
+    selectors = [f'{{host=~"{letter}\\\\pL{{40}}"}}' for letter in "abcdefghijkl"]
+    address = "/prometheus/federate" if path == "federate" else V1 + path
+    text = refused(client.get(address, **{"match[]": selectors}), 400, "bad_data")
+    assert "the regular expressions weigh" in text
+    assert client.get(address, **{"match[]": selectors[:2]}).status_code == 200
+
+
+def test_an_answer_of_too_many_buckets_is_refused_before_it_is_written(client, monkeypatch):
+    given = {"query": "probe_rtt_us", "time": str(END)}
+    assert client.get(QUERY, **given).status_code == 200
+    monkeypatch.setattr(queries, "MOST_BUCKETS", 20)
+    assert "at most 20 are written" in refused(client.get(QUERY, **given), 422, "execution")
+    assert client.get(QUERY, query="histogram_quantile(0.5, probe_rtt_us)", time=str(END)).status_code == 200
