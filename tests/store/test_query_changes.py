@@ -167,12 +167,14 @@ def test_an_upgrade_keeps_what_is_valid(tmp_path: Path, database_url: str) -> No
 def test_a_file_that_is_read_while_a_change_is_posted_does_not_take_it_back(
     stored: Stored, engine: sa.Engine, database_url: str
 ) -> None:
-    from_file = probe_plan(SQL.replace("AS rtt_us", "AS rtt_us, max(rtt_us) AS rtt_max_us"))
+    other = probe_plan(SQL.replace("AS rtt_us", "AS rtt_us, max(rtt_us) AS rtt_max_us"))
     collectors = open_engine(database_url)
+    with collectors.begin() as connection:
+        register_queries(connection, [other], 0)
 
     def read_file() -> None:
         with collectors.begin() as connection:
-            register_queries(connection, [from_file], WINDOW_NS)
+            register_queries(connection, [FIRST], WINDOW_NS)  # a version that is known takes no lock by itself
 
     with ThreadPoolExecutor() as threads, engine.begin() as connection:
         post_query(connection, SECOND, "SELECT", WINDOW_NS, 0)
@@ -182,7 +184,7 @@ def test_a_file_that_is_read_while_a_change_is_posted_does_not_take_it_back(
         connection.commit()
         reading.result(10)
     collectors.dispose()
-    assert spans(engine) == [(FIRST.version, BEGINNING_NS, WINDOW_NS), (SECOND.version, WINDOW_NS, END_NS)]
+    assert spans(engine)[1:] == [(other.version, 0, WINDOW_NS), (SECOND.version, WINDOW_NS, END_NS)]
 
 
 def test_posts_and_ends_that_race_leave_one_history_and_each_metric_one_owner(database_url: str) -> None:
