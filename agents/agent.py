@@ -10,7 +10,7 @@ go at once while those of the one before drain (catch_up.py).
 import logging
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 import psutil
 
+from agents.bounds import BEGINNING_NS
 from agents.checkpoint import Checkpointer
 from agents.config import AgentConfig
 from agents.errors import SourceError, SpoolWriteError
@@ -99,7 +100,7 @@ class Agent:
                 if source not in self._unread:
                     opened.callback(source.close)
                     self.sources.append(SourceProgress(source, stored.get(source.name), incarnation.started_ns))
-            self._restore_begun(executor)
+            self._restore_begun(executor, {plan.version for plan in plans})
             self.executor = executor
             self.uplink = Uplink(self.spool, publisher, catch_up_bytes_per_s=config.catch_up_bytes_per_s)
             self._checkpointer = Checkpointer(
@@ -244,6 +245,8 @@ class Agent:
     def _adopt(self, choice: "Choice") -> None:
         """Run what the API says from now on; what is new there vouches for nothing that was read before."""
         added = self.executor.adopt(choice.wanted)
+        for source in [one for one in self._unread if _read(one.streams, self.executor)]:
+            self._open_late(source)
         begun: dict[str, int] = {}
         for run in added:
             feeding = [one for one in self.sources if run.chain.plan.source in one.source.streams]
@@ -252,8 +255,6 @@ class Agent:
                 run.bounds = replace(run.bounds, since_ns=max(reached))
             if reached and any(one.source.replayable for one in feeding):
                 begun[run.chain.plan.version] = max(reached)
-        for source in [one for one in self._unread if _read(one.streams, self.executor)]:
-            self._open_late(source)
         self._checkpointer.note_runs()
         if begun and self._planner is not None:
             self._planner.note_begun(begun)
@@ -265,10 +266,25 @@ class Agent:
             choice.idle,
         )
 
-    def _restore_begun(self, executor: Executor) -> None:
-        begun_ns = self._planner.begun_ns if self._planner is not None else {}
+    def _restore_begun(self, executor: Executor, own: Set[str]) -> None:
+        """A version that came after files were read vouches for no record before, also if a kill came in between.
+
+        Those of the agent's own file have run from the beginning.
+        """
+        if self._planner is None:
+            return
+        known, news = self._planner.begun_ns, {}
         for run in executor.runs:
-            run.bounds = replace(run.bounds, since_ns=begun_ns.get(run.chain.plan.version, run.bounds.since_ns))
+            version = run.chain.plan.version
+            if version not in known:
+                feeding = [one for one in self.sources if run.chain.plan.source in one.source.streams]
+                reached = [
+                    one.watermark_ns for one in feeding if one.source.replayable and one.watermark_ns is not None
+                ]
+                news[version] = BEGINNING_NS if version in own else max(reached, default=BEGINNING_NS)
+            run.bounds = replace(run.bounds, since_ns=known.get(version, news.get(version, BEGINNING_NS)))
+        if news:
+            self._planner.note_begun(news)
 
     def _open_late(self, source: Source) -> None:
         """Start a source that nobody had asked for; one that cannot be opened is told and left alone."""

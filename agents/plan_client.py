@@ -5,7 +5,11 @@ with every question, so that a key can be exchanged while the agent runs.
 """
 
 import http.client
+import socket
 import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,6 +19,8 @@ from agents.config import AgentConfig
 from agents.errors import PlanUnavailableError
 
 TIMEOUT_S: Final = 5.0
+# For a whole answer: one that comes byte by byte must not keep the asking from going on.
+WITHIN_S: Final = 30.0
 # Far above any plan or table; a wrong address must not fill the memory.
 MAX_BYTES: Final = 64 * 2**20
 UNREACHABLE: Final = "unreachable"
@@ -41,18 +47,20 @@ class PlanClient:
         self._tls = parts.scheme == "https"
         self._config = config
 
-    def get(self, path: str, etag: str = "", timeout_s: float = TIMEOUT_S) -> Reply | None:
+    def get(self, path: str, etag: str = "") -> Reply | None:
         """What is at `path`; None when that is still what `etag` names.
 
         Raises:
             PlanUnavailableError: nothing answers, or not with this; `reason` is one of the words above.
         """
         try:
-            connection = self._connection(timeout_s)
+            connection = self._connection()
             try:
-                connection.request("GET", self._prefix + path, headers=self._headers(etag))
-                answer = connection.getresponse()
-                body = answer.read(MAX_BYTES + 1)
+                connection.connect()
+                with _cut_after(WITHIN_S, connection.sock):
+                    connection.request("GET", self._prefix + path, headers=self._headers(etag))
+                    answer = connection.getresponse()
+                    body = answer.read(MAX_BYTES + 1)
             finally:
                 connection.close()
         except (OSError, http.client.HTTPException, ValueError) as error:
@@ -69,19 +77,47 @@ class PlanClient:
             raise PlanUnavailableError(f"{path} has more than {MAX_BYTES} bytes; check agent.plan_url", NOT_A_PLAN)
         return Reply(body, answer.getheader("ETag") or "")
 
-    def _connection(self, timeout_s: float) -> http.client.HTTPConnection:
+    def _connection(self) -> http.client.HTTPConnection:
         if not self._tls:
-            return http.client.HTTPConnection(self._host, self._port, timeout=timeout_s)
+            return http.client.HTTPConnection(self._host, self._port, timeout=TIMEOUT_S)
         context = ssl.create_default_context(cafile=self._config.plan_ca_path or None)
-        return http.client.HTTPSConnection(self._host, self._port, timeout=timeout_s, context=context)
+        return http.client.HTTPSConnection(self._host, self._port, timeout=TIMEOUT_S, context=context)
 
     def _headers(self, etag: str) -> dict[str, str]:
         headers = {"Accept": "application/json"}
-        if etag:
+        # A damaged one that no header can hold would keep the question from ever being asked.
+        if etag and etag.isascii() and etag.isprintable():
             headers["If-None-Match"] = etag
         key = self._config.api_key
         if self._config.api_key_path:
             key = Path(self._config.api_key_path).read_text(encoding="utf-8").strip()
         if key:
+            if not (key.isascii() and key.isprintable()):
+                raise ValueError("the API key has a line break or other characters that no key has; want one line")
             headers["Authorization"] = f"Bearer {key}"
         return headers
+
+
+@contextmanager
+def _cut_after(within_s: float, connected: socket.socket) -> Iterator[None]:
+    """End what is still read from the socket then.
+
+    Raises:
+        TimeoutError: it was ended.
+    """
+    late = threading.Event()
+
+    def cut() -> None:
+        late.set()
+        with suppress(OSError):
+            connected.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(within_s, cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        if late.is_set():
+            raise TimeoutError(f"the answer was not complete after {within_s:g} s")

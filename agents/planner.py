@@ -51,6 +51,8 @@ class Planner:
         self._news: Choice | None = None
         self._lock = threading.Lock()
         self._stop = threading.Event()
+        self._ask_at_once = False
+        self._first_answer = threading.Event()
         self._failed_in_a_row = 0
         self._good_at_s = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="planner", daemon=True)
@@ -105,10 +107,13 @@ class Planner:
                 kept = None
         if kept is None:
             self._choose(None, b"", "")
-            self._poll(FIRST_ANSWER_S)
-        self._news = None
+            self._ask_at_once = True
         self._thread.start()
-        return self.choice
+        if kept is None:
+            self._first_answer.wait(FIRST_ANSWER_S)
+        with self._lock:
+            self._news = None
+            return self.choice
 
     def news(self) -> Choice | None:
         """What to run from now on, if that has changed."""
@@ -131,24 +136,29 @@ class Planner:
 
     def _run(self) -> None:
         jitter = random.Random()  # agents of one fleet must not ask all at once
+        if self._ask_at_once:
+            self._try_to_poll()
+            self._first_answer.set()
         while True:
             wait_s = self._config.plan_poll_s * jitter.uniform(0.8, 1.0)
             wait_s *= min(1 + self._failed_in_a_row, _LONGEST_INTERVALS)
             if self._stop.wait(wait_s):
                 return
-            try:
-                self._poll()
-            except Exception:  # a mistake of ours must not end the asking, nor the agent
-                self.failures["internal"] += 1
-                log.exception("asking for the plan failed")
+            self._try_to_poll()
 
-    def _poll(self, timeout_s: float | None = None) -> None:
+    def _try_to_poll(self) -> None:
+        try:
+            self._poll()
+        except Exception:  # a mistake of ours must not end the asking, nor the agent
+            self.failures["internal"] += 1
+            log.exception("asking for the plan failed")
+
+    def _poll(self) -> None:
         self.polls += 1
         # With a table missing, the same answer may be of more use now.
         etag = "" if self.choice.lacking else self._kept.etag
         try:
-            given = {} if timeout_s is None else {"timeout_s": timeout_s}
-            reply = self._client.get(self._path, etag, **given)
+            reply = self._client.get(self._path, etag)
             if reply is not None and (reply.body != self._kept.body or self.choice.lacking):
                 self._take(reply.body, reply.etag)
         except PlanUnavailableError as error:

@@ -12,6 +12,11 @@ from pipeline.schema import COLUMN_TYPES, is_column_name
 from pipeline.tables import StaticTable
 
 MAX_NAME: Final = 128
+_FITTING: Final[dict[pl.DataType, tuple[type, ...]]] = {
+    pl.Int64(): (int,),
+    pl.Float64(): (int, float),
+    pl.Boolean(): (bool,),
+}
 _rows = msgspec.json.Decoder(list[dict[str, str | int | float | bool | None]])
 
 
@@ -53,7 +58,20 @@ def _frame(data: bytes, types: dict[str, pl.DataType]) -> pl.DataFrame:
     if not data.lstrip().startswith((b"[", b"{")):
         # The whole upload decides the types, as with a file (pipeline/tables.py).
         return pl.read_csv(data, infer_schema_length=None, schema_overrides=types)
-    return pl.DataFrame(_rows.decode(data), infer_schema_length=None, schema_overrides=types)
+    rows = _rows.decode(data)
+    _refuse_unfit(rows, types)
+    return pl.DataFrame(rows, infer_schema_length=None, schema_overrides=types)
+
+
+def _refuse_unfit(rows: list[dict[str, str | int | float | bool | None]], types: dict[str, pl.DataType]) -> None:
+    """Polars would make 2 of 2.5 where int64 is wanted, and true of 7 where bool is."""
+    for column, dtype in types.items():
+        fitting = _FITTING.get(dtype)
+        for row in rows if fitting else ():
+            value = row.get(column)
+            if value is not None and type(value) not in (fitting or ()):
+                shown = value[:60] if isinstance(value, str) else value
+                raise TypeError(f"column {column!r} holds {shown!r}, which is no {dtype}; mend it, or types")
 
 
 def _types(text: str) -> dict[str, pl.DataType]:

@@ -5,13 +5,15 @@ as base64. An agent of another release reads what it knows: unknown members are 
 costs that version only.
 """
 
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
 from pipeline.errors import PlanError
 
 FORMAT: Final = 1
+# Without bounds a number of any size would be read, which no column of times can be compared with.
+TimeNs = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class PlannedTable(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,8 +30,8 @@ class PlannedVersion(msgspec.Struct, frozen=True, kw_only=True):
     query: str
     version: str
     plan: bytes
-    valid_from_ns: int | None = None
-    valid_to_ns: int | None = None
+    valid_from_ns: TimeNs | None = None
+    valid_to_ns: TimeNs | None = None
     tables: list[PlannedTable] = []
 
 

@@ -40,7 +40,10 @@ class Chain:
         _check_tables(plan, tables)
         self.plan = plan
         self._aggregate = plan.aggregate
-        self._stages = [_runner(stage, tables) for stage in plan.row_stages]
+        try:
+            self._stages = [_runner(stage, tables) for stage in plan.row_stages]
+        except pl.exceptions.PolarsError as error:
+            raise PlanError(f"query {plan.query!r}: a stage cannot be read: {error}") from error
         self.row_stages = len(self._stages)
         self._schemas = self._schemas_by_cut()
         for runner in self._join_runners():

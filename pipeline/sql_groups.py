@@ -20,6 +20,8 @@ from pipeline.sql_text import SHAPE
 # Columns of partial results, and words that answers and Prometheus use for themselves.
 RESERVED_LABELS: Final = ("window", "rows", "ts", "le", "quantile")
 MAX_WINDOW_S: Final = 86_400
+# As query names: a posted query without a name is called after its first metric, and frames name it.
+MAX_METRIC_NAME: Final = 128
 _UNIT_SECONDS: Final = {"SECOND": 1, "MINUTE": 60, "HOUR": 3_600}
 _METRIC_NAME: Final = re.compile(r"[a-z_][a-z0-9_]*\Z")
 _AGGREGATES: Final[dict[type[exp.Expr], Function]] = {
@@ -110,6 +112,9 @@ class Groups:
         at: exp.Expr = node.args["alias"]
         if not _METRIC_NAME.match(name):
             raise self._text.error(at, f"metric name {name!r}; want [a-z_][a-z0-9_]*", "use lower case, digits and _")
+        if len(name) > MAX_METRIC_NAME:
+            what = f"a metric name of {len(name)} characters; want at most {MAX_METRIC_NAME}"
+            raise self._text.error(at, what, "shorten it")
         if name in {metric.name for metric in self.metrics}:
             raise self._text.error(at, f"two metrics are called {name!r}", "give each its own name")
         suffix = name.rsplit("_", 1)[-1] if "_" in name else ""

@@ -21,6 +21,8 @@ SHAPE: Final = (
 # Far above any query a person writes; below what would let text from outside keep the parser busy.
 MAX_CHARACTERS: Final = 20_000
 MAX_NODES: Final = 4_000
+# Python refuses to read whole numbers of more than 4,300 digits; none that is allowed has more than 19.
+MAX_DIGITS: Final = 400
 
 _CLAUSES: Final = {"expressions", "from_", "joins", "where", "group"}
 _HINTS: Final = {
@@ -103,6 +105,12 @@ class SqlText:
             raise self.error(self.end, "FROM is missing: which stream does the query read?", SHAPE)
         if sum(1 for _ in select.walk()) > MAX_NODES:
             raise self.error(0, f"the query has more than {MAX_NODES} parts; split it into several queries")
+        for literal in select.find_all(exp.Literal):
+            if len(literal.name) > MAX_DIGITS and literal.name.isdecimal() and not self._is_text(literal):
+                raise self.error(literal, f"a number of {len(literal.name)} digits; at most {MAX_DIGITS} are read")
+
+    def _is_text(self, literal: exp.Literal) -> bool:
+        return bool(literal.is_string) and not isinstance(literal.parent, exp.Interval)
 
     def _syntax_error(self, error: ParseError) -> QueryError:
         if not error.errors:

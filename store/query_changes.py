@@ -13,7 +13,7 @@ from pipeline.errors import PlanError
 from pipeline.plan import Plan, decode_plan
 from store import tables
 from store.errors import UnknownQueryError
-from store.registry import newest_validity, put_version, set_valid
+from store.registry import hold_query, newest_validity, put_version, set_valid
 
 Outcome = Literal["created", "changed", "revived", "unchanged"]
 # The window of a plan that this release cannot read is not known.
@@ -35,7 +35,7 @@ def post_query(connection: sa.Connection, plan: Plan, sql: str, now_ns: int, lea
         MetricTakenError, MetricChangedError: as store.registry.register_queries.
     """
     query_id, version_id = put_version(connection, plan, now_ns, sql)
-    _alone(connection, query_id)
+    hold_query(connection, query_id)
     newest = newest_validity(connection, query_id)
     if newest is not None and newest.version_id == version_id:
         return Posted("unchanged", newest.from_ns)
@@ -52,7 +52,7 @@ def retire_query(connection: sa.Connection, name: str, now_ns: int, lead_ns: int
         UnknownQueryError: there is no such query; `.nearest` holds the closest name.
     """
     query_id = _id_of(connection, name)
-    _alone(connection, query_id)
+    hold_query(connection, query_id)
     newest = newest_validity(connection, query_id)
     if newest is None:
         raise UnknownQueryError("query", name, [])
@@ -67,11 +67,6 @@ def _id_of(connection: sa.Connection, name: str) -> int:
     if name not in known:
         raise UnknownQueryError("query", name, known)
     return int(known[name])
-
-
-def _alone(connection: sa.Connection, query_id: int) -> None:
-    """Wait for others that change this query; SQLite lets one transaction write anyway."""
-    connection.execute(sa.select(tables.queries.c.id).where(tables.queries.c.id == query_id).with_for_update())
 
 
 def _window_ns(connection: sa.Connection, version_id: int) -> int:

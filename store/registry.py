@@ -78,6 +78,7 @@ def register_queries(connection: sa.Connection, plans: Sequence[Plan], now_ns: i
     """
     for plan in plans:
         query_id, version_id = put_version(connection, plan, now_ns)
+        hold_query(connection, query_id)
         newest = newest_validity(connection, query_id)
         if newest is not None and newest.posted:
             if newest.version_id != version_id:
@@ -110,6 +111,11 @@ def put_version(connection: sa.Connection, plan: Plan, now_ns: int, sql: str | N
     if sql is not None:
         connection.execute(sa.update(tables.versions).where(mine, tables.versions.c.sql.is_(None)).values(sql=sql))
     return query_id, int(connection.execute(sa.select(tables.versions.c.id).where(mine)).scalar_one())
+
+
+def hold_query(connection: sa.Connection, query_id: int) -> None:
+    """Wait for others that change what is valid of this query; SQLite lets one transaction write anyway."""
+    connection.execute(sa.select(tables.queries.c.id).where(tables.queries.c.id == query_id).with_for_update())
 
 
 def newest_validity(connection: sa.Connection, query_id: int) -> Validity | None:

@@ -104,3 +104,13 @@ def test_a_query_that_fails_on_a_batch_gives_it_up_counted_and_others_go_on() ->
     assert sum(window.n_dropped["query_failed"] for window in broken.manifest.windows().values()) == 20
     assert executor.dropped == {"query_failed": 20}
     assert sum(Partial.merge(fine.partials).record_counts().values()) == 20
+
+
+def test_a_query_that_fails_in_a_way_nobody_thought_of_takes_no_other_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = probe_plan("SELECT count(*) AS n_total FROM probes GROUP BY TUMBLE(ts, INTERVAL '1' HOUR)", name="counts")
+    executor = Executor([PLAN, counts], TABLES, "h", "local")
+    monkeypatch.setattr(executor.runs[0].chain, "aggregate", lambda _: 1 // 0)
+    executor.add(Batch("probes", probe_records(20, 1)))
+    broken, fine = executor.take()
+    assert sum(sum(window.n_dropped.values()) for window in broken.manifest.windows().values()) == 20
+    assert sum(Partial.merge(fine.partials).record_counts().values()) == 20

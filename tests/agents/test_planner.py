@@ -1,7 +1,11 @@
 """Asking the API for plans: what is kept, what is fetched, what fails and what never fails the agent."""
 
+import socket
 import ssl
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import polars as pl
@@ -9,8 +13,10 @@ import pytest
 import trustme
 
 from agents.config import AgentConfig
+from agents.plan_folder import KeptPlan, PlanFolder
 from agents.planned import OwnQueries
 from agents.planner import Planner
+from pipeline.agent_plan import AgentPlan, encode_agent_plan
 from pipeline.chain import Chain
 from pipeline.plan import Plan
 from pipeline.schema import stream_schema
@@ -219,3 +225,75 @@ def test_a_change_reaches_the_agent_as_news_with_the_stretches_of_both_versions(
     assert [plan.version for plan in found] == [OTHER.version, changed.version]
     assert [one.spans[0] for one in one.choice.wanted] == [(-(2**63), 70), (70, 2**63 - 1)]
     one.close()
+
+
+@contextmanager
+def dripping() -> Iterator[str]:
+    """The address of a server that answers one byte at a time, for ever."""
+    ended = threading.Event()
+
+    def answer(listening: socket.socket) -> None:
+        while not ended.is_set():
+            with suppress(OSError):
+                asked, _ = listening.accept()
+                with asked:
+                    asked.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+                    while not ended.wait(0.02):
+                        asked.sendall(b" ")
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(0.05)
+        thread = threading.Thread(target=answer, args=(listening,), daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        ended.set()
+        thread.join()
+
+
+def test_an_answer_that_drips_keeps_neither_the_start_nor_the_asking(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agents.planner.FIRST_ANSWER_S", 0.1)
+    monkeypatch.setattr("agents.plan_client.WITHIN_S", 0.5)
+    with dripping() as url:
+        one = planner(tmp_path, url)
+        begun_s = time.monotonic()
+        assert [w.chain.plan.query for w in one.start().wanted] == ["other"]
+        assert time.monotonic() - begun_s < 0.5, "before the answer is given up"
+        assert until(lambda: one.failures["unreachable"] >= 2), "it is asked again"
+        one.close()
+
+
+def test_a_first_answer_that_comes_after_the_start_is_news(
+    tmp_path: Path, api: PlanApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agents.planner.FIRST_ANSWER_S", 0.0)
+    api.say(PLAN)
+    one = planner(tmp_path, api.url)
+    first = [w.chain.plan.query for w in one.start().wanted]
+    assert first == ["probes", "other"] or until(lambda: one.news() is not None)
+    one.close()
+    assert names(one) == ["probes", "other"]
+
+
+def test_a_kept_tag_that_no_header_can_hold_is_not_shown(tmp_path: Path, api: PlanApi) -> None:
+    api.say(PLAN)
+    PlanFolder(tmp_path / "spool.plan").keep(KeptPlan(encode_agent_plan(AgentPlan(format=1)), "a\nb"))
+    one = planner(tmp_path, api.url)
+    one.start()
+    assert until(lambda: names(one) == ["probes", "other"])
+    one.close()
+    assert not one.failures
+
+
+def test_a_key_of_two_lines_is_refused_without_being_shown(
+    tmp_path: Path, api: PlanApi, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "key").write_text("# the key\nsecret\n")
+    one = planner(tmp_path, api.url, api_key_path=str(tmp_path / "key"))
+    one.start()
+    one.close()
+    assert one.failures["unreachable"]
+    assert "want one line" in caplog.text
+    assert "secret" not in caplog.text
+    assert api.asked == []

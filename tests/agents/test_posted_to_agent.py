@@ -9,11 +9,12 @@ import polars as pl
 import pytest
 
 from agents.agent import Agent
+from agents.bounds import BEGINNING_NS
 from agents.config import AgentConfig, DatagramsConfig, ReplayConfig
 from pipeline.chain import Chain
 from pipeline.plan import Plan
 from pipeline.sql import compile_query
-from tests.agents.live import REQUESTS, got, requests_agent, send_requests, turned
+from tests.agents.live import REQUESTS, got, requests_agent, send_requests, turned, until
 from tests.agents.plan_api import PlanApi, plan_api
 from tests.agents.world import MACHINE, PLAN, publisher_to, received, records_in
 from tests.fleet import HOSTS, SCHEMA, START_NS, WINDOW_NS, probe_plan
@@ -186,3 +187,50 @@ def test_what_is_refused_and_what_fails_shows_on_metrics_and_health_but_not_as_i
         agent.close()
     assert beats(tmp_path)[-1].counters["plan_queries_refused"] == 1
     assert msgspec.to_builtins(beats(tmp_path)[-1])["counters"]["plan_failures_total"] >= 1
+
+
+def test_a_kill_between_keeping_a_plan_and_running_it_vouches_for_no_row_before(tmp_path: Path, api: PlanApi) -> None:
+    rows = pl.DataFrame(
+        {"ts": [START_NS + i * WINDOW_NS // 100 for i in range(200)], "src": "a", "rtt_us": 5, "load": 1.0, "err": 0}
+    )
+    rows.write_csv(tmp_path / "probes.csv")
+    source = ReplayConfig(stream="probes", path=str(tmp_path / "probes.csv"), rows_per_s=100.0)
+    api.say(PLAN)
+    with publisher_to(tmp_path / "log.db") as publisher:
+        agent = probe_agent(tmp_path, publisher, api, sources=(source,))
+        assert turned(agent, lambda: agent.sources[0].rows > 20)
+        agent.checkpoint()
+        read = agent.sources[0].watermark_ns
+        api.say(PLAN, COUNTS)
+        assert until(lambda: agent._planner is not None and len(agent._planner.choice.wanted) == 2)
+        agent.abandon()
+        again = probe_agent(tmp_path, publisher, api, sources=(source,))
+        since = {run.chain.plan.query: run.bounds.since_ns for run in again.executor.runs}
+        assert since == {"probes": BEGINNING_NS, "counts": read}
+        again.abandon()
+        once_more = probe_agent(tmp_path, publisher, api, sources=(source,))
+        assert {run.chain.plan.query: run.bounds.since_ns for run in once_more.executor.runs} == since
+        once_more.close()
+
+
+def test_a_file_that_was_read_before_and_is_opened_late_vouches_for_no_row_before(tmp_path: Path, api: PlanApi) -> None:
+    rows = pl.DataFrame(
+        {"ts": [START_NS + i * WINDOW_NS // 100 for i in range(200)], "src": "a", "rtt_us": 5, "load": 1.0, "err": 0}
+    )
+    rows.write_csv(tmp_path / "probes.csv")
+    source = ReplayConfig(stream="probes", path=str(tmp_path / "probes.csv"), rows_per_s=100.0)
+    api.say(PLAN)
+    with publisher_to(tmp_path / "log.db") as publisher:
+        agent = probe_agent(tmp_path, publisher, api, sources=(source,))
+        assert turned(agent, lambda: agent.sources[0].rows > 20)
+        agent.checkpoint()
+        read = agent.sources[0].watermark_ns
+        api.say()
+        assert turned(agent, lambda: not agent.executor.runs)
+        agent.abandon()
+        again = probe_agent(tmp_path, publisher, api, sources=(source,))
+        assert again.sources == []
+        api.say(COUNTS)
+        assert turned(again, lambda: again.sources)
+        assert [run.bounds.since_ns for run in again.executor.runs] == [read]
+        again.close()

@@ -88,6 +88,9 @@ def test_the_type_of_a_column_can_be_given(client):
         (FIRST, "hosts", {"types": "rack:text"}, "want column:type"),
         (FIRST, "hosts", {"types": "rak:string"}, "'rak'"),
         (FIRST, "hosts", {"types": "rack:int64"}, "neither CSV"),
+        (b'[{"a": 1}, {"a": 2.5}]', "hosts", {"types": "a:int64"}, "2.5, which is no Int64"),
+        (b'[{"a": 7}]', "hosts", {"types": "a:bool"}, "7, which is no Boolean"),
+        (b'[{"a": "x"}]', "hosts", {"types": "a:float64"}, "'x', which is no Float64"),
         (FIRST, "hosts", {"tpyes": "rack:string"}, "did you mean types"),
     ],
 )

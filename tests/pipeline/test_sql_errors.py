@@ -133,11 +133,33 @@ def test_of_a_long_line_only_the_neighbourhood_is_shown():
         "SELECT max(load) AS x_s FROM probes WHERE " + "NOT " * 3000 + "ok " + TUMBLE,
         "SELECT max(load" + " + 1" * 6_000 + ") AS x_s FROM probes " + TUMBLE,
         "SELECT max(load" + "+1" * 5_000 + ") AS x_s FROM probes " + TUMBLE,
+        "SELECT max(" + "CASE WHEN ok THEN " * 35 + "1" + " END" * 35 + ") AS x_s FROM probes " + TUMBLE,
     ],
 )
 def test_a_query_too_deep_or_too_long_is_refused_not_crashed_on(sql):
     with pytest.raises(QueryError, match=r"nested too deeply|at most 20000|more than 4000 parts"):
         compiled(sql)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        f"SELECT max(load + {'9' * 5_000}) AS x_s FROM probes {TUMBLE}",
+        f"SELECT max(load) AS x_s FROM probes WHERE LEFT(src, {'1' * 5_000}) = '' {TUMBLE}",
+        f"SELECT max(load) AS x_s FROM probes GROUP BY TUMBLE(ts, INTERVAL '{'1' * 5_000}' SECOND)",
+    ],
+)
+def test_a_number_of_more_digits_than_python_reads_is_refused_not_crashed_on(sql):
+    with pytest.raises(QueryError, match="a number of 5000 digits; at most 400"):
+        compiled(sql)
+    assert compiled(f"SELECT max(load) AS x_s FROM probes WHERE src = '{'1' * 5_000}' {TUMBLE}")
+
+
+def test_a_metric_name_is_short_enough_to_be_the_name_of_a_query():
+    for length in (129, 15_000):
+        with pytest.raises(QueryError, match=f"a metric name of {length} characters; want at most 128"):
+            compiled(f"SELECT count(*) AS {'n' * length} FROM probes {TUMBLE}")
+    assert compiled(f"SELECT count(*) AS {'n' * 128} FROM probes {TUMBLE}").metrics[0].name == "n" * 128
 
 
 def test_names_of_queries_and_scales_are_checked():

@@ -1,5 +1,8 @@
 """Posting and retiring queries in the store: what is valid when, and what coverage makes of it. Also migration 0006."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import polars as pl
@@ -11,11 +14,11 @@ from pipeline.errors import TableError
 from pipeline.plan import encode_plan
 from pipeline.tables import StaticTable
 from store.connect import _alembic_config, check_schema, open_engine, upgrade
-from store.errors import UnknownQueryError
+from store.errors import MetricChangedError, MetricTakenError, UnknownQueryError
 from store.interruptions import AWAY, UNCLEAN_END, Interruption
 from store.query_changes import post_query, retire_query
 from store.query_list import query_named
-from store.registry import BEGINNING_NS, END_NS, load_versions, register_queries, valid_ranges
+from store.registry import BEGINNING_NS, END_NS, load_versions, metrics_of, register_queries, valid_ranges
 from store.static_tables import StoredTables, list_tables, put_table
 from tests.fleet import HOSTS, WINDOW_NS, probe_plan
 from tests.store.test_coverage import END, SQL, Stored
@@ -158,4 +161,68 @@ def test_an_upgrade_keeps_what_is_valid(tmp_path: Path, database_url: str) -> No
     assert retire(engine, 2 * WINDOW_NS) == 2 * WINDOW_NS
     with engine.connect() as connection, pytest.raises(sa.exc.IntegrityError):
         connection.execute(sa.text("INSERT INTO validity (query_id, valid_from_ns, version_id) VALUES (7, 1, 99)"))
+    engine.dispose()
+
+
+def test_a_file_that_is_read_while_a_change_is_posted_does_not_take_it_back(
+    stored: Stored, engine: sa.Engine, database_url: str
+) -> None:
+    other = probe_plan(SQL.replace("AS rtt_us", "AS rtt_us, max(rtt_us) AS rtt_max_us"))
+    collectors = open_engine(database_url)
+    with collectors.begin() as connection:
+        register_queries(connection, [other], 0)
+
+    def read_file() -> None:
+        with collectors.begin() as connection:
+            register_queries(connection, [FIRST], WINDOW_NS)  # a version that is known takes no lock by itself
+
+    with ThreadPoolExecutor() as threads, engine.begin() as connection:
+        post_query(connection, SECOND, "SELECT", WINDOW_NS, 0)
+        reading = threads.submit(read_file)
+        with pytest.raises(TimeoutError):
+            reading.result(0.2)  # it waits for the post
+        connection.commit()
+        reading.result(10)
+    collectors.dispose()
+    assert spans(engine)[1:] == [(other.version, 0, WINDOW_NS), (SECOND.version, WINDOW_NS, END_NS)]
+
+
+def test_posts_and_ends_that_race_leave_one_history_and_each_metric_one_owner(database_url: str) -> None:
+    upgrade(database_url)
+    engine = open_engine(database_url, immediate=True)
+    plans = [
+        FIRST,
+        SECOND,
+        *(probe_plan(SQL.replace("sketch(rtt_us) AS rtt_us", f"{f}(rtt_us) AS x_us")) for f in ("min", "max")),
+    ]
+    others = [probe_plan(SQL.replace("sketch(rtt_us) AS rtt_us", "sum(rtt_us) AS x_us"), f"q{i}") for i in range(2)]
+    start, outcomes = threading.Barrier(6), []
+
+    def change(number: int) -> None:
+        start.wait()
+        for step in range(8):
+            with suppress(MetricTakenError, MetricChangedError, UnknownQueryError), engine.begin() as connection:
+                if number == 5 and step:
+                    retire_query(connection, plans[0].query, step * WINDOW_NS, 0)
+                else:
+                    posted = post_query(
+                        connection, [*plans, *others][(number + step) % 6], "SELECT", step * WINDOW_NS, 0
+                    )
+                    outcomes.append(posted.outcome)
+
+    with ThreadPoolExecutor() as threads:
+        for done in [threads.submit(change, number) for number in range(6)]:
+            done.result(60)
+    with engine.connect() as connection:
+        owners = {m.name: m.query for m in metrics_of(load_versions(connection).values())}
+        made: dict[str, set[object]] = {}
+        for version in load_versions(connection).values():
+            for metric in version.plan.metrics:
+                made.setdefault(metric.name, set()).add((version.plan.query, metric))
+        assert all(len(found) == 1 for found in made.values()), made
+        assert set(owners) <= {"rtt_us", "probes_total", "x_us"}
+        known = query_named(connection, plans[0].query)
+    assert known.spans[0].from_ns == BEGINNING_NS
+    assert [a.to_ns for a in known.spans[:-1]] == [b.from_ns for b in known.spans[1:]]
+    assert outcomes.count("created") <= 2
     engine.dispose()
