@@ -151,6 +151,62 @@ def test_an_answer_stays_known_while_other_hours_change_and_not_when_its_own_doe
     world.engine.dispose()
 
 
+def test_an_answer_of_windows_that_retention_has_made_coarser_is_not_kept(database_url):
+    from store.connect import open_engine, upgrade
+
+    upgrade(database_url)
+    world = LevelsWorld(open_engine(database_url), plan_of(10))
+    world.flush([(at, "a", 1) for at in (5, 15, 25, 4 * HOUR_S)])
+    world.round(9 * HOUR_S)  # rolled up: what follows only raises a floor, which no counter tells of
+    counters = sa.text("SELECT sum(changes) FROM page_changes")
+    question = {"metric": "rtt_us", "start": str(ORIGIN_S), "end": str(ORIGIN_S + 60), "step": "10s"}
+    with asking(database_url, now_ns=lambda: (ORIGIN_S + 9 * HOUR_S) * SECOND_NS) as client:
+
+        def widths_s() -> list[float]:
+            groups = client.get("/api/v1/quantiles", **question).json()["groups"]
+            return [(group["end_ns"] - group["start_ns"]) / SECOND_NS for group in groups]
+
+        assert widths_s() == [10, 10, 10]
+        with world.engine.connect() as connection:
+            before = connection.execute(counters).scalar()
+        world.round(9 * HOUR_S, kept_s=(6 * HOUR_S, 1e9, 1e9))
+        with world.engine.connect() as connection:
+            assert connection.execute(counters).scalar() == before
+        assert widths_s() == [60]
+    world.engine.dispose()
+
+
+def test_an_answer_is_not_kept_when_dropped_counters_and_new_ones_add_up_to_the_old_sum(database_url):
+    from store.connect import open_engine, upgrade
+
+    upgrade(database_url)
+    world = LevelsWorld(open_engine(database_url), plan_of(10))
+    world.flush([(5, "a", 1), (HOUR_S + 5, "a", 1)])
+    world.round(9 * HOUR_S)
+
+    def counters() -> int:
+        with world.engine.connect() as connection:
+            return connection.execute(sa.text("SELECT sum(changes) FROM page_changes")).scalar()
+
+    with asking(database_url, now_ns=lambda: (ORIGIN_S + 9 * HOUR_S) * SECOND_NS) as client:
+
+        def counted() -> int:
+            question = {"metric": "rtt_us", "start": str(ORIGIN_S), "end": str(ORIGIN_S + 2 * HOUR_S)}
+            return client.get("/api/v1/quantiles", **question).json()["groups"][0]["count"]
+
+        assert counted() == 2
+        before = counters()
+        world.round(9 * HOUR_S, kept_s=(8 * HOUR_S, 8 * HOUR_S, 8 * HOUR_S))
+        assert counters() < before
+        added = 0
+        while counters() < before:
+            world.flush([(HOUR_S + 15, "a", 1)])
+            added += 1
+        assert counters() == before
+        assert counted() == 1 + added
+    world.engine.dispose()
+
+
 def test_entries_stay_within_the_bytes_and_the_one_used_least_recently_goes_first():
     cache = AnswerCache(50_000, OwnMetrics())
     made = [_entry() for _ in range(20)]
