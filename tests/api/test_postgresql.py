@@ -4,6 +4,9 @@ import pytest
 
 from api import key_ring
 from api.config import ApiConfig
+from api.database import Database
+from api.errors import DatabaseUnavailableError
+from api.own_metrics import OwnMetrics
 from store.api_keys import api_keys, create_key, revoke_key
 from store.connect import open_engine, upgrade
 from tests.api.test_auth import bearer, changed, get
@@ -43,6 +46,23 @@ def test_a_locked_table_is_a_503_that_says_locked(postgres_url, tmp_path):
             blocker.engine.dispose()
         assert (response.status_code, "locked" in response.json()["detail"]) == (503, True)
         assert client.over_the_minute(**QUESTIONS[0]).status_code == 200
+
+
+def test_a_connection_that_the_server_cuts_in_the_middle_of_a_read_leaves_nothing_behind(postgres_url):
+    upgrade(postgres_url)
+    engine = open_engine(postgres_url, read_only=True)
+    database = Database(engine, OwnMetrics())
+    with pytest.raises(DatabaseUnavailableError), database.reading() as connection:
+        process = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar()
+        with open_engine(postgres_url).begin() as other:
+            other.exec_driver_sql(f"SELECT pg_terminate_backend({process}, 5000)")
+            other.engine.dispose()
+        connection.exec_driver_sql("SELECT 1")
+    assert not database._reading
+    assert engine.pool.checkedout() == 0
+    with database.reading() as connection:
+        assert connection.exec_driver_sql("SELECT 1").scalar() == 1
+    database.close()
 
 
 def test_keys_let_in_note_their_use_and_die_as_on_sqlite(postgres_url, monkeypatch):
