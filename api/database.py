@@ -86,9 +86,9 @@ class Database:
     def _begin(self, run: Run | None) -> tuple[sa.Connection, Any]:
         """A connection and its driver's, which is registered as read from.
 
-        The threads for questions keep theirs where the database is a file: taking one out of the pool and giving it back
-        is a tenth of a small question. A server's may be cut any time, which the pool finds out before it gives one
-        away.
+        The threads for questions keep theirs where the database is a file: taking one out of the pool and giving it
+        back is a tenth of a small question. A server's may be cut any time, which the pool finds out before it gives
+        one away.
         """
         connection: sa.Connection | None = None
         if run is not None and self._engine.dialect.name == "sqlite":

@@ -52,12 +52,18 @@ def test_a_connection_that_the_server_cuts_in_the_middle_of_a_read_leaves_nothin
     upgrade(postgres_url)
     engine = open_engine(postgres_url, read_only=True)
     database = Database(engine, OwnMetrics())
-    with pytest.raises(DatabaseUnavailableError), database.reading() as connection:
-        process = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar()
-        with open_engine(postgres_url).begin() as other:
-            other.exec_driver_sql(f"SELECT pg_terminate_backend({process}, 5000)")
-            other.engine.dispose()
-        connection.exec_driver_sql("SELECT 1")
+
+    def cut_in_the_middle() -> None:
+        with database.reading() as connection:
+            process = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar()
+            with open_engine(postgres_url).begin() as other:
+                other.exec_driver_sql(f"SELECT pg_terminate_backend({process})")
+                other.engine.dispose()
+            while True:
+                connection.exec_driver_sql("SELECT 1")
+
+    with pytest.raises(DatabaseUnavailableError):
+        cut_in_the_middle()
     assert not database._reading
     assert engine.pool.checkedout() == 0
     with database.reading() as connection:
