@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from api.own_metrics import OwnMetrics
-from store.coverage import CoverageFacts, Expected
+from store.coverage import CoverageFacts
 from store.windows import Answer
 
 # One entry takes at most this share of the cache.
@@ -24,6 +24,7 @@ _MOST_STATES = 64
 _GROUP_BYTES = 900
 _WINDOW_BYTES = 250
 _ENTRY_BYTES = 4_000
+_BODY_BYTES = 300
 
 
 @dataclass(eq=False, slots=True)
@@ -32,9 +33,10 @@ class Entry:
 
     Attributes:
         versions, from_ns, to_ns: the stretch whose change counters add up to `changes`.
-        facts: what coverage was made of; of another reader, the agents may differ.
-        seen: by who was asked, the database's state in which all of it was seen to hold, and the facts there.
-        rendered: bodies of it that time does not change any more, by their form; with the agents they tell of.
+        facts: what coverage was made of, without the agents: they are many and change all the time.
+        seen: by who was asked, the database's state in which all of it was seen to hold.
+        rendered: bodies of it that time does not change any more, by their form; with a digest of the agents they tell
+            of.
     """
 
     generation: int
@@ -44,16 +46,16 @@ class Entry:
     changes: int
     merged: Answer
     facts: CoverageFacts
-    seen: dict[Hashable, tuple[Hashable, CoverageFacts]] = field(default_factory=dict)
-    rendered: dict[Hashable, tuple[tuple[Expected, ...], bytes]] = field(default_factory=dict)
+    seen: dict[Hashable, Hashable] = field(default_factory=dict)
+    rendered: dict[Hashable, tuple[bytes, bytes]] = field(default_factory=dict)
     size: int = 0
 
-    def note(self, state: tuple[Hashable, Hashable], facts: CoverageFacts) -> None:
-        """It holds in this state of the database, with these facts."""
+    def note(self, state: tuple[Hashable, Hashable]) -> None:
+        """It holds in this state of the database."""
         if len(self.seen) >= _MOST_STATES:
             self.seen.clear()
         who, what = state
-        self.seen[who] = (what, facts)
+        self.seen[who] = what
 
 
 class AnswerCache:
@@ -97,13 +99,13 @@ class AnswerCache:
             self._bytes += entry.size
             self._make_room()
 
-    def rendered(self, question: Hashable, entry: Entry, form: Hashable, facts: CoverageFacts, body: bytes) -> None:
-        """Keep a body of the entry's answer, made with these facts, that time does not change any more."""
+    def rendered(self, question: Hashable, entry: Entry, form: Hashable, agents: bytes, body: bytes) -> None:
+        """Keep a body of the entry's answer that time does not change any more, made with these agents."""
         with self._lock:
             old = entry.rendered.get(form)
-            grown = entry.size + len(body) - (len(old[1]) if old is not None else 0)
+            grown = entry.size + len(body) - (len(old[1]) if old is not None else -_BODY_BYTES)
             if self._entries.get(question) is entry and grown * _LARGEST_SHARE <= self._max_bytes:
-                entry.rendered[form] = (facts.agents, body)
+                entry.rendered[form] = (agents, body)
                 self._bytes += grown - entry.size
                 entry.size = grown
                 self._make_room()

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass, replace
 from functools import cache
+from hashlib import blake2b
 
 import orjson
 
@@ -42,11 +43,11 @@ class RangeAnswer:
         if keep is None:
             return orjson.dumps(make())
         known = keep.entry.rendered.get(form)
-        if known is not None and keep.settled and known[0] == keep.facts.agents:
+        if known is not None and known[0] == keep.agents:
             return known[1]
         body = orjson.dumps(make())
-        if keep.settled:
-            keep.cache.rendered(keep.question, keep.entry, form, keep.facts, body)
+        if keep.agents is not None:
+            keep.cache.rendered(keep.question, keep.entry, form, keep.agents, body)
         return body
 
     def head(self) -> dict[str, object]:
@@ -94,19 +95,18 @@ def answer_range(service: Service, given: RangeParameters, functions: Collection
         selection = Selection(row.name, question.start_ns, question.end_ns, question.by, question.where, step_ns)
         entry, facts, key = _answered(reads.answers, seen, row, selection, admitted.bounds, question)
     settled = now_ns >= entry.merged.end_ns + FRESHNESS_NS
-    keep = _Keep(reads.answers, key, entry, facts, settled)
+    keep = _Keep(reads.answers, key, entry, _digest(seen, row, facts) if settled else None)
     return RangeAnswer(question, step_ns, entry.merged, _coverage_reader(facts, now_ns), keep)
 
 
 @dataclass(frozen=True, slots=True)
 class _Keep:
-    """Where an answer's bodies are kept. `settled`: time alone does not change its coverage any more."""
+    """Where an answer's bodies are kept. `agents`: their digest; None while time alone may change the coverage."""
 
     cache: AnswerCache
     question: Hashable
     entry: Entry
-    facts: CoverageFacts
-    settled: bool
+    agents: bytes | None
 
 
 def _answered(
@@ -130,8 +130,8 @@ def _answered(
     widest_ns = max((seen.view.floors(version).levels[-1].width_ns for version in versions), default=row.window_ns)
     from_ns, to_ns = found.start_ns - widest_ns, found.end_ns + widest_ns
     changes = seen.page_changes(versions, from_ns, to_ns)
-    entry = Entry(seen.view.generation, versions, from_ns, to_ns, changes, found, facts)
-    entry.note(seen.view.state, facts)
+    entry = Entry(seen.view.generation, versions, from_ns, to_ns, changes, found, replace(facts, agents=()))
+    entry.note(seen.view.state)
     cache.count("miss")
     cache.put(key, entry)
     return entry, facts, key
@@ -143,14 +143,18 @@ def _still_holds(entry: Entry, seen: Snapshot, row: MetricRow) -> CoverageFacts 
     Agents report all the time, so they are read anew; pages and manifests are known to be the same by their counters.
     """
     who, state = seen.view.state
-    known = entry.seen.get(who)
-    if known is not None and known[0] == state:
-        return known[1]
-    if seen.page_changes(entry.versions, entry.from_ns, entry.to_ns) != entry.changes:
-        return None
-    facts = replace(entry.facts, agents=expected_agents(seen, row))
-    entry.note(seen.view.state, facts)
-    return facts
+    if entry.seen.get(who) != state:
+        if seen.page_changes(entry.versions, entry.from_ns, entry.to_ns) != entry.changes:
+            return None
+        entry.note(seen.view.state)
+    return replace(entry.facts, agents=expected_agents(seen, row))
+
+
+def _digest(seen: Snapshot, row: MetricRow, facts: CoverageFacts) -> bytes:
+    """Stands for the agents of the metric's query: there may be thousands, and bodies must not hold them."""
+    return seen.view.remembered(
+        ("digest of agents", row.query_id), lambda: blake2b(orjson.dumps(facts.agents), digest_size=16).digest()
+    )
 
 
 def _merged(seen: Snapshot, selection: Selection, bounds: Bounds, question: Question) -> Answer:

@@ -83,11 +83,12 @@ class Database:
             connection.close()
         self._engine.dispose()
 
-    def _begin(self, run: Run | None) -> sa.Connection:
-        """A connection that is registered as read from; the threads for questions keep theirs where that is a file.
+    def _begin(self, run: Run | None) -> tuple[sa.Connection, Any]:
+        """A connection and its driver's, which is registered as read from.
 
-        Taking one out of the pool and giving it back is a tenth of a small question. A server's may be cut any time,
-        which the pool finds out before it gives one away.
+        The threads for questions keep theirs where the database is a file: taking one out of the pool and giving it
+        back is a tenth of a small question. A server's may be cut any time, which the pool finds out before it gives
+        one away.
         """
         connection: sa.Connection | None = None
         if run is not None and self._engine.dialect.name == "sqlite":
@@ -103,13 +104,13 @@ class Database:
             self._reading.add(driver)
         if run is not None:
             run.reads_from(driver)
-        return connection
+        return connection, driver
 
-    def _end(self, connection: sa.Connection, run: Run | None, *, failed: bool) -> None:
+    def _end(self, connection: sa.Connection, driver: Any, run: Run | None, *, failed: bool) -> None:
         if run is not None:
             run.reads_from(None)
         with self._lock:
-            self._reading.discard(connection.connection.dbapi_connection)
+            self._reading.discard(driver)
         kept = getattr(self._held, "connection", None) is connection
         if kept and not failed:
             connection.rollback()
@@ -130,7 +131,7 @@ class Database:
 class _Reading:
     """See Database.reading. A class, as it runs with every question: nested generators took three times as long."""
 
-    __slots__ = ("_connection", "_database", "_run")
+    __slots__ = ("_connection", "_database", "_driver", "_run")
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -138,17 +139,18 @@ class _Reading:
 
     def __enter__(self) -> sa.Connection:
         try:
-            self._connection = self._database._begin(self._run)
+            # The driver's own: a connection that was cut in the middle no longer says which it had.
+            self._connection, self._driver = self._database._begin(self._run)
         except SQLAlchemyError as error:
             raise self._said(error) from error
         if self._run is not None and self._run.ended is not None:
-            self._database._end(self._connection, self._run, failed=False)
+            self._database._end(self._connection, self._driver, self._run, failed=False)
             raise self._run.error()
         return self._connection
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         try:
-            self._database._end(self._connection, self._run, failed=error is not None)
+            self._database._end(self._connection, self._driver, self._run, failed=error is not None)
         except SQLAlchemyError as failure:
             if error is None:
                 raise self._said(failure) from failure

@@ -139,8 +139,9 @@ def _state(connection: sa.Connection) -> tuple[Hashable, Hashable]:
         # A connection's own commits do not count here, so a writer never trusts it.
         ((version,),) = rows(connection, "PRAGMA data_version")
         return (who, version) if _only_reads(connection) else (object(), version)
-    ((snapshot,),) = rows(connection, "SELECT pg_current_snapshot()::text")
-    if connection.get_execution_options().get("isolation_level") == "REPEATABLE READ":
+    ((snapshot, standby),) = rows(connection, "SELECT pg_current_snapshot()::text, pg_is_in_recovery()")
+    # What is under way on the primary stands in no snapshot of a standby: there equal ones may be different states.
+    if not standby and connection.get_execution_options().get("isolation_level") == "REPEATABLE READ":
         return "snapshot", snapshot
     return object(), snapshot  # every statement sees another state
 

@@ -25,6 +25,8 @@ IDLE_IN_TRANSACTION_MS = 120_000
 PEER_GONE_MS = 20_000
 _POOL_WAIT_S = 10
 _BINARY = "binary_rows"
+# What a reader gave back so recently is not asked whether it is still there: that is one of four round trips.
+_TRUSTED_S = 1.0
 _SERVER_OPTIONS = {
     "lock_timeout": LOCK_MS,
     "statement_timeout": STATEMENT_MS,
@@ -57,6 +59,8 @@ def open_postgresql(url: sa.URL, *, read_only: bool) -> sa.Engine:
     )
     sa.event.listen(engine, "before_cursor_execute", _ask_for_binary)
     _connections[engine] = _Connections(engine)
+    if read_only:
+        _ping_only_after_a_pause(engine)
     return engine
 
 
@@ -94,6 +98,23 @@ def _ask_for_binary(
     del statement, parameters, context, many
     if connection.get_execution_options().get(_BINARY):
         cursor.format = 1
+
+
+def _ping_only_after_a_pause(engine: sa.Engine) -> None:
+    """Whoever gets a connection that was cut within the pause fails once; that empties the whole pool."""
+    ping = engine.dialect.do_ping
+    returned_s: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
+
+    def note(driver: Any, record: object) -> None:
+        del record
+        if driver is not None:
+            returned_s[driver] = monotonic()
+
+    def seldom(driver: Any) -> bool:
+        return monotonic() - returned_s.get(driver, float("-inf")) < _TRUSTED_S or ping(driver)
+
+    sa.event.listen(engine, "checkin", note)
+    engine.dialect.do_ping = seldom  # type: ignore[assignment]
 
 
 def _text(value: str | tuple[str, ...]) -> str:

@@ -1,5 +1,6 @@
 """An answer from before is the computed one, whatever was written in between; and takes no more memory than allowed."""
 
+import pickle
 import random
 from dataclasses import replace
 from itertools import count
@@ -151,6 +152,82 @@ def test_an_answer_stays_known_while_other_hours_change_and_not_when_its_own_doe
     world.engine.dispose()
 
 
+def test_an_answer_of_windows_that_retention_has_made_coarser_is_not_kept(database_url):
+    from store.connect import open_engine, upgrade
+
+    upgrade(database_url)
+    world = LevelsWorld(open_engine(database_url), plan_of(10))
+    world.flush([(at, "a", 1) for at in (5, 15, 25, 4 * HOUR_S)])
+    world.round(9 * HOUR_S)  # rolled up: what follows only raises a floor, which no counter tells of
+    counters = sa.text("SELECT sum(changes) FROM page_changes")
+    question = {"metric": "rtt_us", "start": str(ORIGIN_S), "end": str(ORIGIN_S + 60), "step": "10s"}
+    with asking(database_url, now_ns=lambda: (ORIGIN_S + 9 * HOUR_S) * SECOND_NS) as client:
+
+        def widths_s() -> list[float]:
+            groups = client.get("/api/v1/quantiles", **question).json()["groups"]
+            return [(group["end_ns"] - group["start_ns"]) / SECOND_NS for group in groups]
+
+        assert widths_s() == [10, 10, 10]
+        with world.engine.connect() as connection:
+            before = connection.execute(counters).scalar()
+        world.round(9 * HOUR_S, kept_s=(6 * HOUR_S, 1e9, 1e9))
+        with world.engine.connect() as connection:
+            assert connection.execute(counters).scalar() == before
+        assert widths_s() == [60]
+    world.engine.dispose()
+
+
+def test_an_answer_is_not_kept_when_dropped_counters_and_new_ones_add_up_to_the_old_sum(database_url):
+    from store.connect import open_engine, upgrade
+
+    upgrade(database_url)
+    world = LevelsWorld(open_engine(database_url), plan_of(10))
+    world.flush([(5, "a", 1), (HOUR_S + 5, "a", 1)])
+    world.round(9 * HOUR_S)
+
+    def counters() -> int:
+        with world.engine.connect() as connection:
+            return connection.execute(sa.text("SELECT sum(changes) FROM page_changes")).scalar()
+
+    with asking(database_url, now_ns=lambda: (ORIGIN_S + 9 * HOUR_S) * SECOND_NS) as client:
+
+        def counted() -> int:
+            question = {"metric": "rtt_us", "start": str(ORIGIN_S), "end": str(ORIGIN_S + 2 * HOUR_S)}
+            return client.get("/api/v1/quantiles", **question).json()["groups"][0]["count"]
+
+        assert counted() == 2
+        before = counters()
+        world.round(9 * HOUR_S, kept_s=(8 * HOUR_S, 8 * HOUR_S, 8 * HOUR_S))
+        assert counters() < before
+        added = 0
+        while counters() < before:
+            world.flush([(HOUR_S + 15, "a", 1)])
+            added += 1
+        assert counters() == before
+        assert counted() == 1 + added
+    world.engine.dispose()
+
+
+def test_what_is_kept_of_an_answer_does_not_grow_with_the_agents(tmp_path):
+    from store.connect import open_engine, upgrade
+
+    url = f"sqlite:///{tmp_path / 'fleet.db'}"
+    upgrade(url)
+    writers = Writers(LevelsWorld(open_engine(url), plan_of(10)), seed=1)
+    writers.world.flush([(5, "a", 1)])
+    with asking(url, now_ns=lambda: (ORIGIN_S + 9 * HOUR_S) * SECOND_NS) as client:
+        question = {"metric": "rtt_us", "start": str(ORIGIN_S), "end": str(ORIGIN_S + 60)}
+        for _ in range(2):
+            writers.report()
+            for _ in range(2):
+                coverage = client.get("/api/v1/quantiles", **question).json()["coverage"]
+        assert coverage["agents_expected"] > 0
+        (entry,) = client.app.state.service.reads.answers._entries.values()
+        assert entry.rendered
+        assert b"Expected" not in pickle.dumps((entry.facts, entry.seen, entry.rendered))
+    writers.world.engine.dispose()
+
+
 def test_entries_stay_within_the_bytes_and_the_one_used_least_recently_goes_first():
     cache = AnswerCache(50_000, OwnMetrics())
     made = [_entry() for _ in range(20)]
@@ -168,9 +245,9 @@ def test_a_body_counts_and_one_that_is_too_large_is_not_kept():
     cache, entry = AnswerCache(50_000, OwnMetrics()), _entry()
     cache.put("question", entry)
     before = cache.held_bytes
-    cache.rendered("question", entry, "form", entry.facts, b"x" * 5_000)
-    assert cache.held_bytes == before + 5_000
-    cache.rendered("question", entry, "other", entry.facts, b"x" * 40_000)
+    cache.rendered("question", entry, "form", b"agents", b"x" * 5_000)
+    assert before + 5_000 < cache.held_bytes < before + 6_000
+    cache.rendered("question", entry, "other", b"agents", b"x" * 40_000)
     assert list(entry.rendered) == ["form"]
 
 

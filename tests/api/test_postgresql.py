@@ -4,6 +4,10 @@ import pytest
 
 from api import key_ring
 from api.config import ApiConfig
+from api.database import Database
+from api.errors import DatabaseUnavailableError
+from api.own_metrics import OwnMetrics
+from store import postgresql
 from store.api_keys import api_keys, create_key, revoke_key
 from store.connect import open_engine, upgrade
 from tests.api.test_auth import bearer, changed, get
@@ -43,6 +47,53 @@ def test_a_locked_table_is_a_503_that_says_locked(postgres_url, tmp_path):
             blocker.engine.dispose()
         assert (response.status_code, "locked" in response.json()["detail"]) == (503, True)
         assert client.over_the_minute(**QUESTIONS[0]).status_code == 200
+
+
+def test_a_connection_that_the_server_cuts_in_the_middle_of_a_read_leaves_nothing_behind(postgres_url):
+    upgrade(postgres_url)
+    engine = open_engine(postgres_url, read_only=True)
+    database = Database(engine, OwnMetrics())
+
+    def cut_in_the_middle() -> None:
+        with database.reading() as connection:
+            process = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar()
+            with open_engine(postgres_url).begin() as other:
+                other.exec_driver_sql(f"SELECT pg_terminate_backend({process})")
+                other.engine.dispose()
+            while True:
+                connection.exec_driver_sql("SELECT 1")
+
+    with pytest.raises(DatabaseUnavailableError):
+        cut_in_the_middle()
+    assert not database._reading
+    assert engine.pool.checkedout() == 0
+    with database.reading() as connection:
+        assert connection.exec_driver_sql("SELECT 1").scalar() == 1
+    database.close()
+
+
+@pytest.mark.parametrize(("trusted_s", "failures"), [(0.0, 0), (1e9, 1)])
+def test_a_connection_cut_while_idle_is_found_out_after_a_pause_and_fails_one_read_before(
+    postgres_url, monkeypatch, trusted_s, failures
+):
+    monkeypatch.setattr(postgresql, "_TRUSTED_S", trusted_s)
+    upgrade(postgres_url)
+    engine = open_engine(postgres_url, read_only=True)
+    database = Database(engine, OwnMetrics())
+
+    def process() -> int:
+        with database.reading() as connection:
+            return connection.exec_driver_sql("SELECT pg_backend_pid()").scalar()
+
+    cut = process()
+    with open_engine(postgres_url).begin() as other:
+        assert other.exec_driver_sql(f"SELECT pg_terminate_backend({cut}, 10000)").scalar()
+        other.engine.dispose()
+    for _ in range(failures):
+        with pytest.raises(DatabaseUnavailableError):
+            process()
+    assert process() != cut
+    database.close()
 
 
 def test_keys_let_in_note_their_use_and_die_as_on_sqlite(postgres_url, monkeypatch):

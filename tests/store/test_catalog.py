@@ -1,7 +1,7 @@
 """What a process remembers of a database is what the database holds, in every transaction."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -9,11 +9,12 @@ import sqlalchemy as sa
 
 from store import page_reads
 from store.catalog import Catalog
-from store.connect import open_engine
+from store.connect import open_engine, upgrade
 from store.errors import UnknownMetricError
 from store.label_matchers import Matcher, matches_all
 from store.page_reads import PageRange, estimate
 from store.registry import register_queries, valid_ranges
+from store.rows import Row, rows
 from store.series_labels import SeriesLabels
 from store.snapshot import Snapshot
 from store.windows import Bounds, Selection, merged
@@ -66,6 +67,27 @@ def test_a_transaction_keeps_its_catalog_while_another_one_moves_on(world: Level
             after = catalog.view(later)
         version_id = world.version().version_id
         assert catalog.view(held).floors(version_id) == before.floors(version_id) != after.floors(version_id)
+
+
+def test_a_snapshot_of_a_standby_is_not_taken_for_its_state(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    upgrade(postgres_url)
+    world, reader = LevelsWorld(open_engine(postgres_url), plan_of(10)), open_engine(postgres_url, read_only=True)
+
+    def standby(connection: sa.Connection, text: str, values: Sequence[object] = ()) -> list[Row]:
+        # A standby does not list what is under way: two commits can leave the text as it was.
+        return [("7:9:", True)] if "pg_current_snapshot" in text else rows(connection, text, values)
+
+    monkeypatch.setattr("store.catalog.rows", standby)
+    catalog = Catalog()
+    with reader.connect() as connection:
+        before = catalog.view(connection)
+    with world.engine.begin() as connection:
+        register_queries(connection, [plan_of(10, "WHERE rtt_us > 5")], (ORIGIN_S + 60) * SECOND_NS)
+    with reader.connect() as connection:
+        after = catalog.view(connection)
+    assert after.generation != before.generation
+    for engine in (reader, world.engine):
+        engine.dispose()
 
 
 def test_a_writer_sees_what_it_has_written_itself(world: LevelsWorld) -> None:
