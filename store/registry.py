@@ -40,7 +40,7 @@ class RegisteredVersion:
 
 @dataclass(frozen=True, slots=True)
 class MetricRow:
-    """One metric, as the newest version that has it describes it."""
+    """One metric, as the newest version that has it describes it; its labels are those of all its versions."""
 
     name: str
     query: str
@@ -205,13 +205,15 @@ def metrics_of(versions: Iterable[RegisteredVersion]) -> list[MetricRow]:
     rows: dict[str, MetricRow] = {}
     for version in versions:
         for metric in version.plan.metrics:
+            # Labels of older versions stay: their windows have them still, and a version may come back.
+            known = rows[metric.name].labels if metric.name in rows else ()
             rows[metric.name] = MetricRow(
                 name=metric.name,
                 query=version.plan.query,
                 function=metric.function,
                 integer=metric.integer,
                 unit=metric.unit,
-                labels=tuple(version.plan.labels),
+                labels=tuple(dict.fromkeys([*version.plan.labels, *known])),
                 scale=metric.scale,
                 window_ns=version.plan.window_ns,
                 metric_id=version.metric_ids[metric.name],

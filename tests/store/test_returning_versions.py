@@ -10,6 +10,7 @@ from store.query_changes import post_query, retire_query
 from store.registry import metric
 from store.samples import Instants, SeriesCodes, plan, read
 from store.snapshot import Snapshot
+from tests.fleet import probe_plan
 from tests.store.levels_world import ORIGIN_S, SECOND_NS, LevelsWorld, plan_of
 
 HOUR_S = 3600
@@ -47,6 +48,17 @@ def filled(engine: sa.Engine, seed: int) -> LevelsWorld:
         taken += [record for record, which in zip(records, valid, strict=True) if which == number]
     first.taken = taken
     return first
+
+
+def test_a_label_can_be_asked_for_whichever_version_has_it(engine: sa.Engine) -> None:
+    world = LevelsWorld(engine, plan_of(10))
+    sql = "SELECT count(*) AS probes_total FROM probes GROUP BY TUMBLE(ts, INTERVAL '10' SECOND)"
+    with engine.begin() as connection:
+        post_query(connection, probe_plan(sql), "", ORIGIN_S * SECOND_NS, 0)
+        post_query(connection, world.plan, "", (ORIGIN_S + 20) * SECOND_NS, 0)
+        assert metric(connection, "probes_total").labels == ("src",)
+    world.flush([(30, "s0", 5)])
+    assert [group.labels for group in world.ask("probes_total", 0, 60).groups] == [{"src": "s0"}]
 
 
 @pytest.mark.parametrize("seed", range(2))
