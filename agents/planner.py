@@ -54,6 +54,7 @@ class Planner:
         self._ask_at_once = False
         self._first_answer = threading.Event()
         self._failed_in_a_row = 0
+        self._warned = False
         self._good_at_s = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="planner", daemon=True)
 
@@ -164,9 +165,9 @@ class Planner:
         except PlanUnavailableError as error:
             self._fail(error)
             return
-        if self._failed_in_a_row:
+        if self._warned:
             log.info("plan: the API answers again")
-        self._failed_in_a_row = 0
+        self._failed_in_a_row, self._warned = 0, False
         self._good_at_s = time.monotonic()
 
     def _take(self, body: bytes, etag: str) -> None:
@@ -205,6 +206,9 @@ class Planner:
 
     def _fail(self, error: PlanUnavailableError) -> None:
         self.failures[error.reason] += 1
-        if not self._failed_in_a_row:
-            log.warning("plan not available, the last one goes on error=%s", error)
         self._failed_in_a_row += 1
+        # Once not reached is an API that is only starting; anything else, or that again, is worth a look.
+        starting = error.reason == UNREACHABLE and self._failed_in_a_row == 1
+        if not starting and not self._warned:
+            log.warning("plan not available, the last one goes on error=%s", error)
+            self._warned = True

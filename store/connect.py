@@ -166,7 +166,7 @@ def _set_up_sqlite(connection: Any, record: object) -> None:
     del record
     connection.isolation_level = None
     cursor = connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout = {_SQLITE_WAIT_S * 1000}")
+    cursor.execute(f"PRAGMA busy_timeout = {round(_SQLITE_WAIT_S * 1000)}")
     _write_ahead(cursor)
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
@@ -176,15 +176,15 @@ def _set_up_sqlite(connection: Any, record: object) -> None:
 def _write_ahead(cursor: sqlite3.Cursor) -> None:
     """Switch to write-ahead logging; on a new file SQLite ignores busy_timeout here when two connections race."""
     until = time.monotonic() + _SQLITE_WAIT_S
-    while not _switched(cursor, last_try=time.monotonic() > until):
+    while not _switched(cursor, until):
         time.sleep(0.005)
 
 
-def _switched(cursor: sqlite3.Cursor, *, last_try: bool) -> bool:
+def _switched(cursor: sqlite3.Cursor, until: float) -> bool:
     try:
         cursor.execute("PRAGMA journal_mode = WAL")
     except sqlite3.OperationalError as error:
-        if last_try or error.sqlite_errorname != "SQLITE_BUSY":
+        if error.sqlite_errorname != "SQLITE_BUSY" or time.monotonic() > until:
             raise
         return False
     return True

@@ -26,17 +26,7 @@ def world_of_its_own(tmp_path):
 @pytest.fixture
 def impatient(monkeypatch):
     """SQLite waits 5 s for a lock; the tests need not."""
-    connect = sqlite3.connect
-
-    class ImpatientCursor(sqlite3.Cursor):
-        def execute(self, statement, *values):
-            return super().execute(statement.replace("busy_timeout = 5000", "busy_timeout = 50"), *values)
-
-    class Impatient(sqlite3.Connection):
-        def cursor(self, factory=ImpatientCursor):
-            return super().cursor(factory)
-
-    monkeypatch.setattr(sqlite3.dbapi2, "connect", lambda *a, **k: connect(*a, **{**k, "factory": Impatient}))
+    monkeypatch.setattr("store.connect._SQLITE_WAIT_S", 0.05)
 
 
 def assert_unavailable(response, words):
