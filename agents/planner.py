@@ -207,8 +207,8 @@ class Planner:
     def _fail(self, error: PlanUnavailableError) -> None:
         self.failures[error.reason] += 1
         self._failed_in_a_row += 1
-        # Once not reached is an API that is only starting; anything else, or that again, is worth a look.
-        starting = error.reason == UNREACHABLE and self._failed_in_a_row == 1
+        # Nobody listening, once, is an API that is only starting; anything else, or that again, is worth a look.
+        starting = isinstance(error.__cause__, ConnectionRefusedError) and self._failed_in_a_row == 1
         if not starting and not self._warned:
             log.warning("plan not available, the last one goes on error=%s", error)
             self._warned = True

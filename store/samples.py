@@ -25,6 +25,7 @@ from store.postgresql import binary
 from store.registry import END_NS, MetricRow
 from store.snapshot import Snapshot
 from store.tables import LEVEL_OWN_WINDOW, SERIES_PER_PAGE
+from store.windows import numbered
 
 Int64Array = npt.NDArray[np.int64]
 
@@ -176,7 +177,7 @@ def read(connection: sa.Connection, planned: PlannedRead, pause: Callable[[], No
                 states.append(decoded if kept.size == groups.size else decoded.take(kept))
             continue
         place = np.searchsorted(bounds, ends, side="left")  # a window ends in (bounds[i - 1], bounds[i]]
-        numbers, pairs = _numbered(np.where(groups < 0, -1, groups * bounds.size + place[contents.page]))
+        numbers, pairs = numbered(np.where(groups < 0, -1, groups * bounds.size + place[contents.page]))
         if pairs.size:
             codes.append(pairs // bounds.size)
             times.append(bounds[pairs % bounds.size])
@@ -272,15 +273,6 @@ def _next_window(connection: sa.Connection, conditions: list[sa.ColumnElement[bo
         sa.select(window).where(*conditions, window >= from_ns).order_by(window).limit(1)
     ).scalar()
     return None if found is None else int(found)
-
-
-def _numbered(codes: Int64Array) -> tuple[Int64Array, Int64Array]:
-    """(a number from 0 for each code, -1 for negative ones; the distinct codes by their number, ascending)."""
-    distinct, places = np.unique(codes, return_inverse=True)
-    numbers = places.reshape(-1).astype(np.int64)
-    if distinct.size and distinct[0] < 0:
-        return numbers - 1, distinct[1:]
-    return numbers, distinct
 
 
 def _in_order(codes: Int64Array, times: Int64Array, states: list[State]) -> WindowStates:

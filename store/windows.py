@@ -275,21 +275,21 @@ def _keys(
         return np.zeros(contents.series.size, np.int64), np.array(keys, np.int64)
     labels = np.zeros(contents.series.size, np.int64) if series is None else series.of(contents.series)
     if step_ns is None:
-        codes, found = _numbered(labels)
+        codes, found = numbered(labels)
         starts, ends = np.full(found.size, BEGINNING_NS), np.full(found.size, END_NS)
     else:
         # A step that is no multiple of the windows that are left becomes one.
         width_ns = -(-step_ns // read.segment.level.width_ns) * read.segment.level.width_ns
         steps, page_codes = np.unique(windows // width_ns * width_ns, return_inverse=True)
         places = page_codes.reshape(-1)[contents.page]
-        codes, pairs = _numbered(np.where(labels < 0, -1, labels * steps.size + places))
+        codes, pairs = numbered(np.where(labels < 0, -1, labels * steps.size + places))
         found, at = np.divmod(pairs, steps.size)
         starts = steps[at]
         ends = np.minimum(starts + width_ns, read.cut_to_ns)
     return codes, np.stack([found, np.maximum(starts, read.cut_from_ns), ends], axis=1)
 
 
-def _numbered(codes: Int64Array) -> tuple[Int64Array, Int64Array]:
+def numbered(codes: Int64Array) -> tuple[Int64Array, Int64Array]:
     """(a number from 0 for each code, -1 for negative ones; the distinct codes by their number, ascending)."""
     wanted = codes >= 0
     most = int(codes.max(initial=-1)) + 1
