@@ -35,8 +35,9 @@ _PAGES_AT_ONCE = 1_024
 _MOST_PIECES = 32
 # A question for fewer page groups names them; one for more reads all and drops what does not match.
 _MOST_GROUPS_NAMED = 100
-# Of so many pages it is looked at how full they are.
-_SAMPLE_PAGES = 32
+# Of so many pages it is looked at how full they are: which ones come first is the database's choice, so few would make
+# the estimate its choice too. Only reads of many pages look at all.
+_SAMPLE_PAGES = 1024
 
 
 @dataclass(frozen=True, slots=True)

@@ -204,6 +204,14 @@ def test_the_estimate_counts_a_window_once_for_each_partition_that_has_a_part_of
     assert (found.codes.size, about) == (60, 180)
 
 
+def test_the_estimate_is_enough_where_only_a_late_page_holds_many_series(world: LevelsWorld) -> None:
+    world.flush([(at, "s0", 5) for at in range(0, 990, 10)])
+    world.flush([(990, f"s{i}", 5) for i in range(3)])
+    found, about, _ = ask(world, "rtt_us", instants(1_000, 1_000, 1, 1_000), added=False)
+    assert found is not None
+    assert (found.codes.size, about) == (102, 300)
+
+
 def test_a_read_is_ended_by_its_pause(world: LevelsWorld) -> None:
     world.flush(records(60, 600))
 
