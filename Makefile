@@ -52,8 +52,16 @@ check: $(STAMP)  ## ruff, mypy strict and the import layers; needs no network
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Side by side first, a file to a process; then, one after another, what starts whole systems or wants a server for itself.
 test: $(STAMP)  ## all tests but the soak ones; ARGS='tests/wire -k frame' narrows
+ifdef ARGS
 	$(BIN)/python -m pytest -m 'not soak' $(ARGS)
+else
+	@ended=0; \
+	$(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile -m 'not (soak or system or alone)' || ended=$$?; \
+	$(BIN)/python -m pytest -m '(system or alone) and not soak' || ended=$$?; \
+	exit $$ended
+endif
 
 soak: $(STAMP)  ## faults at random for a while; MINUTES=30 SEED=7
 	MINUTES='$(MINUTES)' SEED='$(SEED)' $(BIN)/python -m pytest -m soak tests/system/test_soak.py $(ARGS)

@@ -12,6 +12,8 @@ from tests.promql_differential.explained import EXPLANATIONS, WIDEST_BUCKET
 from tests.promql_differential.expressions import Expression, expressions
 from tests.promql_differential.telemetry import END_S, SPACING_S, START_S, MemorySource, Telemetry
 
+pytestmark = pytest.mark.alone
+
 WORDS = """
     sum avg min max count group stddev stdvar quantile topk bottomk by without offset start end bool on
     ignoring and or unless rate increase irate delta deriv avg_over_time min_over_time max_over_time
