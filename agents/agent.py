@@ -81,7 +81,7 @@ class Agent:
         self._checkpoint_s = 0.0
         machine = machine or machine_id()
         with ExitStack() as opened:
-            executor = Executor(plans, tables, config.host_name, config.execution)
+            executor = Executor(plans, tables, config.host_name, config.policy)
             configured = configured_sources(config, plans)
             self.spool = Spool(Path(config.spool_path), machine, config.spool_max_bytes, connection)
             opened.callback(self.spool.close)

@@ -11,12 +11,13 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import polars as pl
 
 from agents.bounds import ALWAYS, Bounds, Spans
+from agents.shares import Policy
 from agents.sources.source import Batch, Lost
 from pipeline.chain import Chain
 from pipeline.grouping import window_starts
@@ -27,8 +28,6 @@ from pipeline.schema import HOST_COLUMN
 from pipeline.tables import StaticTable
 
 log = logging.getLogger(__name__)
-
-Execution = Literal["local", "drain"]
 
 WAITING_ROWS: Final = 2**14
 PARTIALS_HELD: Final = 8
@@ -139,15 +138,13 @@ class Wanted:
 class Executor:
     """All queries of this agent."""
 
-    def __init__(
-        self, plans: Sequence[Plan], tables: Mapping[str, StaticTable], host: str, execution: Execution
-    ) -> None:
+    def __init__(self, plans: Sequence[Plan], tables: Mapping[str, StaticTable], host: str, policy: Policy) -> None:
         """Bind each plan to its tables; PipelineError when one does not fit."""
         self._host = host
         self.dropped: Counter[str] = Counter()
         self._waiting: dict[str, list[pl.DataFrame]] = {}
         self._waiting_rows: dict[str, int] = {}
-        self._execution = execution
+        self._policy = policy
         self._leaving: list[QueryDelta] = []
         self.by_stream: dict[str, list[QueryRun]] = {}
         self.adopt([Wanted(Chain(plan, tables), ALWAYS.spans) for plan in plans])
@@ -177,7 +174,7 @@ class Executor:
             run = before.pop(one.chain.plan.version, None)
             if run is None:
                 run = QueryRun(one.chain, 0, Bounds(one.spans))
-                run.cut = run.aggregate_cut if self._execution == "local" else 0
+                run.cut = run.aggregate_cut if self._policy != "all-sp" else 0
                 added.append(run)
             run.bounds = replace(run.bounds, spans=one.spans)
             self.by_stream.setdefault(one.chain.plan.source, []).append(run)

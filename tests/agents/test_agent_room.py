@@ -70,20 +70,20 @@ def test_a_full_disk_stops_files_counts_live_rows_and_loses_nothing_accepted(
 
 
 @pytest.mark.parametrize("cap", [2**12, 2**16, 2**19])
-@pytest.mark.parametrize("execution", ["local", "drain"])
+@pytest.mark.parametrize("policy", ["all-src", "all-sp"])
 def test_rows_of_a_file_are_never_dropped_whatever_the_cap(
-    tmp_path: Path, execution: str, cap: int, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, policy: str, cap: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(replay, "BATCH_ROWS", 2_000)
     path, records = probe_file(tmp_path, 40_000)
-    config = replay_config(tmp_path, path, execution=execution, spool_max_bytes=cap)
+    config = replay_config(tmp_path, path, policy=policy, spool_max_bytes=cap)
     with publisher_to(tmp_path / "log.db") as publisher:
         agent = Agent(config, [PLAN], TABLES, publisher, machine=MACHINE)
         agent.uplink = Uplink(agent.spool, BrokenPublisher())
         for _ in range(30):
             agent.turn()
             agent.checkpoint()
-        if execution == "drain":
+        if policy == "all-sp":
             assert agent.sources[0].rows < 40_000
         agent.uplink = Uplink(agent.spool, publisher)
         assert turned(agent, lambda: agent.sources[0].source.finished, 30.0)
@@ -98,7 +98,7 @@ def test_rows_of_a_file_are_never_dropped_whatever_the_cap(
 
 def test_a_file_is_read_no_faster_than_the_spool_takes_it(tmp_path: Path) -> None:
     path, _ = probe_file(tmp_path, 200_000)
-    config = replay_config(tmp_path, path, execution="drain", spool_max_bytes=2**22)
+    config = replay_config(tmp_path, path, policy="all-sp", spool_max_bytes=2**22)
     with publisher_to(tmp_path / "log.db") as publisher:
         agent = Agent(config, [PLAN], TABLES, publisher, machine=MACHINE)
         used: list[int] = []

@@ -84,7 +84,7 @@ class World:
         self.config = replay_config(
             folder,
             path,
-            execution="drain",
+            policy="all-sp",
             sources=(
                 ReplayConfig(stream="probes", path=str(path)),
                 DatagramsConfig(stream="api_requests", path=str(folder / "rows.sock")),
