@@ -1,14 +1,17 @@
-"""Was an epoch congested, idle or stable, and what does its CPU say about the model?
+"""Was an epoch congested, indebted, idle or stable, and what does its CPU say about the model?
 
 congested: more than `congested_overflow` of the records that reached a proxy were drained for want of CPU, or the
-    epoch took more than that above its budget; and there are cheaper shares to go to. Overflow while the shares ask
-    for less than would be idle pays the debts of the epochs before, and says nothing of these shares.
+    epoch took more than that above its budget; and there are cheaper shares to go to.
+indebted: as much overflow, though the shares ask for no more than the budget: it pays for the epochs before, and says
+    nothing of these shares.
 idle: more than `idle_share` of the budget was left, and with it the model gives shares that save bytes.
-stable: neither.
-The model may be off by a factor, `actual`; it is taken from the epoch itself, so that what is left is measured in the
-model's own seconds, and a share that would rise only beyond the budget leaves nothing idle.
+stable: none of these.
+The model may be off by a factor, `actual`: CPU taken against what the counts should have cost. What the shares ask for
+is judged by it at the present rates, not by the bare CPU of an epoch that happened to bring a batch more or less; and a
+share that would rise only beyond the budget leaves nothing idle.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -16,9 +19,10 @@ from typing import Final, Literal
 from agents import demand, policies
 from agents.config import RuntimeConfig
 from agents.cost_model import QueryCosts
+from agents.rates import Smoothed
 from agents.shares import EpochSeen, Policy, Shares
 
-Verdict = Literal["congested", "idle", "stable"]
+Verdict = Literal["congested", "indebted", "idle", "stable"]
 
 # Overflow of a query counts from this part of the budget on; and less than this is nothing to gain or to save.
 _MATTERS: Final = 0.005
@@ -30,16 +34,18 @@ class Judgement:
     """What an epoch was like.
 
     Attributes:
-        asked_s: CPU that the decided shares asked for: taken, and what the overflow would have taken on top.
-        modelled_s: the same by the model, without what is fixed.
+        asked_s: CPU that the decided shares ask for per epoch: what is fixed, and `actual` times `expected_s`.
+        expected_s: CPU for operators and shipping by the model, at the present rates.
         actual: CPU seconds really taken per second of the model, beside what is fixed.
+        done_s: CPU by the model for the operators and the shipping of this epoch's own counts.
         overflow: the largest share of records drained for want of CPU at any proxy that matters.
     """
 
     verdict: Verdict
     asked_s: float
-    modelled_s: float
+    expected_s: float
     actual: float
+    done_s: float
     overflow: float
 
 
@@ -54,49 +60,45 @@ class Load:
     fixed_s: float
 
 
-def judge(seen: EpochSeen, load: Load, config: RuntimeConfig) -> Judgement:
-    """Judge an epoch by its CPU and counts."""
+def judge(seen: EpochSeen, load: Load, config: RuntimeConfig, actual: Smoothed) -> Judgement:
+    """Judge an epoch by its CPU and counts; `actual` is what earlier epochs said, and takes this one in."""
     unpaced_s = sum(
         demand.done_s(load.models[version], counts)
         for version, counts in seen.counts.items()
         if version in seen.unpaced and version in load.models
     )
-    used_s = seen.cpu_s - unpaced_s
-    done_s, missed_s, overflow = _by_counts(seen, load)
-    actual = _actual(used_s - load.fixed_s, done_s)
-    asked_s = used_s + actual * missed_s
-    verdict: Verdict = "stable"
-    over = used_s > (1 + config.congested_overflow) * seen.budget_s
+    done_s, overflow = _by_counts(seen, load)
+    if done_s > _MATTERS * seen.budget_s:
+        taken_s = seen.cpu_s - unpaced_s - load.fixed_s
+        actual.add(min(_ACTUAL_MOST, max(_ACTUAL_LEAST, taken_s / done_s)))
+    expected_s = policies.taken(load.models, load.shares).cpu_s
+    asked_s = load.fixed_s + actual.value * expected_s
+    over = asked_s > (1 + config.congested_overflow) * seen.budget_s
     overflowed = overflow > config.congested_overflow
-    roomy = asked_s < (1 - config.idle_share) * seen.budget_s
-    if (over or (overflowed and not roomy)) and _could_fall(load, seen.budget_s):
-        verdict = "congested"
-    elif roomy and not overflowed and _could_rise(load, actual, seen.budget_s):
+    verdict: Verdict = "stable"
+    if over or (overflowed and asked_s > seen.budget_s):
+        verdict = "congested" if _could_fall(load, seen.budget_s) else "stable"
+    elif overflowed:
+        verdict = "indebted"
+    elif asked_s < (1 - config.idle_share) * seen.budget_s and _could_rise(load, actual.value, seen.budget_s):
         verdict = "idle"
-    return Judgement(verdict, asked_s, done_s + missed_s, actual, overflow)
+    return Judgement(verdict, asked_s, expected_s, actual.value, done_s, overflow)
 
 
-def _by_counts(seen: EpochSeen, load: Load) -> tuple[float, float, float]:
-    done_s = missed_s = overflow = 0.0
+def _by_counts(seen: EpochSeen, load: Load) -> tuple[float, float]:
+    """CPU by the model for what was done, and the largest share of overflow of queries in which it matters."""
+    done_s = overflow = 0.0
     for version, counts in seen.counts.items():
+        if version not in load.shares:
+            continue
         costs = load.models.get(version)
-        if version in seen.unpaced or version not in load.shares:
-            continue
-        if costs is None:
+        missed_s = math.inf
+        if costs is not None:
+            done_s += demand.done_s(costs, counts)
+            missed_s = demand.missed_s(costs, counts, load.shares[version])
+        if missed_s > _MATTERS * seen.budget_s:
             overflow = max(overflow, demand.overflow_share(counts))
-            continue
-        missing_s = demand.missed_s(costs, counts, load.shares[version])
-        done_s += demand.done_s(costs, counts)
-        missed_s += missing_s
-        if missing_s > _MATTERS * seen.budget_s:
-            overflow = max(overflow, demand.overflow_share(counts))
-    return done_s, missed_s, overflow
-
-
-def _actual(taken_s: float, modelled_s: float) -> float:
-    if modelled_s <= 0:
-        return 1.0
-    return min(_ACTUAL_MOST, max(_ACTUAL_LEAST, taken_s / modelled_s))
+    return done_s, overflow
 
 
 def _could_fall(load: Load, budget_s: float) -> bool:

@@ -18,16 +18,24 @@ _ENOUGH: Final = 100
 
 
 class Smoothed:
-    """One smoothed number."""
+    """One smoothed number; until something is added, `value` is a guess."""
 
-    def __init__(self, value: float) -> None:
-        """Start from a value that was measured already."""
+    def __init__(self, value: float, *, measured: bool = True) -> None:
+        """Start from a value that was measured already, or from a guess that the first measured one replaces."""
         self.value = value
+        self._measured = measured
         self._before: float | None = None
+
+    def restart(self) -> None:
+        """What was measured so far is a guess from now on."""
+        self._measured, self._before = False, None
 
     def add(self, measured: float) -> None:
         """Take the next epoch's value in."""
         before, self._before = self._before, measured
+        if not self._measured:
+            self.value, self._measured = measured, True
+            return
         if before is not None and _side(before, self.value) == _side(measured, self.value) != 0:
             self.value = (before + measured) / 2
             return

@@ -27,7 +27,7 @@ from agents.config import RuntimeConfig
 from agents.cost_model import QueryCosts, kept_of, predicted
 from agents.drift import Drift
 from agents.judgement import Judgement, Load, judge
-from agents.rates import Current
+from agents.rates import Current, Smoothed
 from agents.shares import Decision, EpochSeen, Policy, ProxyCounts, Shares, State
 from agents.tuning import Stretch
 from agents.unprofiled import Unprofiled
@@ -63,6 +63,7 @@ class Runtime:
     Attributes:
         decision: for the running epoch.
         state, epochs_in_state: for people to look at.
+        judged: what the last epoch was like; None before the first, and of an epoch that was profiled or overruled.
     """
 
     def __init__(self, policy: Policy, config: RuntimeConfig, operators: Mapping[str, tuple[str, ...]]) -> None:
@@ -75,6 +76,7 @@ class Runtime:
         self._budget_s = 0.0
         self._fixed_s: float | None = None
         self._stretch = Stretch()
+        self._actual = Smoothed(1.0, measured=False)
         self._drift, self._bytes_drift = Drift(), Drift()
         self._recent: deque[tuple[float, Mapping[str, ProxyCounts]]] = deque(maxlen=config.probe_epochs)
         self._unprofiled = Unprofiled()
@@ -88,6 +90,7 @@ class Runtime:
         self._decided_s = self._expected_s = 0.0
         self.state: State = "startup"
         self.epochs_in_state = 0
+        self.judged: Judgement | None = None
         self.decision = Decision()
         self._decide()
 
@@ -100,6 +103,11 @@ class Runtime:
     def models(self) -> dict[str, QueryCosts]:
         """What was profiled, with rates as they are now."""
         return {version: current.costs for version, current in self._current.items()}
+
+    @property
+    def stable(self) -> bool:
+        """Whether the last epoch was neither congested nor idle, and no query waits for its profile."""
+        return self.judged is not None and self.judged.verdict == "stable" and not self._unprofiled.due
 
     def predicted_bytes(self, version: str) -> float | None:
         """Wire bytes per epoch of a version with its present shares; None before it is profiled."""
@@ -135,6 +143,7 @@ class Runtime:
         if self.state == "startup":
             self._enter("probe")
             self.epochs_in_state = 1
+        self.judged = None
         if self.state == "profile":
             self._learn(seen)
         elif seen.overruled:
@@ -192,7 +201,9 @@ class Runtime:
             else:
                 self._current[version] = Current(costs)
         self._unprofiled.tried(found)
-        self._stretch.start(1.0 / self._calibrate())
+        calibrated = self._calibrate()
+        self._stretch.start(1.0 / calibrated)
+        self._actual = Smoothed(calibrated, measured=False)
         self._restart_drift()
         self._restless += 1
         self._basis = self._budget_s, self.models
@@ -229,7 +240,11 @@ class Runtime:
         """Judge the epoch and do what the state wants."""
         paced = {version: kinds for version, kinds in self._operators.items() if version not in self._unpaced}
         shares = {version: self.decision.shares[version] for version in paced}
-        judged = judge(seen, Load(self._policy, self.models, paced, shares, self._fixed), self._config)
+        if self.state == "adapt":
+            # Other shares, other errors of the model: a step wants to know how far off it is for these.
+            self._actual.restart()
+        load = Load(self._policy, self.models, paced, shares, self._fixed)
+        self.judged = judged = judge(seen, load, self._config, self._actual)
         stable = judged.verdict == "stable"
         self._quiet = self._quiet + 1 if stable else 0
         if self._quiet >= _QUIET_EPOCHS:
@@ -275,11 +290,14 @@ class Runtime:
             self._enter("probe")
             self._decide(settled=True)
             return
+        if judged.verdict == "indebted" and self._steps < self._steps_most:
+            self._decide()
+            return
         tried, suggested = self._tried(judged), (TARGET * self._budget_s - self._fixed) / judged.actual
         suggested = suggested / self._room_s if self._room_s > 0 else 0.0
         if judged.verdict == "congested":
             self._stretch.was_too_much(tried, suggested)
-        else:
+        elif judged.verdict == "idle":
             self._stretch.was_too_little(tried, suggested)
         if self._stretch.collapsed or self._steps >= self._steps_most:
             self._stretch.give_up()
@@ -297,8 +315,8 @@ class Runtime:
         """
         if self._room_s <= 0:
             return self._stretch.value
-        tried, decided = judged.modelled_s / self._room_s, self._decided_s / self._room_s
-        if abs(judged.modelled_s - self._expected_s) > _AS_EXPECTED * self._expected_s:
+        tried, decided = judged.expected_s / self._room_s, self._decided_s / self._room_s
+        if abs(judged.expected_s - self._expected_s) > _AS_EXPECTED * self._expected_s:
             return tried
         return max(tried, decided) if judged.verdict == "idle" else min(tried, decided)
 
@@ -320,7 +338,7 @@ class Runtime:
 
     def _has_drifted(self, seen: EpochSeen, judged: Judgement) -> bool:
         models = self.models
-        drifted = self._drift.add(judged.asked_s - self._fixed, judged.modelled_s)
+        drifted = self._drift.add(judged.actual * judged.done_s, judged.done_s)
         if seen.wire_bytes is not None:
             counted = {version: counts for version, counts in seen.counts.items() if version in models}
             sent = sum(seen.wire_bytes.get(version, 0.0) for version in counted)

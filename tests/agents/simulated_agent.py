@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from agents import policies
 from agents.config import RuntimeConfig
 from agents.cost_model import Groups, OperatorCosts, QueryCosts, groups_per_record
 from agents.runtime import Runtime
@@ -52,7 +53,7 @@ LOGS_KINDS = ("filter", "filter", "extract", "aggregate")
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """What one epoch was like, for assertions."""
+    """What one epoch was like, for assertions; `asked_s` is the true CPU that the decided shares ask for."""
 
     state: str
     shares: Mapping[str, Shares]
@@ -62,6 +63,8 @@ class Epoch:
     overflow: float
     profiled: bool
     theta_s: float
+    asked_s: float
+    stable: bool
 
 
 @dataclass(slots=True)
@@ -75,7 +78,8 @@ class SimulatedAgent:
     config: RuntimeConfig = field(default_factory=RuntimeConfig)
     fixed_s: float = 0.02
     sigma: float = 0.1
-    cpu_noise: float = 0.01
+    batch_noise: float = 0.02
+    epoch_noise: float = 0.01
     rate_noise: float = 0.0
     profile_s: float = 0.01
     seed: int = 1
@@ -83,6 +87,7 @@ class SimulatedAgent:
     runtime: Runtime = field(init=False)
     epochs: list[Epoch] = field(default_factory=list)
     _bucket_s: float = 0.0
+    _slow: float = 1.0
     _rng: np.random.Generator = field(init=False)
 
     def __post_init__(self) -> None:
@@ -99,7 +104,8 @@ class SimulatedAgent:
         decision, state, theta_s = self.runtime.decision, self.runtime.state, self.runtime.theta_s
         self._bucket_s = min(self._bucket_s, _CARRIED * self.budget_s) + _REFILL * self.budget_s
         start_s = self._bucket_s
-        self._bucket_s -= self.fixed_s * self._noise(self.cpu_noise) + (self.profile_s if decision.profile else 0)
+        self._slow = self._noise(self.epoch_noise)
+        self._bucket_s -= self.fixed_s * self._slow + (self.profile_s if decision.profile else 0)
         runs = {version: _Run(costs) for version, costs in self.truth.items()}
         batches = [
             (version, rows)
@@ -118,18 +124,28 @@ class SimulatedAgent:
         costs = {v: self._profiled(self.truth[v]) for v in counts if counts[v].reached[0]} if decision.profile else None
         wire_bytes = {version: run.wire_bytes() for version, run in runs.items()}
         over = max((run.overflow() for run in runs.values()), default=0.0)
+        asked_s = self.fixed_s + policies.taken(self.truth, decision.shares).cpu_s
+        self.runtime.end_of_epoch(EpochSeen(cpu_s, self.budget_s, counts, costs, self.unpaced, wire_bytes))
         self.epochs.append(
             Epoch(
-                state, decision.shares, self.budget_s, cpu_s, sum(wire_bytes.values()), over, decision.profile, theta_s
+                state,
+                decision.shares,
+                self.budget_s,
+                cpu_s,
+                sum(wire_bytes.values()),
+                over,
+                decision.profile,
+                theta_s,
+                asked_s,
+                self.runtime.stable,
             )
         )
-        self.runtime.end_of_epoch(EpochSeen(cpu_s, self.budget_s, counts, costs, self.unpaced, wire_bytes))
 
     def _batch(self, decision: Decision, run: "_Run", version: str, rows: int) -> None:
         zeros = (0.0,) * len(self.kinds[version])
         shares, fallback = decision.shares.get(version, zeros), decision.fallback.get(version, zeros)
         took_s = run.batch(rows, shares, fallback if self._bucket_s <= 0 else None)
-        self._bucket_s -= took_s * self._noise(self.cpu_noise)
+        self._bucket_s -= took_s * self._slow * self._noise(self.batch_noise)
 
     def _profiled(self, costs: QueryCosts) -> QueryCosts:
         """The costs as a profile with errors finds them."""
