@@ -271,8 +271,10 @@ class Agent:
         try:
             self.uplink.step()
         finally:
-            if self.uplink.bytes_published > before:
-                self.loop.allowance.ship(self._meter.own_s() - before_s)
+            sent_bytes, cpu_s = self.uplink.bytes_published - before, self._meter.own_s() - before_s
+            if sent_bytes:
+                self.loop.allowance.ship(cpu_s)
+                self.executor.shipping.sent(sent_bytes, cpu_s)
 
     def _unpaced(self) -> frozenset[str]:
         """The query versions that are fed by files without a pace and nothing else: their records can wait."""
@@ -283,9 +285,7 @@ class Agent:
             for stream in one.source.streams
         }
         fed = {stream for one in self.sources for stream in one.source.streams}
-        return frozenset(
-            run.chain.plan.version for run in self.executor.runs if run.chain.plan.source in fed - paced
-        )
+        return frozenset(run.chain.plan.version for run in self.executor.runs if run.chain.plan.source in fed - paced)
 
     def _children(self) -> list[int]:
         """The processes that work for this agent."""
@@ -432,4 +432,6 @@ def _metrics_server(config: AgentConfig) -> "MetricsServer | None":
         return None
     from agents import metrics_server  # noqa: PLC0415  # 2 MB that an agent without it need not hold
 
-    return metrics_server.MetricsServer(config.metrics_port, max(5.0, 5 * epochs_between_checkpoints(config) * config.epoch_s))
+    return metrics_server.MetricsServer(
+        config.metrics_port, max(5.0, 5 * epochs_between_checkpoints(config) * config.epoch_s)
+    )
