@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TURN_S: Final = 0.1
-# Where looking after the sources ten times a second would take more than this part of the budget, it is done less often.
+# Looking after the sources takes no more than this part of the budget, or it is done less often.
 TURNING_SHARE: Final = 0.1
 _MEASURED_TURNS: Final = 5
 RETRY_CHECKPOINT_S: Final = 1.0
