@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from agents.shares import Policy
+
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 NonEmpty = Annotated[str, msgspec.Meta(min_length=1)]
 # As a frame's header takes them: no control characters.
@@ -52,6 +54,53 @@ class DatagramsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, t
 SourceConfig = HiccupsConfig | HostConfig | ReplayConfig | DatagramsConfig
 
 
+Cores = Annotated[float, msgspec.Meta(gt=0, le=1024)]
+Share = Annotated[float, msgspec.Meta(gt=0, le=1)]
+
+
+class BudgetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How much CPU the agent may take: exactly one of the first three.
+
+    `cores` is a fixed number; `idle_share` a share of what the host leaves idle, `cgroup_share` a share of
+    the quota that a container or unit was given; these two are kept between `floor_cores` and `ceiling_cores`.
+    """
+
+    cores: Cores | None = None
+    idle_share: Share | None = None
+    cgroup_share: Share | None = None
+    floor_cores: Cores = 0.05
+    ceiling_cores: Cores = 2.0
+
+    def __post_init__(self) -> None:
+        """Refuse a budget that says nothing, or two things."""
+        named = {"cores": self.cores, "idle_share": self.idle_share, "cgroup_share": self.cgroup_share}
+        given = [f"{name}: {value:g}" for name, value in named.items() if value is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"a budget is {' and '.join(given) or 'none of its three kinds'}; "
+                "set exactly one of cores, idle_share and cgroup_share"
+            )
+        if self.floor_cores > self.ceiling_cores:
+            raise ValueError(
+                f"floor_cores is {self.floor_cores:g}, above ceiling_cores, {self.ceiling_cores:g}; exchange them"
+            )
+
+
+class RuntimeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When the runtime acts. Shares are of an epoch's allowance, or of the records that reached a proxy.
+
+    `congested_overflow`: more overflow than this is congested; `idle_share`: more allowance left than this, while a
+    share could rise, is idle; `probe_epochs` such epochs in a row start a profile; `adapt_steps` end the fine-tuning;
+    `breaker_epochs` over budget in a row trip the breaker.
+    """
+
+    congested_overflow: Share = 0.05
+    idle_share: Share = 0.05
+    probe_epochs: Annotated[int, msgspec.Meta(ge=1, le=100)] = 3
+    adapt_steps: Annotated[int, msgspec.Meta(ge=1, le=100)] = 12
+    breaker_epochs: Annotated[int, msgspec.Meta(ge=2, le=1000)] = 20
+
+
 class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One agent: who it is, what it reads, what it computes itself, where it keeps what is not yet delivered.
 
@@ -60,7 +109,11 @@ class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     id: Name = ""
     host: Name = ""
-    execution: Literal["local", "drain"] = "local"
+    policy: Policy = "adaptive"
+    budget: BudgetConfig = BudgetConfig(cores=1.0)
+    runtime: RuntimeConfig = RuntimeConfig()
+    #: Most bytes of partial results held between two checkpoints; records of further keys are drained.
+    memory_max_bytes: Annotated[int, msgspec.Meta(ge=2**20)] = 64 * 2**20
     checkpoint_s: Annotated[float, msgspec.Meta(ge=0.05, le=60)] = 2.0
     epoch_s: Annotated[float, msgspec.Meta(ge=0.05, le=60)] = 1.0
     spool_path: NonEmpty = "tailwatch-data/spool.db"

@@ -169,7 +169,9 @@ def _add_run(
     if part == "agent":
         run.add_argument("--id", metavar="NAME", help="agent.id: name of this agent (default: the host's name)")
         run.add_argument(
-            "--execution", choices=["local", "drain"], help="agent.execution: compute here, or send rows as they are"
+            "--policy",
+            choices=["adaptive", "all-sp", "all-src", "filter-src", "best-op", "lb-dp"],
+            help="agent.policy: how much of the queries runs here",
         )
     if part == "collector":
         run.add_argument("--id", metavar="NAME", help="collector.id: name of this collector")

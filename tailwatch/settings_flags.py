@@ -16,7 +16,7 @@ _NAMED = {
     "data": ("data_dir", "--data"),
     "log_level": ("log_level", "--log-level"),
     "id": ("{part}.id", "--id"),
-    "execution": ("agent.execution", "--execution"),
+    "policy": ("agent.policy", "--policy"),
     "host": ("api.host", "--host"),
     "port": ("api.port", "--port"),
     "partitions": ("transport.partitions", "--partitions"),

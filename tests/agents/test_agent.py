@@ -29,11 +29,11 @@ from tests.fleet import START_NS, TABLES
 from wire.heartbeat import FINISHED_NS, decode_heartbeat
 
 
-@pytest.mark.parametrize("execution", ["local", "drain"])
-def test_a_replayed_file_arrives_whole_and_is_reported_as_finished(tmp_path: Path, execution: str) -> None:
+@pytest.mark.parametrize("policy", ["all-src", "all-sp"])
+def test_a_replayed_file_arrives_whole_and_is_reported_as_finished(tmp_path: Path, policy: str) -> None:
     path, records = probe_file(tmp_path, 5_000)
     with publisher_to(tmp_path / "log.db") as publisher:
-        agent = Agent(replay_config(tmp_path, path, execution=execution), [PLAN], TABLES, publisher, machine=MACHINE)
+        agent = Agent(replay_config(tmp_path, path, policy=policy), [PLAN], TABLES, publisher, machine=MACHINE)
         assert turned(agent, lambda: agent.sources[0].source.finished)
         agent.close()
     got = received(tmp_path / "log.db")

@@ -51,7 +51,7 @@ def test_while_it_catches_up_an_agent_is_seen_and_only_the_backlog_lowers_covera
     plans.register([REQUESTS], 0, 0)
     publisher, subscriber, clock = Switched(tmp_path / "log.db"), EmbeddedSubscriber(tmp_path / "log.db"), Clock()
     collector = Collector(CollectorConfig(flush_interval_s=1e-9), engine, plans, subscriber)
-    agent = requests_agent(tmp_path, publisher, execution="drain")
+    agent = requests_agent(tmp_path, publisher, policy="all-sp")
     agent.uplink = Uplink(agent.spool, publisher, clock, catch_up_bytes_per_s=RATE)
     began_ns = agent.incarnation.started_ns
 

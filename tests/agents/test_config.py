@@ -14,7 +14,7 @@ def test_an_empty_section_gives_an_agent_of_this_host() -> None:
     config = decoded({})
     assert config.agent_id == config.host_name != ""
     assert config.sources == (HiccupsConfig(), HostConfig(interval_s=1.0))
-    assert (config.execution, config.checkpoint_s, config.metrics_port) == ("local", 2.0, 0)
+    assert (config.policy, config.checkpoint_s, config.metrics_port) == ("adaptive", 2.0, 0)
 
 
 def test_each_kind_of_source_is_told_by_its_kind() -> None:
@@ -40,7 +40,7 @@ def test_each_kind_of_source_is_told_by_its_kind() -> None:
     ("value", "named"),
     [
         ({"chekpoint_s": 2}, "chekpoint_s"),
-        ({"execution": "remote"}, r"execution"),
+        ({"policy": "remote"}, r"policy"),
         ({"checkpoint_s": 0}, r"checkpoint_s"),
         ({"spool_max_bytes": 16 * 2**20 - 1}, r"spool_max_bytes"),
         ({"id": "a\x00b"}, r"\.id"),

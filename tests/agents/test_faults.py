@@ -16,9 +16,9 @@ import pytest
 
 from agents import uplink
 from agents.agent import Agent
-from agents.executor import QueryRun
 from agents.frames import frames_of
 from agents.hand_over import Lane
+from agents.query_run import QueryRun
 from agents.sources import replay
 from agents.spool import Checkpoint, Spool, StoredPosition
 from agents.spool_room import SpoolRoom
@@ -110,15 +110,13 @@ class KilledPublisher:
         self._real.close()
 
 
-def run(
-    folder: Path, spool: Path, data: Path, execution: str, kill_at: int, image: Path, *, anew: bool = False
-) -> bool:
+def run(folder: Path, spool: Path, data: Path, policy: str, kill_at: int, image: Path, *, anew: bool = False) -> bool:
     """One life of an agent; whether it ended by itself. `kill_at` 0 means never.
 
     With `anew` it goes on as another incarnation after every checkpoint, and its frames go in two lanes.
     """
     Fuse.light(spool, image, kill_at or -1)
-    config = replay_config(folder, data, spool_path=str(spool), execution=execution)
+    config = replay_config(folder, data, spool_path=str(spool), policy=policy)
     with publisher_to(folder / "log.db") as real:
         agent = None
         try:
@@ -139,9 +137,9 @@ def run(
     return True
 
 
-@pytest.mark.parametrize(("execution", "anew"), [("local", False), ("drain", False), ("drain", True)])
+@pytest.mark.parametrize(("policy", "anew"), [("all-src", False), ("all-sp", False), ("all-sp", True)])
 def test_a_kill_at_any_moment_loses_and_repeats_nothing(
-    tmp_path: Path, execution: str, anew: bool, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, policy: str, anew: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(replay, "BATCH_ROWS", 120)
     if anew:
@@ -149,18 +147,18 @@ def test_a_kill_at_any_moment_loses_and_repeats_nothing(
     data, records = probe_file(tmp_path, ROWS)
     wanted = truth(records)
     (tmp_path / "clean").mkdir()
-    assert run(tmp_path / "clean", tmp_path / "clean" / "spool.db", data, execution, 0, tmp_path / "none", anew=anew)
+    assert run(tmp_path / "clean", tmp_path / "clean" / "spool.db", data, policy, 0, tmp_path / "none", anew=anew)
     moments = Fuse.moments
     assert moments > 60
 
     for kill_at in range(1, moments + 1):
-        folder = tmp_path / f"{execution}-{kill_at}"
+        folder = tmp_path / f"{policy}-{kill_at}"
         folder.mkdir()
-        assert not run(folder, folder / "spool.db", data, execution, kill_at, folder / "first", anew=anew), kill_at
+        assert not run(folder, folder / "spool.db", data, policy, kill_at, folder / "first", anew=anew), kill_at
         again_at = 1 + kill_at * 37 % 90
-        ended = run(folder, folder / "first" / "spool.db", data, execution, again_at, folder / "second", anew=anew)
+        ended = run(folder, folder / "first" / "spool.db", data, policy, again_at, folder / "second", anew=anew)
         if not ended:
-            assert run(folder, folder / "second" / "spool.db", data, execution, 0, folder / "none"), kill_at
+            assert run(folder, folder / "second" / "spool.db", data, policy, 0, folder / "none"), kill_at
         got = received(folder / "log.db")
         assert_same_answer(got.merged(), wanted)
         manifest = got.manifest()

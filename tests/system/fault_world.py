@@ -38,7 +38,7 @@ from wire.kafka_client import open_client
 from wire.kafka_settings import KafkaConfig, client_options
 
 COLLECTORS = ("collector", "collector-2")
-EXECUTIONS = ("local", "drain")
+POLICIES = ("all-src", "all-sp")
 RECORDS_PER_AGENT = 300
 WINDOWS_PER_ROUND = 4
 # Rounds before the same windows get records again.
@@ -125,9 +125,7 @@ class World:
     def begin_load(self, alter: Alteration | None, load_s: float) -> Load:
         """Start this round's agents on records of their own, which take `load_s` to replay."""
         self.rounds += 1
-        records = probe_records(
-            RECORDS_PER_AGENT * len(EXECUTIONS), self.rng.getrandbits(32), windows=WINDOWS_PER_ROUND
-        )
+        records = probe_records(RECORDS_PER_AGENT * len(POLICIES), self.rng.getrandbits(32), windows=WINDOWS_PER_ROUND)
         shift = self.first_ns - START_NS + self.rounds % SLOTS * WINDOWS_PER_ROUND * WINDOW_NS
         records = records.with_columns(pl.col("ts") + shift).sort("ts")
         added = truth(PLAN, records)
@@ -138,11 +136,11 @@ class World:
             transport = kafka_transport(aside)
             relay = Relay(aside, self.kafka, alter, random.Random(self.rng.getrandbits(32)))
             self.relays.append(relay)
-        names = [f"agent-{self.rounds}-{n}" for n in range(len(EXECUTIONS))]
-        for n, (name, execution) in enumerate(zip(names, EXECUTIONS, strict=True)):
+        names = [f"agent-{self.rounds}-{n}" for n in range(len(POLICIES))]
+        for n, (name, policy) in enumerate(zip(names, POLICIES, strict=True)):
             part = records[n :: len(names)]
             rows_per_s = RECORDS_PER_AGENT / load_s
-            self.stack.add_agent(name, part, execution=execution, rows_per_s=rows_per_s, transport=transport)
+            self.stack.add_agent(name, part, policy=policy, rows_per_s=rows_per_s, transport=transport)
             self.stack.start(name)
         self.agents += len(names)
         return Load(names, relay)

@@ -82,7 +82,7 @@ class Stack:
         name: str,
         records: pl.DataFrame,
         *,
-        execution: str,
+        policy: str,
         rows_per_s: float | None,
         transport: dict[str, Any] | None = None,
     ) -> None:
@@ -95,7 +95,7 @@ class Stack:
         agent = {
             "id": name,
             "host": "h",
-            "execution": execution,
+            "policy": policy,
             "checkpoint_s": 0.2,
             "epoch_s": 0.1,
             "spool_path": str(self.folder / f"{name}-spool.db"),

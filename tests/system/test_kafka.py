@@ -38,9 +38,9 @@ def stack_over(config: KafkaConfig, folder: Path, opened: ExitStack) -> Stack:
 
 def add_agents(stack: Stack, records: pl.DataFrame, rows_per_s: float | None) -> list[str]:
     """Three agents that share the records, two of them computing, one sending rows."""
-    plans = [("agent-1", "local"), ("agent-2", "drain"), ("agent-3", "local")]
-    for n, (name, execution) in enumerate(plans):
-        stack.add_agent(name, records[n :: len(plans)], execution=execution, rows_per_s=rows_per_s)
+    plans = [("agent-1", "all-src"), ("agent-2", "all-sp"), ("agent-3", "all-src")]
+    for n, (name, policy) in enumerate(plans):
+        stack.add_agent(name, records[n :: len(plans)], policy=policy, rows_per_s=rows_per_s)
     return [name for name, _ in plans]
 
 

@@ -50,9 +50,9 @@ def assert_whole(stack: Stack, records: pl.DataFrame, agents: int) -> None:
 def test_random_kills_of_agents_collector_and_api_lose_nothing_and_count_nothing_twice(stack: Stack, n: int) -> None:
     rng = random.Random(20)
     records = probe_records(n, seed=6).sort("ts")
-    plans = [("agent-1", "local"), ("agent-2", "drain"), ("agent-3", "local")]
-    for at, (name, execution) in enumerate(plans):
-        stack.add_agent(name, records[at :: len(plans)], execution=execution, rows_per_s=1_000)
+    plans = [("agent-1", "all-src"), ("agent-2", "all-sp"), ("agent-3", "all-src")]
+    for at, (name, policy) in enumerate(plans):
+        stack.add_agent(name, records[at :: len(plans)], policy=policy, rows_per_s=1_000)
     names = [name for name, _ in plans] + ["collector", "api"]
     for name in names:
         stack.start(name)
@@ -88,10 +88,10 @@ def responds(stack: Stack) -> bool:
         return False
 
 
-@pytest.mark.parametrize("execution", ["local", "drain"])
-def test_an_agent_killed_at_statements_on_its_spool_loses_nothing(stack: Stack, execution: str) -> None:
+@pytest.mark.parametrize("policy", ["all-src", "all-sp"])
+def test_an_agent_killed_at_statements_on_its_spool_loses_nothing(stack: Stack, policy: str) -> None:
     records = probe_records(400, seed=7).sort("ts")
-    stack.add_agent("agent-1", records, execution=execution, rows_per_s=None)
+    stack.add_agent("agent-1", records, policy=policy, rows_per_s=None)
     stack.start("collector")
     killed_until_finished(stack, "agent-1", stack.folder / "agent-1-spool.db", step=11)
     wanted = sum(truth(PLAN, records).record_counts().values())
@@ -101,7 +101,7 @@ def test_an_agent_killed_at_statements_on_its_spool_loses_nothing(stack: Stack, 
 
 def test_an_agent_killed_at_statements_on_the_log_loses_nothing(stack: Stack) -> None:
     records = probe_records(400, seed=8).sort("ts")
-    stack.add_agent("agent-1", records, execution="local", rows_per_s=None)
+    stack.add_agent("agent-1", records, policy="all-src", rows_per_s=None)
     stack.start("collector")
     killed_until_finished(stack, "agent-1", stack.folder / "log.db", step=5)
     wanted = sum(truth(PLAN, records).record_counts().values())
@@ -112,7 +112,7 @@ def test_an_agent_killed_at_statements_on_the_log_loses_nothing(stack: Stack) ->
 @pytest.mark.parametrize("stack", ["sqlite", "postgresql"], indirect=True)
 def test_a_collector_killed_at_statements_on_the_database_counts_nothing_twice(stack: Stack) -> None:
     records = probe_records(400, seed=9).sort("ts")
-    stack.add_agent("agent-1", records, execution="drain", rows_per_s=None)
+    stack.add_agent("agent-1", records, policy="all-sp", rows_per_s=None)
     stack.start("agent-1")
     killed_until_finished(stack, "collector", kill_file(stack), step=23)
     assert_whole(stack, records, 1)

@@ -54,12 +54,12 @@ class Sender:
             sender.close()
 
 
-def add_live_agent(stack: Stack, name: str, execution: str) -> Path:
+def add_live_agent(stack: Stack, name: str, policy: str) -> Path:
     """An agent with a socket that asks the stack's API; it knows neither the table nor the query."""
     path = stack.folder / f"{name}.sock"
     agent = {
         "id": name,
-        "execution": execution,
+        "policy": policy,
         "checkpoint_s": 0.2,
         "epoch_s": 0.1,
         "spool_path": str(stack.folder / f"{name}-spool.db"),
@@ -102,7 +102,7 @@ def answers(stack: Stack) -> bool:
 def test_a_posted_query_shows_data_at_once_changes_without_loss_and_ends(tmp_path: Path) -> None:
     stack = Stack(tmp_path)
     stack._write("api", {"api": {"port": stack.port, "valid_from_lead_s": 3}})
-    sockets = [add_live_agent(stack, "agent-1", "local"), add_live_agent(stack, "agent-2", "drain")]
+    sockets = [add_live_agent(stack, "agent-1", "all-src"), add_live_agent(stack, "agent-2", "all-sp")]
     sender = None
     try:
         for name in ("api", "collector", "agent-1", "agent-2"):

@@ -82,7 +82,7 @@ def test_every_flag_has_help(parser: argparse.ArgumentParser) -> None:
         ["query"],
         ["query", "m", "-q", "many"],
         ["query", "m", "--output", "xml"],
-        ["agent", "run", "--execution", "elsewhere"],
+        ["agent", "run", "--policy", "elsewhere"],
         ["config"],
     ],
 )
