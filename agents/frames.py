@@ -25,6 +25,7 @@ from wire.columns import pack_columns
 from wire.errors import FrameTooLargeError
 from wire.frame import MAX_FRAME_BYTES, MAX_HEADER_BYTES, Kind
 from wire.heartbeat import Heartbeat, encode_heartbeat
+from wire.status import Status, encode_status
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class Piece:
 def frames_of(delta: QueryDelta, created_ns: int) -> list[SpoolFrame]:
     """All frames of one query's delta; empty when nothing came in."""
     plan, manifest = delta.chain.plan, delta.manifest
+    sampled = manifest.sampled
     frames: list[SpoolFrame] = []
     if delta.partials:
         for piece in pieces(Partial.merge(delta.partials).sorted().to_columns()):
@@ -56,26 +58,26 @@ def frames_of(delta: QueryDelta, created_ns: int) -> list[SpoolFrame]:
             if piece.body is None:
                 manifest = _too_large(manifest, "local", {int(windows[0]): int(piece.integers("rows")[0])}, plan)
             else:
-                frames.append(partial_frame(plan, windows, piece.body, created_ns))
+                frames.append(partial_frame(plan, windows, piece.body, created_ns, sampled))
     for cut, batches in sorted(delta.drained.items()):
         for piece in pieces(pl.concat(batches).to_dict()):
             windows = window_starts(piece.integers(TIME_COLUMN), plan.window_ns)
             if piece.body is None:
                 manifest = _too_large(manifest, drained(cut), {int(windows[0]): 1}, plan)
             else:
-                frames.append(_frame("drained", plan, cut, windows, created_ns, piece.body))
+                frames.append(_frame("drained", plan, cut, windows, created_ns, piece.body, sampled))
     return frames + manifest_frames(plan, manifest, created_ns)
 
 
-def partial_frame(plan: Plan, windows: IntArray, body: bytes, created_ns: int) -> SpoolFrame:
+def partial_frame(plan: Plan, windows: IntArray, body: bytes, created_ns: int, sampled: float) -> SpoolFrame:
     """A frame of partial results, one window per group; `body` is their columns packed."""
-    return _frame("partial", plan, len(plan.stages), windows, created_ns, body)
+    return _frame("partial", plan, len(plan.stages), windows, created_ns, body, sampled)
 
 
 def manifest_frames(plan: Plan, manifest: Manifest, created_ns: int) -> list[SpoolFrame]:
     """The manifest as frames, none when it is empty."""
     return [
-        _frame("manifest", plan, 0, piece.integers("window"), created_ns, piece.body)
+        _frame("manifest", plan, 0, piece.integers("window"), created_ns, piece.body, manifest.sampled)
         for piece in pieces(manifest.to_frame().to_dict())
         if piece.body is not None  # a row of a manifest has a few bytes
     ]
@@ -84,6 +86,11 @@ def manifest_frames(plan: Plan, manifest: Manifest, created_ns: int) -> list[Spo
 def heartbeat_frame(heartbeat: Heartbeat) -> SpoolFrame:
     """What the agent says of itself."""
     return SpoolFrame("heartbeat", "", "", 0, 0, 0, heartbeat.sent_ns, 0, encode_heartbeat(heartbeat))
+
+
+def status_frame(status: Status) -> SpoolFrame:
+    """What the agent's runtime decided; CorruptFrameError where that is no status that a collector would take."""
+    return SpoolFrame("status", "", "", 0, 0, 0, status.sent_ns, 0, encode_status(status))
 
 
 def pieces(rows: Columns) -> Iterator[Piece]:
@@ -146,6 +153,8 @@ def _sliced(rows: Columns, start: int, length: int) -> Columns:
     return {name: column.slice(start, length) for name, column in rows.items()}
 
 
-def _frame(kind: Kind, plan: Plan, cut: int, windows: np.ndarray, created_ns: int, body: bytes) -> SpoolFrame:
+def _frame(
+    kind: Kind, plan: Plan, cut: int, windows: np.ndarray, created_ns: int, body: bytes, sampled: float
+) -> SpoolFrame:
     first, last = int(windows.min()), int(windows.max())
-    return SpoolFrame(kind, plan.query, plan.version, cut, first, last, created_ns, len(windows), body)
+    return SpoolFrame(kind, plan.query, plan.version, cut, first, last, created_ns, len(windows), body, sampled)
