@@ -5,6 +5,7 @@ heartbeat. A kill before its commit leaves the last checkpoint and the positions
 leaves the new ones: either way each record of a replayable source counts exactly once.
 A heartbeat vouches for what its own incarnation sent before it, and for nothing that may still wait in the backlog.
 What could not be stored is kept unchanged under its number and stored first the next time.
+Now and then a status stands behind the heartbeat (status_times.py): it vouches for nothing, and is in no manifest.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ from agents.frames import frames_of, heartbeat_frame
 from agents.progress import SourceProgress, live_watermarks, query_progress
 from agents.spool import Checkpoint, Incarnation, Spool
 from agents.spool_room import SpoolRoom
+from agents.status_times import StatusSource, StatusTimes, nothing_to_say
 from agents.waiting import SpoolFrame
 from pipeline.plan import Plan
 from wire.heartbeat import Heartbeat
@@ -34,8 +36,9 @@ class Checkpointer:
         host: str,
         machine: str,
         counters: Callable[[], dict[str, int]],
+        status: StatusSource = nothing_to_say,
     ) -> None:
-        """`counters` gives what the heartbeat reports of the agent itself."""
+        """`counters` gives what the heartbeat reports of the agent itself, `status` what its runtime decided."""
         self.stored = 0
         self.failures = 0
         self._spool = spool
@@ -45,6 +48,7 @@ class Checkpointer:
         self._host = host
         self._machine = machine
         self._counters = counters
+        self._statuses = StatusTimes(status)
         self._number = 0
         self._pending: Checkpoint | None = None
         self.room = SpoolRoom(())
@@ -71,6 +75,8 @@ class Checkpointer:
         for delta in self._executor.take():
             frames += frames_of(delta, now_ns, self._executor.shipping)
         frames.append(heartbeat_frame(self._heartbeat(now_ns, clean=clean)))
+        status = self._statuses.due(now_ns)
+        frames += [] if status is None else [status]
         kept = {one.source.name: one.to_store() for one in self._sources}
         positions = {name: position for name, position in kept.items() if position is not None}
         self._number += 1
@@ -87,6 +93,7 @@ class Checkpointer:
         self.take(now_ns)
         self.incarnation = self._spool.successor(self.incarnation, now_ns)
         self._number = 0
+        self._statuses.go_on_anew()
         for one in self._sources:
             one.go_on_anew()
         self.take(now_ns)

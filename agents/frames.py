@@ -27,6 +27,7 @@ from wire.columns import pack_columns
 from wire.errors import FrameTooLargeError
 from wire.frame import MAX_FRAME_BYTES, MAX_HEADER_BYTES, Kind
 from wire.heartbeat import Heartbeat, encode_heartbeat
+from wire.status import Status, encode_status
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ def frames_of(delta: QueryDelta, created_ns: int, shipping: Shipping | None = No
     """All frames of one query's delta; empty when nothing came in. `shipping` is told what they took."""
     plan, manifest = delta.chain.plan, delta.manifest
     shipping = shipping or Shipping()
+    sampled = manifest.sampled
     frames: list[SpoolFrame] = []
     if delta.partials:
         begun_s = shipping.clock()
@@ -61,7 +63,7 @@ def frames_of(delta: QueryDelta, created_ns: int, shipping: Shipping | None = No
             if piece.body is None:
                 manifest = _too_large(manifest, "local", {int(windows[0]): int(piece.integers("rows")[0])}, plan)
             else:
-                frames.append(partial_frame(plan, windows, piece.body, created_ns))
+                frames.append(partial_frame(plan, windows, piece.body, created_ns, sampled))
         gathered = Gathered(len(merged), int(merged.keys["rows"].sum()))
         size_bytes = sum(len(frame.body) for frame in frames)
         shipping.encoded_groups(plan.version, len(plan.stages), gathered, size_bytes, shipping.clock() - begun_s)
@@ -72,21 +74,21 @@ def frames_of(delta: QueryDelta, created_ns: int, shipping: Shipping | None = No
             if piece.body is None:
                 manifest = _too_large(manifest, drained(cut), {int(windows[0]): 1}, plan)
             else:
-                frames.append(_frame("drained", plan, cut, windows, created_ns, piece.body))
+                frames.append(_frame("drained", plan, cut, windows, created_ns, piece.body, sampled))
         size_bytes = sum(len(frame.body) for frame in frames[before:])
         shipping.encoded(plan.version, cut, rows.height, size_bytes, shipping.clock() - begun_s)
     return frames + manifest_frames(plan, manifest, created_ns)
 
 
-def partial_frame(plan: Plan, windows: IntArray, body: bytes, created_ns: int) -> SpoolFrame:
+def partial_frame(plan: Plan, windows: IntArray, body: bytes, created_ns: int, sampled: float) -> SpoolFrame:
     """A frame of partial results, one window per group; `body` is their columns packed."""
-    return _frame("partial", plan, len(plan.stages), windows, created_ns, body)
+    return _frame("partial", plan, len(plan.stages), windows, created_ns, body, sampled)
 
 
 def manifest_frames(plan: Plan, manifest: Manifest, created_ns: int) -> list[SpoolFrame]:
     """The manifest as frames, none when it is empty."""
     return [
-        _frame("manifest", plan, 0, piece.integers("window"), created_ns, piece.body)
+        _frame("manifest", plan, 0, piece.integers("window"), created_ns, piece.body, manifest.sampled)
         for piece in pieces(manifest.to_frame().to_dict())
         if piece.body is not None  # a row of a manifest has a few bytes
     ]
@@ -95,6 +97,11 @@ def manifest_frames(plan: Plan, manifest: Manifest, created_ns: int) -> list[Spo
 def heartbeat_frame(heartbeat: Heartbeat) -> SpoolFrame:
     """What the agent says of itself."""
     return SpoolFrame("heartbeat", "", "", 0, 0, 0, heartbeat.sent_ns, 0, encode_heartbeat(heartbeat))
+
+
+def status_frame(status: Status) -> SpoolFrame:
+    """What the agent's runtime decided; CorruptFrameError where that is no status that a collector would take."""
+    return SpoolFrame("status", "", "", 0, 0, 0, status.sent_ns, 0, encode_status(status))
 
 
 def pieces(rows: Columns) -> Iterator[Piece]:
@@ -157,6 +164,8 @@ def _sliced(rows: Columns, start: int, length: int) -> Columns:
     return {name: column.slice(start, length) for name, column in rows.items()}
 
 
-def _frame(kind: Kind, plan: Plan, cut: int, windows: np.ndarray, created_ns: int, body: bytes) -> SpoolFrame:
+def _frame(
+    kind: Kind, plan: Plan, cut: int, windows: np.ndarray, created_ns: int, body: bytes, sampled: float
+) -> SpoolFrame:
     first, last = int(windows.min()), int(windows.max())
-    return SpoolFrame(kind, plan.query, plan.version, cut, first, last, created_ns, len(windows), body)
+    return SpoolFrame(kind, plan.query, plan.version, cut, first, last, created_ns, len(windows), body, sampled)

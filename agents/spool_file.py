@@ -60,6 +60,8 @@ UPGRADES: Final[tuple[tuple[str, ...], ...]] = (
     ),
     # Up to where the last checkpoint vouched for the live records of each query; empty after a clean end.
     ("CREATE TABLE watermarks (version TEXT PRIMARY KEY, watermark_ns INTEGER NOT NULL)",),
+    # The share of live records that was taken in while a frame was gathered.
+    ("ALTER TABLE frames ADD COLUMN sampled REAL NOT NULL DEFAULT 1.0",),
 )
 _WAL_BYTES: Final = 2**22
 

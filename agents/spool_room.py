@@ -1,9 +1,9 @@
 """What gives way when the spool has reached its cap, in the order of what it costs.
 
 Only frames that were never handed over are touched: of one that was, the collector may already hold a copy.
-First what says nothing new goes (heartbeats that a later one replaces), then manifests and partials of one query
-become one, oldest first, which loses nothing because they are sums; last, drained rows of live sources are dropped,
-oldest first, and the manifest that counts them is changed to say so. Drained rows that a file gave are never dropped:
+First what says nothing new goes (statuses and heartbeats that a later one replaces), then manifests and partials of
+one query become one, oldest first, which loses nothing because they are sums; last, drained rows of live sources are
+dropped, oldest first, and the manifest that counts them is changed to say so. Those of a file are never dropped:
 the position stored with them says that they need not be read again. They may exceed the cap by what one checkpoint
 holds; the agent reads no further then. Merged partials take the oldest place and merged manifests the
 newest, which keeps every partial and every drained row before the manifest that counts it. All of this happens within
@@ -82,13 +82,24 @@ class SpoolRoom:
         if excess_bytes <= 0:
             return
         goal = frames.bytes_added - excess_bytes
-        for step in (self._drop_replaced_heartbeats, self._merge_manifests, self._merge_partials, self._drop_drained):
+        for step in (
+            self._drop_replaced_statuses,
+            self._drop_replaced_heartbeats,
+            self._merge_manifests,
+            self._merge_partials,
+            self._drop_drained,
+        ):
             if frames.bytes_added <= goal:
                 return
             try:
                 step(frames, goal)
             except (CorruptFrameError, PipelineError) as error:  # raised before the step touches the frame
                 log.error("a spooled frame cannot be read, it stays as it is error=%s", error)  # noqa: TRY400
+
+    def _drop_replaced_statuses(self, frames: WaitingFrames, goal: int) -> None:
+        del goal
+        for waiting in [one for one in frames if one.kind == "status"][:-1]:
+            frames.remove(waiting)
 
     def _drop_replaced_heartbeats(self, frames: WaitingFrames, goal: int) -> None:
         del goal
@@ -122,7 +133,12 @@ class SpoolRoom:
                 parts = [Partial.from_columns(plan, unpack_ragged(frames.body(one.id), schema)) for one in run]
                 fitting = list(pieces(Partial.merge(parts).sorted().to_columns()))
                 if len(fitting) == 1 and fitting[0].body is not None:
-                    merged = partial_frame(plan, fitting[0].integers("window"), fitting[0].body, run[0].created_ns)
+                    sampled = _sampled(
+                        (one.sampled, int(part.keys["rows"].sum())) for one, part in zip(run, parts, strict=True)
+                    )
+                    merged = partial_frame(
+                        plan, fitting[0].integers("window"), fitting[0].body, run[0].created_ns, sampled
+                    )
                     self._replace_by(frames, run, merged)
 
     def _drop_drained(self, frames: WaitingFrames, goal: int) -> None:
@@ -177,6 +193,15 @@ class SpoolRoom:
 
 def _manifest(frames: WaitingFrames, waiting: Waiting) -> Manifest:
     return Manifest.from_frame(unpack_columns(frames.body(waiting.id), MANIFEST_SCHEMA))
+
+
+def _sampled(parts: Iterable[tuple[float, int]]) -> float:
+    """The share taken in of all together, from (share, records taken in) of each."""
+    taken, offered = 0, 0.0
+    for share, records in parts:
+        taken += records
+        offered += records / share if share else records
+    return min(1.0, taken / offered) if taken else 1.0
 
 
 def _runs(waiting: Iterable[Waiting]) -> list[list[Waiting]]:

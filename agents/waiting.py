@@ -13,7 +13,7 @@ from typing import Final
 from wire.frame import Kind
 
 FRAME_OVERHEAD_BYTES: Final = 256  # row, two index entries, share of a page
-COLUMNS: Final = "kind, query, version, cut, window_first_ns, window_last_ns, created_ns, rows"
+COLUMNS: Final = "kind, query, version, cut, window_first_ns, window_last_ns, created_ns, rows, sampled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,7 @@ class SpoolFrame:
     created_ns: int
     rows: int
     body: bytes
+    sampled: float = 1.0
 
     @property
     def bytes(self) -> int:
@@ -49,6 +50,7 @@ class Waiting:
     created_ns: int
     rows: int
     bytes: int
+    sampled: float
 
 
 class WaitingFrames:
@@ -69,7 +71,7 @@ class WaitingFrames:
     def __iter__(self) -> Iterator[Waiting]:
         """Oldest first."""
         rows = self._db.execute(
-            "SELECT id, incarnation, kind, query, version, cut, created_ns, rows, bytes FROM frames "
+            "SELECT id, incarnation, kind, query, version, cut, created_ns, rows, bytes, sampled FROM frames "
             "WHERE incarnation >= ? AND sequence IS NULL ORDER BY incarnation, id",
             (self._first,),
         ).fetchall()
@@ -88,7 +90,7 @@ class WaitingFrames:
     def add(self, frame: SpoolFrame) -> None:
         """Append a frame."""
         self._db.execute(
-            f"INSERT INTO frames (incarnation, {COLUMNS}, bytes, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            f"INSERT INTO frames (incarnation, {COLUMNS}, bytes, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (self._newest, *_values(frame), frame.bytes, frame.body),
         )
         self.frames_added += 1
@@ -97,7 +99,7 @@ class WaitingFrames:
     def replace(self, waiting: Waiting, frame: SpoolFrame) -> None:
         """Another content in the same place of the order."""
         self._db.execute(
-            f"UPDATE frames SET ({COLUMNS}, bytes, body) = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE id = ?",
+            f"UPDATE frames SET ({COLUMNS}, bytes, body) = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE id = ?",
             (*_values(frame), frame.bytes, frame.body, waiting.id),
         )
         self.bytes_added += frame.bytes - waiting.bytes
@@ -117,4 +119,4 @@ class WaitingFrames:
 def _values(frame: SpoolFrame) -> tuple[object, ...]:
     """In the order of COLUMNS."""
     windows = (frame.window_first_ns, frame.window_last_ns)
-    return (frame.kind, frame.query, frame.version, frame.cut, *windows, frame.created_ns, frame.rows)
+    return (frame.kind, frame.query, frame.version, frame.cut, *windows, frame.created_ns, frame.rows, frame.sampled)

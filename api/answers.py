@@ -1,6 +1,6 @@
 """From a question in a URL to merged groups and their coverage: what the two range routes share."""
 
-from collections.abc import Callable, Collection, Hashable
+from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from hashlib import blake2b
@@ -20,6 +20,8 @@ from store.registry import MetricRow
 from store.snapshot import Snapshot
 from store.windows import Answer, Bounds, Group, Selection, aligned, merged
 
+#: What CSV says of coverage, at the end of each row.
+CSV_COVERAGE = ("coverage", "sampled_share")
 _NAMES_LISTED = 10
 
 
@@ -196,6 +198,11 @@ def _coverage_reader(facts: CoverageFacts, now_ns: int) -> Callable[[int, int], 
     return over
 
 
+def csv_coverage(coverage: Mapping[str, object]) -> tuple[object, ...]:
+    """The cells below CSV_COVERAGE, of coverage as JSON has it."""
+    return coverage["ratio"], coverage["sampled_share"]
+
+
 def _shown(coverage: Coverage) -> dict[str, object]:
     return {
         "ratio": coverage.ratio,
@@ -204,4 +211,6 @@ def _shown(coverage: Coverage) -> dict[str, object]:
         "records_known": coverage.records_known,
         "records_merged": coverage.records_merged,
         "interrupted": coverage.interrupted,
+        "sampled_out": coverage.sampled_out,
+        "sampled_share": coverage.sampled_share,
     }

@@ -21,6 +21,7 @@ from pipeline.manifest import MANIFEST_SCHEMA, Manifest, window_counts
 from pipeline.partial import Partial
 from pipeline.ragged import as_series
 from pipeline.schema import polars_schema
+from store.agent_status import AgentStatus
 from store.fleet import AgentReport, VersionProgress
 from store.interruptions import UNCLEAN_END, Interruption
 from store.levels import Int64Array
@@ -28,6 +29,7 @@ from store.registry import RegisteredVersion
 from wire.columns import unpack_columns, unpack_ragged
 from wire.frame import Frame, Header
 from wire.heartbeat import Heartbeat
+from wire.status import decode_status, status_text
 
 # No frame of 1 MB speaks of more; sums of such amounts stay within 64 bits.
 RECORDS_MAX = 2**40
@@ -44,6 +46,7 @@ def add_frame(frame: Frame, plans: Plans, pending: Pending, limit: SeriesLimit, 
     """
     header = frame.header
     if header.kind == "status":
+        _add_status(frame, pending)
         return None
     if not header.version:
         raise UnusableFrameError(f"a {header.kind} frame of {header.agent} names no query version")
@@ -157,6 +160,17 @@ def add_heartbeat(header: Header, beat: Heartbeat, plans: Plans, pending: Pendin
         Interruption(beat.agent, version.version_id, query.interrupted_from_ns, query.interrupted_to_ns, UNCLEAN_END)
         for version, query in known
         if query.interrupted_from_ns is not None and query.interrupted_to_ns is not None
+    )
+
+
+def _add_status(frame: Frame, pending: Pending) -> None:
+    header, status = frame.header, decode_status(frame.body)
+    if status.agent != header.agent:
+        raise UnusableFrameError(f"status of {status.agent} in a frame of {header.agent}")
+    pending.add_status(
+        AgentStatus(
+            header.agent, header.incarnation, header.started_ns, header.sequence, status.sent_ns, status_text(status)
+        )
     )
 
 

@@ -169,6 +169,7 @@ class Partition:
                 replace(report, clock_offset_ns=self._clocks.ahead_ns(report.agent, report.incarnation))
                 for report in pending.reports()
             ],
+            statuses=pending.statuses(),
             interruptions=pending.interruptions,
             missing=pending.missing,
             arrived_late=pending.arrived_late,

@@ -1,7 +1,7 @@
 """What one partition's frames have added since its last flush, in memory.
 
-Everything here is an addition (partials, arrivals) or a newest value (marks, reports), so it can be thrown away at any
-time as long as the position goes back to where the last flush left it.
+Everything here is an addition (partials, arrivals) or a newest value (marks, reports, statuses), so it can be thrown
+away at any time as long as the position goes back to where the last flush left it.
 """
 
 from collections.abc import Iterable
@@ -10,6 +10,7 @@ from collector.series_limit import Refused
 from pipeline.gathering import Gathering
 from pipeline.manifest import Manifest
 from pipeline.partial import Partial
+from store.agent_status import AgentStatus
 from store.claims import Counts
 from store.fleet import AgentReport
 from store.flush import Arrival, DeadLetter, Quarantined
@@ -25,6 +26,7 @@ class Pending:
         self._gathered: dict[str, Gathering] = {}
         self._arrivals: dict[tuple[int, int, str], dict[str, int]] = {}
         self._reports: dict[tuple[str, str], AgentReport] = {}
+        self._statuses: dict[tuple[str, str], AgentStatus] = {}
         self._refusals: dict[tuple[int, str], Refusal] = {}
         self._counts: dict[str, int] = {}
         self.interruptions: list[Interruption] = []
@@ -86,6 +88,13 @@ class Pending:
         if held is None or report.sent_ns >= held.sent_ns:
             self._reports[key] = report
 
+    def add_status(self, status: AgentStatus) -> None:
+        """What an agent's runtime decided; only the newest of an incarnation matters."""
+        key = (status.agent, status.incarnation)
+        held = self._statuses.get(key)
+        if held is None or status.sequence >= held.sequence:
+            self._statuses[key] = status
+
     def count(self, counter: str, amount: int = 1) -> None:
         """Add to one of the partition's cumulative counters."""
         self._counts[counter] = self._counts.get(counter, 0) + amount
@@ -112,6 +121,10 @@ class Pending:
     def reports(self) -> Iterable[AgentReport]:
         """The newest heartbeat of each incarnation."""
         return self._reports.values()
+
+    def statuses(self) -> list[AgentStatus]:
+        """The newest status of each incarnation."""
+        return list(self._statuses.values())
 
     def counts(self) -> Counts:
         """The counters' additions."""

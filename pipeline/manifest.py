@@ -98,6 +98,13 @@ class Manifest:
             _put(found.setdefault(window, WindowCounts()), item, count)
         return found
 
+    @property
+    def sampled(self) -> float:
+        """The share of the records that came in and were not sampled out, in [0, 1]; 1.0 where none came in."""
+        offered = sum(count for (_, item), count in self._rows.items() if item == "in")
+        left_out = sum(count for (_, item), count in self._rows.items() if item == "sampled_out")
+        return max(0.0, 1 - left_out / offered) if left_out and offered else 1.0
+
     def conserved(self) -> bool:
         """Whether it holds in every window."""
         return all(counts.conserved() for counts in self.windows().values())

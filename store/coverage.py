@@ -4,9 +4,9 @@ Over agents: each agent that serves the query is expected from its first window 
 seen or until it is retired; time it was away beyond those 24 hours is not expected either. Of the event time it is
 expected for, it has covered what lies below its watermark and in no stretch in doubt (store/interruptions.py). An
 agent that computes a version nobody registered is expected and has covered nothing. Over records: what arrived,
-against what the agents' manifests say there was, agent by agent. The ratio is the smaller of the two. Data of a
-version that was not valid at its window counts as missing; a stretch in doubt counts while its version is valid, and
-while a query is retired nobody is expected.
+against what the agents' manifests say there was, agent by agent: what they dropped or sampled out is missing too. The
+ratio is the smaller of the two. Data of a version that was not valid at its window counts as missing; a stretch in
+doubt counts while its version is valid, and while a query is retired nobody is expected.
 """
 
 from bisect import bisect_left
@@ -25,8 +25,9 @@ EXPECTED_AFTER_LAST_SEEN_NS = 24 * 3600 * 10**9
 # A live agent's watermark trails the clock by its checkpoint interval and the way to the database.
 FRESHNESS_NS = 10 * 10**9
 _ARRIVED = (
-    "SELECT window_ns, sum(known), sum(merged), sum(CASE WHEN known <= merged THEN known ELSE merged END) FROM ("
-    "SELECT window_ns, sum(n_in) AS known, sum(n_filtered + got_local + got_drained) AS merged FROM manifests "
+    "SELECT window_ns, sum(known), sum(merged), sum(CASE WHEN known <= merged THEN known ELSE merged END), sum(sampled_out) "
+    "FROM (SELECT window_ns, sum(n_in) AS known, sum(n_filtered + got_local + got_drained) AS merged, "
+    "sum(n_sampled_out) AS sampled_out FROM manifests "
     "WHERE version_id = ? AND level = ? AND window_ns >= ? AND window_ns < ? GROUP BY window_ns, agent"
     ") AS by_agent GROUP BY window_ns"
 )
@@ -41,6 +42,7 @@ class Coverage:
         agents_reported: agents that covered all they were expected for.
         records_known: records that agents took in; records_merged: those that arrived or were filtered out.
         interrupted: whether some agent's stretch is in doubt after an unclean end or a lost frame.
+        sampled_out: of the records known, those that agents left out on purpose, evenly, to stay in their CPU budget.
     """
 
     ratio: float
@@ -49,6 +51,15 @@ class Coverage:
     records_known: int
     records_merged: int
     interrupted: bool
+    sampled_out: int = 0
+
+    @property
+    def sampled_share(self) -> float:
+        """The share of the records known that sampling let through: 1.0 where none was sampled out.
+
+        Of counts and sums over records, it is what is left; quantiles of what is left are those of an even sample.
+        """
+        return max(0.0, 1 - self.sampled_out / self.records_known) if self.sampled_out and self.records_known else 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +83,7 @@ class _Window:
     known: int
     merged: int
     certain: int
+    sampled_out: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +115,12 @@ class CoverageFacts:
         known = sum(window.known for window in inside)
         merged = sum(window.merged for window in inside if window.valid)
         certain = sum(window.certain for window in inside if window.valid)
+        # Above level 0 nothing is known of this in windows of another version, so below neither.
+        sampled_out = sum(window.sampled_out for window in inside if window.valid)
         over_agents = covered / wanted if wanted else 1.0
         over_records = certain / known if known else 1.0
-        return Coverage(min(over_agents, over_records), reported, expected, known, merged, interrupted)
+        ratio = min(over_agents, over_records)
+        return Coverage(ratio, reported, expected, known, merged, interrupted, sampled_out)
 
 
 def coverage(connection: sa.Connection, row: MetricRow, start_ns: int, end_ns: int, now_ns: int) -> Coverage:
@@ -219,13 +234,11 @@ def _is_valid(ranges: Sequence[ValidRange], version_id: int, window_ns: int) -> 
     return any(r.version.version_id == version_id and r.from_ns <= window_ns < r.to_ns for r in ranges)
 
 
-def _arrived(connection: sa.Connection, version_id: int, segment: Segment) -> Iterable[tuple[int, int, int, int]]:
-    """(window, records known, merged, and certainly merged), summed over agents and partitions.
+def _arrived(connection: sa.Connection, version_id: int, segment: Segment) -> Iterable[tuple[int, ...]]:
+    """(window, records known, merged, certainly merged, sampled out), summed over agents and partitions.
 
     Certain is the smaller of known and merged of each agent: one whose manifest has not arrived yet must not make up
     for another one's missing records.
     """
-    for window_ns, known, merged, certain in rows(
-        connection, _ARRIVED, (version_id, segment.level.number, segment.from_ns, segment.to_ns)
-    ):
-        yield window_ns, int(known), int(merged), int(certain)
+    for row in rows(connection, _ARRIVED, (version_id, segment.level.number, segment.from_ns, segment.to_ns)):
+        yield tuple(map(int, row))

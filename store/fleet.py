@@ -112,6 +112,7 @@ def retire_agent(connection: sa.Connection, agent: str, now_ns: int) -> None:
     if agent not in known:
         raise UnknownAgentError("agent", agent, known)
     connection.execute(sa.update(table).where(table.c.agent == agent).values(retired=True, retired_ns=now_ns))
+    connection.execute(sa.delete(tables.agent_status).where(tables.agent_status.c.agent == agent))
 
 
 def totals(connection: sa.Connection) -> dict[str, int]:

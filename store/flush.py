@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from pipeline.partial import Partial
 from store import tables
+from store.agent_status import AgentStatus, write_statuses
 from store.changes import note_page_changes, note_series_changes
 from store.claims import Claim, Counts, MarkRow, advance, count, delete_idle_marks, write_marks
 from store.days import make_days_for
@@ -82,6 +83,7 @@ class Flush:
     marks: Sequence[MarkRow] = ()
     idle_marks_before_ns: int | None = None
     reports: Sequence[AgentReport] = ()
+    statuses: Sequence[AgentStatus] = ()
     interruptions: Sequence[Interruption] = ()
     missing: Sequence[MissingFrames] = ()
     arrived_late: Sequence[MissingFrames] = ()
@@ -124,6 +126,7 @@ def write_flush(
             if flush.idle_marks_before_ns is not None:
                 delete_idle_marks(connection, held, flush.idle_marks_before_ns)
             shared, restored = _write_fleet(connection, held.topic, flush)
+            write_statuses(connection, flush.statuses, flush.now_ns)
             write_interruptions(connection, flush.interruptions)
             write_missing(connection, flush.missing, flush.arrived_late)
             write_refusals(connection, held.partition, flush.refusals, flush.now_ns)

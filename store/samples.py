@@ -85,7 +85,7 @@ class WindowStates:
 
 
 @dataclass(frozen=True, slots=True)
-class _Piece:
+class Piece:
     """Windows of one level of one version; those count that end at until_ns or before."""
 
     version_id: int
@@ -102,7 +102,7 @@ class PlannedRead:
     series: SeriesCodes
     asked: Instants
     added: bool
-    pieces: list[_Piece]
+    pieces: list[Piece]
 
 
 def plan(seen: Snapshot, row: MetricRow, series: SeriesCodes, asked: Instants, added: bool) -> PlannedRead:
@@ -117,13 +117,13 @@ def plan(seen: Snapshot, row: MetricRow, series: SeriesCodes, asked: Instants, a
         if row.name in valid.version.metric_ids:
             by_version.setdefault(valid.version.version_id, []).append((valid.from_ns, valid.to_ns))
             widths[valid.version.version_id] = valid.version.plan.window_ns
-    pieces: list[_Piece] = []
+    pieces: list[Piece] = []
     for version_id, ranges in by_version.items():
         for after_ns, until_ns, fitting_ns in _stretches(asked, widths[version_id], added):
             low, high = _clipped(after_ns, until_ns, widths[version_id], ranges, seen.view.floors(version_id))
             if low < high:
                 segments = seen.segments(version_id, low, high, fitting_ns)
-                pieces += [_Piece(version_id, segment, until_ns, tuple(ranges)) for segment in segments]
+                pieces += [Piece(version_id, segment, until_ns, tuple(ranges)) for segment in segments]
     return PlannedRead(row, series, asked, added, pieces)
 
 
@@ -186,6 +186,23 @@ def read(connection: sa.Connection, planned: PlannedRead, pause: Callable[[], No
     return _in_order(np.concatenate(codes), np.concatenate(times), states) if states else None
 
 
+def window_conditions(table: sa.Table, planned: PlannedRead, piece: Piece) -> list[sa.ColumnElement[bool]]:
+    """Which rows of a table with version_id, level and window_ns belong to the piece."""
+    width_ns, asked, window = piece.segment.level.width_ns, planned.asked, table.c.window_ns
+    conditions = [
+        table.c.version_id == piece.version_id,
+        table.c.level == piece.segment.level.number,
+        window >= piece.segment.from_ns,
+        window < min(piece.segment.to_ns, piece.until_ns - width_ns + 1),
+    ]
+    if piece.segment.level.number == LEVEL_OWN_WINDOW:  # coarser windows are made of valid ones only
+        conditions.append(sa.or_(*(sa.and_(window >= low, window < high) for low, high in piece.valid)))
+    if asked.range_ns < asked.step_ns and asked.first_ns < asked.newest_ns:
+        # Between two instants there is a gap that no range covers.
+        conditions.append((asked.newest_ns - width_ns - window) % sa.literal(asked.step_ns) < asked.range_ns)
+    return conditions
+
+
 def _stretches(asked: Instants, window_ns: int, added: bool) -> Iterator[tuple[int, int, int | None]]:
     """(after, until, what coarser windows must divide) of each stretch of window ends; None: they only must fit in."""
     after_ns, until_ns = asked.first_ns - asked.range_ns, asked.newest_ns
@@ -221,22 +238,10 @@ def _clipped(
     return max(low, min(from_ns for from_ns, _ in ranges)), high
 
 
-def _conditions(planned: PlannedRead, piece: _Piece) -> list[sa.ColumnElement[bool]]:
+def _conditions(planned: PlannedRead, piece: Piece) -> list[sa.ColumnElement[bool]]:
     """Which pages belong to the piece. All are comparisons of keys: no page is fetched to be left out."""
-    table, width_ns = tables.pages, piece.segment.level.width_ns
-    window, asked = table.c.window_ns, planned.asked
-    conditions = [
-        table.c.version_id == piece.version_id,
-        table.c.metric_id == planned.row.metric_id,
-        table.c.level == piece.segment.level.number,
-        window >= piece.segment.from_ns,
-        window < min(piece.segment.to_ns, piece.until_ns - width_ns + 1),
-    ]
-    if piece.segment.level.number == LEVEL_OWN_WINDOW:  # coarser windows are made of valid ones only
-        conditions.append(sa.or_(*(sa.and_(window >= low, window < high) for low, high in piece.valid)))
-    if asked.range_ns < asked.step_ns and asked.first_ns < asked.newest_ns:
-        # Between two instants there is a gap that no range covers.
-        conditions.append((asked.newest_ns - width_ns - window) % sa.literal(asked.step_ns) < asked.range_ns)
+    table = tables.pages
+    conditions = [table.c.metric_id == planned.row.metric_id, *window_conditions(table, planned, piece)]
     groups = np.unique(planned.series.ids // SERIES_PER_PAGE)
     if groups.size <= _MOST_GROUPS_NAMED:
         conditions.append(table.c.series_group.in_(groups.tolist()))

@@ -186,6 +186,15 @@ manifests = sa.Table(
     sa.Column("n_dropped", sa.BigInteger, nullable=False),
     sa.Column("got_local", sa.BigInteger, nullable=False),
     sa.Column("got_drained", sa.BigInteger, nullable=False),
+    # Whether anything was sampled out of a stretch is asked with every expression (store/sampled_out.py).
+    sa.Index(
+        "manifests_sampled",
+        "version_id",
+        "level",
+        "window_ns",
+        sqlite_where=sa.text("n_sampled_out > 0"),
+        postgresql_where=sa.text("n_sampled_out > 0"),
+    ),
 )
 
 # From where on a level is kept; see store/levels.py. No row: from the beginning.
@@ -232,6 +241,19 @@ agents = sa.Table(
     sa.Column("clock_offset_ns", sa.BigInteger),
     sa.Column("retired", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("retired_ns", sa.BigInteger),
+)
+
+# What the agent's runtime decided last (store/agent_status.py); `body` is JSON (wire/status.py).
+agent_status = sa.Table(
+    "agent_status",
+    metadata,
+    sa.Column("agent", sa.String(256), primary_key=True),
+    sa.Column("incarnation", sa.String(32), nullable=False),
+    # When its start counts as begun beside others, and the place of its frame in that start.
+    sa.Column("order_ns", sa.BigInteger, nullable=False),
+    sa.Column("sequence", sa.BigInteger, nullable=False),
+    sa.Column("sent_ns", sa.BigInteger, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
 )
 
 # Every start of an agent that is not forgotten; written by the owner of the start's partition.

@@ -4,6 +4,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import msgspec
 import polars as pl
 
 from pipeline.chain import Chain
@@ -15,6 +16,7 @@ from pipeline.tables import StaticTable
 from wire.columns import pack_columns
 from wire.frame import Header, encode_frame
 from wire.heartbeat import FINISHED_NS, Heartbeat, QueryProgress, encode_heartbeat
+from wire.status import ProxyStatus, QueryStatus, Status, encode_status
 
 SECOND_NS = 10**9
 START_NS = 1_795_000_000 * SECOND_NS
@@ -70,6 +72,7 @@ class FakeAgent:
     incarnation: str = "0" * 31 + "1"
     now_ns: int = START_NS
     sequence: int = 0
+    started_ns: int | None = None
     chain: Chain = field(init=False)
 
     def __post_init__(self) -> None:
@@ -82,7 +85,7 @@ class FakeAgent:
         header = Header(
             agent=self.name,
             incarnation=self.incarnation,
-            started_ns=self.now_ns,
+            started_ns=self._started_ns(),
             partition=self.partition,
             sequence=self.sequence,
             kind=kind,  # type: ignore[arg-type]
@@ -119,14 +122,39 @@ class FakeAgent:
         assert manifest.conserved()
         return [body, self.frame("manifest", pack_columns(manifest.to_frame()))]
 
+    def status(self, **changes: object) -> bytes:
+        """What its runtime decided; `changes` are fields of the status."""
+        proxies = [
+            ProxyStatus("filter", 1.0, 1_000, 1_000, 0),
+            ProxyStatus("aggregate", 0.75, 900, 600, 75),
+        ]
+        status = Status(
+            agent=self.name,
+            sent_ns=self.now_ns,
+            policy="adaptive",
+            state="adapt",
+            epochs_in_state=4,
+            epoch_s=1.0,
+            budget_cores=0.5,
+            budget_from="cores",
+            cpu_cores=0.48,
+            breaker="closed",
+            sampled=1.0,
+            queries=[QueryStatus(self.plan.query, self.plan.version, proxies, 12_000.0, 11_500.0)],
+        )
+        return self.frame("status", encode_status(msgspec.structs.replace(status, **changes)))
+
     def heartbeat(self, watermark_ns: int = FINISHED_NS) -> bytes:
         """A heartbeat that says everything up to the watermark is sent."""
         done = watermark_ns == FINISHED_NS
         progress = QueryProgress(
             self.plan.query, self.plan.version, START_NS, watermark_ns, replayable=True, finished=done
         )
-        beat = Heartbeat(self.name, "h", "m", self.now_ns, self.now_ns, clean=False, queries=[progress], counters={})
+        beat = Heartbeat(self.name, "h", "m", self._started_ns(), self.now_ns, False, [progress], {})
         return self.frame("heartbeat", encode_heartbeat(beat))
+
+    def _started_ns(self) -> int:
+        return self.now_ns if self.started_ns is None else self.started_ns
 
 
 def truth(plan: Plan, records: pl.DataFrame) -> Partial:

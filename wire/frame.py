@@ -7,7 +7,7 @@ Invariant: no field is used before the checksum has been verified.
 
 import struct
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import crc32c
 import msgspec
@@ -30,6 +30,7 @@ Name = Annotated[str, msgspec.Meta(max_length=256, pattern=PRINTABLE)]
 Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 Incarnation = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]
 Natural = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 class Header(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -38,6 +39,8 @@ class Header(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     `sequence` counts from 1 within one incarnation on its one partition. `cut` is the stage after which the body's
     rows were taken (0 = source rows; the number of the aggregate for partials; 0 where it has no meaning).
     Windows are named by their start; times are ns UTC. `query` and `version` are empty for heartbeats and status.
+    `sampled` is the share of the query's records that was taken in while the body was gathered: below 1 only while
+    the agent's breaker sampled. How many were left out, and of which windows, the manifest says.
     """
 
     agent: Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=PRINTABLE)]
@@ -53,6 +56,11 @@ class Header(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     window_last_ns: Int64
     created_ns: Int64
     rows: Natural
+    sampled: Share = 1.0
+
+
+#: What msgspec raises of bytes from outside: text need not be UTF-8, and what is skipped may be nested without end.
+NOT_MSGPACK: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +81,9 @@ def encode_frame(header: Header, body: bytes) -> bytes:
     Raises:
         FrameTooLargeError: the body is too large; split its rows over several frames.
     """
-    head = _encoder.encode(header)
+    # The last element is left away where it is 1, as it nearly always is.
+    elements = msgspec.structs.astuple(header)
+    head = _encoder.encode(elements if header.sampled < 1 else elements[:-1])
     size = _ENVELOPE.size + len(head) + len(body) + _CHECKSUM.size
     if size > MAX_FRAME_BYTES or len(head) > MAX_HEADER_BYTES:
         raise FrameTooLargeError(
@@ -108,7 +118,7 @@ def decode_frame(data: bytes) -> Frame:
     body_at = _ENVELOPE.size + head_bytes
     try:
         header = _decoder.decode(memoryview(data)[_ENVELOPE.size : body_at])
-    except msgspec.MsgspecError as error:
+    except NOT_MSGPACK as error:
         raise CorruptFrameError(f"the header does not hold: {error}") from error
     if version < 1 or header.window_last_ns < header.window_first_ns:
         raise CorruptFrameError(

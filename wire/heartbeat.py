@@ -7,7 +7,7 @@ unclean end. The collector derives coverage from it; a heartbeat is also sent wh
 import msgspec
 
 from wire.errors import CorruptFrameError
-from wire.frame import Int64, Name
+from wire.frame import NOT_MSGPACK, Int64, Name
 
 FINISHED_NS = 2**63 - 1
 
@@ -63,5 +63,5 @@ def decode_heartbeat(body: bytes) -> Heartbeat:
     """The heartbeat in a frame's body; anything else is a CorruptFrameError."""
     try:
         return _decoder.decode(body)
-    except msgspec.MsgspecError as error:
+    except NOT_MSGPACK as error:
         raise CorruptFrameError(f"not a heartbeat: {error}") from error

@@ -29,6 +29,7 @@ from api.promql.samples import (
 )
 from pipeline.states import AvgState, CountState, MaxState, MinState, SketchState, State, SumState
 from store.catalog import Catalog
+from store.sampled_out import sampled_out
 from store.samples import Instants, PlannedRead, SeriesCodes, WindowStates, estimated, plan, read
 from store.snapshot import Snapshot
 
@@ -88,7 +89,7 @@ class StoreSource(AbstractContextManager["StoreSource"]):
                 sketches.append(_sketch_samples(states, labels, grouped))
             else:
                 floats.append((series, states))
-        return Samples(_float_samples(floats), sketches)
+        return Samples(_float_samples(floats), sketches, _lacks(seen.connection, found, [one for one, _, _ in planned]))
 
     def _planned(
         self, seen: Snapshot, series: MetricSeries, request: Request, asked: Instants
@@ -135,6 +136,21 @@ class StoreSource(AbstractContextManager["StoreSource"]):
                 f"which counts as {HELD_SKETCH}, at most {config.max_sketches} are read (api.prometheus.max_sketches); "
                 "ask for a shorter range or a longer step, match fewer series, or add them up by sum(rate(…))"
             )
+
+
+def _lacks(connection: sa.Connection, found: Sequence[MetricSeries], planned: Sequence[PlannedRead]) -> list[str]:
+    """What to say where agents left records out on purpose: nothing else in an expression's answer tells of it."""
+    left_out = sampled_out(connection, planned)
+    if not left_out:
+        return []
+    names = sorted({series.row.name for series in found})
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    sentence = (
+        f"agents over their CPU budget sampled out {left_out} records in windows read of {', '.join(names[:3])}{more}: "
+        "counts, sums and rates leave them out, quantiles are of the others; coverage in the answers below /api/v1 "
+        "says which share that is"
+    )
+    return [sentence]
 
 
 def numbers(state: State) -> tuple[Float64Array, BoolArray]:

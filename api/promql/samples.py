@@ -93,10 +93,14 @@ class SketchSamples:
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """Everything that a source has for a request. Sketches of different scales come in several parts."""
+    """Everything that a source has for a request. Sketches of different scales come in several parts.
+
+    warnings: sentences about what these samples lack, for whoever reads the answer.
+    """
 
     floats: FloatSamples
     sketches: list[SketchSamples] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 class Source(Protocol):

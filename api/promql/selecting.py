@@ -73,6 +73,8 @@ def selected(
     samples = evaluation.source.select(
         Request(selector.matchers, grid.first_ns, grid.last_ns, grid.step_ns, range_ns, addable, grouping)
     )
+    for sentence in samples.warnings:
+        evaluation.warn(sentence)
     _check(samples, selector, grid, evaluation.limits)
     return Selected(samples, grid, range_ns, selector.at is not None)
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.models import CardinalityPage
+from api.list_models import CardinalityPage
 from api.pagination import page_of
 from api.params import PageParameters
 from api.responses import json_answer

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.models import MetricsPage
+from api.list_models import MetricsPage
 from api.pagination import page_of
 from api.params import MetricsParameters
 from api.responses import json_answer

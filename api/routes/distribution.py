@@ -7,7 +7,8 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.answers import RangeAnswer, answer_range
+from api.answer_models import DistributionAnswer
+from api.answers import CSV_COVERAGE, RangeAnswer, answer_range, csv_coverage
 from api.config import ApiConfig
 from api.csv_answers import CSV_RESPONSE, csv_answer, read_format
 from api.distribution import (
@@ -19,7 +20,6 @@ from api.distribution import (
     read_below,
     read_resolution,
 )
-from api.models import DistributionAnswer
 from api.params import DistributionParameters
 from api.question_route import QuestionRoute
 from api.responses import json_answer
@@ -28,8 +28,8 @@ from api.sketch_groups import side_by_side, summaries
 
 router = APIRouter(tags=["quantiles"], route_class=QuestionRoute)
 
-BUCKET_ROW = ("start", "end", "lo", "hi", "count", "total", "error_bound", "coverage")
-BELOW_ROW = ("start", "end", *BELOW_COLUMNS, "total", "error_bound", "coverage")
+BUCKET_ROW = ("start", "end", "lo", "hi", "count", "total", "error_bound", *CSV_COVERAGE)
+BELOW_ROW = ("start", "end", *BELOW_COLUMNS, "total", "error_bound", *CSV_COVERAGE)
 
 
 @router.get(
@@ -83,6 +83,6 @@ def _groups(
 def _rows(groups: list[dict[str, Any]], below: bool) -> Iterator[list[object]]:
     for group in groups:
         head = [*group["labels"].values(), group["start"], group["end"]]
-        tail = [group["count"], group["error_bound"], group["coverage"]["ratio"]]
+        tail = [group["count"], group["error_bound"], *csv_coverage(group["coverage"])]
         for one in group["below"] if below else group["buckets"]:
             yield [*head, *(one.values() if below else one), *tail]

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.models import DeadLettersPage, KeptReasonsAnswer, QuarantinePage
+from api.list_models import DeadLettersPage, KeptReasonsAnswer, QuarantinePage
 from api.pagination import cursor_of, given_limit, given_number
 from api.params import KeptFramesParameters
 from api.responses import json_answer

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.label_text import check_labels, read_matchers
-from api.models import LabelsPage, LabelValuesPage
+from api.list_models import LabelsPage, LabelValuesPage
 from api.pagination import page_of
 from api.params import LabelParameters
 from api.responses import json_answer

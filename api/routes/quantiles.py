@@ -10,9 +10,9 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.answers import RangeAnswer, answer_range
+from api.answer_models import QuantilesAnswer
+from api.answers import CSV_COVERAGE, RangeAnswer, answer_range, csv_coverage
 from api.csv_answers import CSV_RESPONSE, csv_answer, read_format
-from api.models import QuantilesAnswer
 from api.params import QuantileParameters, read_levels
 from api.question_route import QuestionRoute
 from api.responses import json_answer, numbers
@@ -21,7 +21,7 @@ from api.sketch_groups import side_by_side, summaries
 
 router = APIRouter(tags=["quantiles"], route_class=QuestionRoute)
 
-COLUMNS = ("start", "end", "q", "value", "error_bound", "count", "nan_count", "min", "max", "mean", "coverage")
+COLUMNS = ("start", "end", "q", "value", "error_bound", "count", "nan_count", "min", "max", "mean", *CSV_COVERAGE)
 
 
 @router.get(
@@ -53,9 +53,9 @@ def get_quantiles(request: Request, given: Annotated[QuantileParameters, Query()
 def _rows(groups: list[dict[str, Any]]) -> Iterator[list[object]]:
     for group in groups:
         labels, span = group["labels"].values(), (group["start"], group["end"])
-        whole = [group[name] for name in COLUMNS[4:-1]]
+        whole = [group[name] for name in COLUMNS[4 : -len(CSV_COVERAGE)]]
         for one in group["values"]:
-            yield [*labels, *span, one["q"], one["value"], *whole, group["coverage"]["ratio"]]
+            yield [*labels, *span, one["q"], one["value"], *whole, *csv_coverage(group["coverage"])]
 
 
 def _groups(found: RangeAnswer, levels: list[float]) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from api.answers import span
 from api.label_text import check_labels, read_matchers
-from api.models import SeriesPage
+from api.list_models import SeriesPage
 from api.pagination import page_of
 from api.params import SeriesParameters, read_stretch
 from api.question_route import QuestionRoute

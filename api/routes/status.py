@@ -9,7 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.agent_state import SPOOL_AGE, state_of
-from api.models import RetentionPage, StatusAnswer
+from api.fleet_models import StatusAnswer
+from api.list_models import RetentionPage
 from api.pagination import page_of
 from api.params import PageParameters
 from api.responses import json_answer, live_answer

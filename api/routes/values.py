@@ -7,9 +7,9 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.answers import RangeAnswer, answer_range
+from api.answer_models import ValuesAnswer
+from api.answers import CSV_COVERAGE, RangeAnswer, answer_range, csv_coverage
 from api.csv_answers import CSV_RESPONSE, csv_answer, read_format
-from api.models import ValuesAnswer
 from api.params import RangeParameters
 from api.question_route import QuestionRoute
 from api.responses import json_answer, number
@@ -20,7 +20,7 @@ from store.windows import Group
 
 router = APIRouter(tags=["values"], route_class=QuestionRoute)
 
-COLUMNS = ("start", "end", "value", "count", "coverage")
+COLUMNS = ("start", "end", "value", "count", *CSV_COVERAGE)
 FUNCTIONS = frozenset({"count", "sum", "min", "max", "avg"})
 
 
@@ -55,9 +55,10 @@ def _groups(found: RangeAnswer) -> list[dict[str, object]]:
 
 def _rows(found: RangeAnswer) -> Iterator[list[object]]:
     for group in found.merged.groups:
-        value, ratio = _value(group), found.coverage_over(group.start_ns, group.end_ns)["ratio"]
+        value, covered = _value(group), csv_coverage(found.coverage_over(group.start_ns, group.end_ns))
         shown = number(value) if isinstance(value, float) else value
-        yield [*group.labels.values(), rfc_3339(group.start_ns), rfc_3339(group.end_ns), shown, _count(group), ratio]
+        span = rfc_3339(group.start_ns), rfc_3339(group.end_ns)
+        yield [*group.labels.values(), *span, shown, _count(group), *covered]
 
 
 def _value(group: Group) -> int | float | None:

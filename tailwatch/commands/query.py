@@ -85,6 +85,8 @@ def _trust(answer: Answer) -> str:
     parts.append(f"{coverage['agents_reported']} of {coverage['agents_expected']} agents")
     if coverage["interrupted"]:
         parts.append("an agent ended uncleanly in this time")
+    if coverage.get("sampled_out"):  # an API of an older release does not say
+        parts.append(f"agents over their CPU budget sampled out {coverage['sampled_out']} records")
     return ", ".join(parts)
 
 

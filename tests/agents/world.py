@@ -20,6 +20,7 @@ from wire.embedded import EmbeddedPublisher, EmbeddedSubscriber
 from wire.errors import TransportError
 from wire.frame import Header, decode_frame
 from wire.heartbeat import Heartbeat, decode_heartbeat
+from wire.status import Status, decode_status
 from wire.transport import Record
 
 MACHINE = "5" * 32
@@ -98,6 +99,7 @@ class Received:
     partials: list[Partial] = field(default_factory=list)
     manifests: list[Manifest] = field(default_factory=list)
     heartbeats: list[Heartbeat] = field(default_factory=list)
+    statuses: list[Status] = field(default_factory=list)
     headers: list[Header] = field(default_factory=list)
     duplicates: int = 0
 
@@ -168,5 +170,7 @@ def _apply(body: bytes, header: Header, chain: Chain, got: Received) -> None:
         got.partials.append(chain.finish(rows, after=header.cut))
     elif header.kind == "manifest":
         got.manifests.append(Manifest.from_frame(unpack_columns(body, MANIFEST_SCHEMA)))
+    elif header.kind == "status":
+        got.statuses.append(decode_status(body))
     else:
         got.heartbeats.append(decode_heartbeat(body))

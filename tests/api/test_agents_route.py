@@ -2,7 +2,7 @@
 
 import pytest
 
-from api.models import AgentDetail, AgentsPage
+from api.fleet_models import AgentDetail, AgentsPage
 from store.connect import open_engine
 from store.fleet import AgentReport, VersionProgress, write_reports
 from store.registry import load_versions

@@ -2,7 +2,7 @@
 
 import pytest
 
-from api.models import QuantilesAnswer
+from api.answer_models import QuantilesAnswer
 from tests.api.world import BEGIN_NS, SECOND_NS
 
 

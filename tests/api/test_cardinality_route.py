@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 import sqlalchemy as sa
 
-from api.models import CardinalityPage
+from api.list_models import CardinalityPage
 from pipeline.plan import Aggregate, AggregateStage, Plan
 from store.claims import claim
 from store.connect import open_engine

@@ -28,7 +28,7 @@ def test_quantiles_have_one_row_per_group_step_and_level(client):
     answer = client.over_the_minute("/api/v1/quantiles", **asked).json()
     header, rows = rows_of(client.over_the_minute("/api/v1/quantiles", **asked, format="csv"))
     assert header == ["tor", "host", "start", "end", "q", "value", "error_bound", "count", "nan_count", "min", "max",
-                      "mean", "coverage"]  # fmt: skip
+                      "mean", "coverage", "sampled_share"]  # fmt: skip
     assert len(rows) == 6 * 3 * 2
     wanted = [
         [
@@ -36,6 +36,7 @@ def test_quantiles_have_one_row_per_group_step_and_level(client):
             *(str(number) for number in (
                 value["value"], group["error_bound"], group["count"], group["nan_count"], group["min"],
                 group["max"], group["mean"], group["coverage"]["ratio"],
+                group["coverage"]["sampled_share"],
             )),
         ]
         for group in answer["groups"]
@@ -48,9 +49,10 @@ def test_values_have_one_row_per_group_and_step(client):
     asked = {"metric": "probe_rtt_mean_us", "by": "tor", "step": "20s"}
     answer = client.over_the_minute("/api/v1/values", **asked).json()
     header, rows = rows_of(client.over_the_minute("/api/v1/values", **asked, format="csv"))
-    assert header == ["tor", "start", "end", "value", "count", "coverage"]
+    assert header == ["tor", "start", "end", "value", "count", "coverage", "sampled_share"]
     assert rows == [
-        [g["labels"]["tor"], g["start"], g["end"], str(g["value"]), str(g["count"]), "1.0"] for g in answer["groups"]
+        [g["labels"]["tor"], g["start"], g["end"], str(g["value"]), str(g["count"]), "1.0", "1.0"]
+        for g in answer["groups"]
     ]
 
 

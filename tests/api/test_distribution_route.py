@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from api.answer_models import DistributionAnswer
 from api.config import ApiConfig
-from api.models import DistributionAnswer
 from quantiles.sketch_column import SketchColumn
 from tests.api.world import BEGIN_NS, SECOND_NS, asking, fill, probe_records
 

@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from api.models import DeadLettersPage, KeptReasonsAnswer, QuarantinePage
+from api.list_models import DeadLettersPage, KeptReasonsAnswer, QuarantinePage
 from api.routes import kept_frames
 from store.claims import claim
 from store.connect import open_engine

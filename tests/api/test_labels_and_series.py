@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from api.models import LabelsPage, LabelValuesPage, MetricsPage, SeriesPage
+from api.list_models import LabelsPage, LabelValuesPage, MetricsPage, SeriesPage
 from pipeline.plan import Aggregate, AggregateStage, Plan
 from store.connect import open_engine
 from store.registry import register_queries

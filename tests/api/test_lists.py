@@ -8,7 +8,8 @@ import pytest
 import sqlalchemy as sa
 
 from api.config import ApiConfig
-from api.models import AgentsPage, MetricsPage, StatusAnswer
+from api.fleet_models import AgentsPage, StatusAnswer
+from api.list_models import MetricsPage
 from store import tables
 from store.claims import claim
 from store.connect import open_engine

@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from api.answer_models import QuantilesAnswer
 from api.config import ApiConfig
-from api.models import QuantilesAnswer
 from store.connect import open_engine
 from tests.api.world import (
     BEGIN_NS,
@@ -151,6 +151,8 @@ def test_complete_data_has_coverage_one(client):
         "records_known": 6_000,
         "records_merged": 6_000,
         "interrupted": False,
+        "sampled_out": 0,
+        "sampled_share": 1.0,
     }
 
 
@@ -160,6 +162,17 @@ def test_lost_records_lower_coverage(tmp_path):
         coverage = answered(client.over_the_minute(PATH, metric="probe_rtt_us"))["coverage"]
     assert (coverage["records_known"], coverage["records_merged"]) == (7_200, 6_000)
     assert coverage["ratio"] == pytest.approx(6_000 / 7_200)
+
+
+def test_records_sampled_out_lower_coverage_and_are_named(tmp_path):
+    sampled = fill(tmp_path / "sampled.db", sampled_out=100)
+    with asking(sampled.url) as client:
+        answer = answered(client.over_the_minute(PATH, metric="probe_rtt_us", step="10s", by="host"))
+    coverage = answer["coverage"]
+    assert (coverage["records_known"], coverage["records_merged"]) == (7_200, 6_000)
+    assert (coverage["sampled_out"], coverage["sampled_share"]) == (1_200, pytest.approx(6_000 / 7_200))
+    assert coverage["ratio"] == pytest.approx(6_000 / 7_200)
+    assert {group["coverage"]["sampled_out"] for group in answer["groups"]} == {200}
 
 
 def test_nan_is_counted_apart_and_infinities_are_words_never_bare_json(client, world):

@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from api.models import RetentionPage
+from api.list_models import RetentionPage
 from store import tables
 from store.connect import open_engine
 from store.levels import BEGINNING_NS

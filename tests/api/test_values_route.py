@@ -2,7 +2,7 @@
 
 import pytest
 
-from api.models import ValuesAnswer
+from api.answer_models import ValuesAnswer
 from tests.api.world import asking, fill, probe_records
 
 PATH = "/api/v1/values"

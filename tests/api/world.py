@@ -83,8 +83,10 @@ class World:
         return self.address or f"sqlite:///{self.path}"
 
 
-def fill(path: Path, records: pl.DataFrame | None = None, lost: int = 0, address: str = "") -> World:
-    """Make a database that holds `records`; of each agent's, `lost` are known but never arrived.
+def fill(
+    path: Path, records: pl.DataFrame | None = None, lost: int = 0, address: str = "", sampled_out: int = 0
+) -> World:
+    """Make a database that holds `records`; per agent and window more are known: `lost` ones, and `sampled_out` ones.
 
     It is a SQLite file at `path`, unless there is the address of another.
     """
@@ -94,12 +96,28 @@ def fill(path: Path, records: pl.DataFrame | None = None, lost: int = 0, address
     with engine.begin() as connection:
         register_queries(connection, [world.plan], BEGIN_NS - SECOND_NS)
     for partition, host in enumerate(("host0", "host1")):
-        add(engine, world.plan, world.records.filter(pl.col("host") == host), partition, f"agent-{host}", lost)
+        add(
+            engine,
+            world.plan,
+            world.records.filter(pl.col("host") == host),
+            partition,
+            f"agent-{host}",
+            lost,
+            sampled_out,
+        )
     engine.dispose()
     return world
 
 
-def add(engine: sa.Engine, plan: Plan, records: pl.DataFrame, partition: int, agent: str, lost: int = 0) -> None:
+def add(
+    engine: sa.Engine,
+    plan: Plan,
+    records: pl.DataFrame,
+    partition: int,
+    agent: str,
+    lost: int = 0,
+    sampled_out: int = 0,
+) -> None:
     """One flush with everything an agent sent: partials, manifests, heartbeat."""
     with engine.begin() as connection:
         held = claim(connection, "tailwatch", partition, "collector-1")
@@ -107,7 +125,15 @@ def add(engine: sa.Engine, plan: Plan, records: pl.DataFrame, partition: int, ag
     version_id, query_id = versions[plan.version].version_id, versions[plan.version].query_id
     partial = Chain(plan, {}).finish(records, 0)
     arrivals = [
-        Arrival(version_id, window, agent, n_in=rows + lost, n_local=rows + lost, got_local=rows)
+        Arrival(
+            version_id,
+            window,
+            agent,
+            n_in=rows + lost + sampled_out,
+            n_local=rows + lost,
+            n_sampled_out=sampled_out,
+            got_local=rows,
+        )
         for window, rows in partial.record_counts().items()
     ]
     report = AgentReport(

@@ -119,7 +119,9 @@ def test_records_that_did_not_arrive_were_dropped_or_sampled_out_lower_it(stored
     stored.agent("a")
     stored.arrival(0, n_in=10, n_local=10, got_local=10)
     stored.arrival(1, n_in=10, n_local=5, n_dropped=3, n_sampled_out=2, got_local=5)
-    assert stored.coverage() == Coverage(0.75, 1, 1, 20, 15, interrupted=False)
+    found = stored.coverage()
+    assert found == Coverage(0.75, 1, 1, 20, 15, interrupted=False, sampled_out=2)
+    assert found.sampled_share == 0.9
 
 
 def test_more_than_was_announced_in_one_window_does_not_make_up_for_another(stored: Stored) -> None:

@@ -233,7 +233,7 @@ class World:
         producer = open_client(KafkaProducer, self.kafka, options)
         try:
             sent = {
-                probe.partition: producer.send(self.kafka.topic, probe.frame("status", b""), partition=probe.partition)
+                probe.partition: producer.send(self.kafka.topic, probe.status(), partition=probe.partition)
                 for probe in self._probes
             }
             return {partition: one.get(20).offset for partition, one in sent.items()}

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import crc32c
 import msgspec
 import pytest
 from hypothesis import given
@@ -88,6 +89,7 @@ def test_an_intact_frame_of_a_newer_version_is_told_apart_from_a_corrupt_one(mon
         {"partition": 2**31},
         {"kind": "gossip"},
         {"window_first_ns": 5, "window_last_ns": 4},
+        {"sampled": -0.5},
     ],
 )
 def test_a_header_that_breaks_its_rules_is_corrupt(change: dict[str, object]) -> None:
@@ -101,3 +103,25 @@ def test_a_frame_over_the_limit_is_refused_on_both_sides() -> None:
         encode_frame(HEADER, bytes(MAX_FRAME_BYTES))
     with pytest.raises(CorruptFrameError, match="a frame has"):
         decode_frame(bytes(MAX_FRAME_BYTES + 1))
+
+
+@pytest.mark.parametrize("name", [b"\xa7_\xffagent-", b"\x91" * 4_000], ids=["text that is no UTF-8", "nested"])
+def test_a_header_that_no_decoder_takes_is_corrupt(name: bytes) -> None:
+    whole = encode_frame(HEADER, BODY)
+    head = b"\x9d" + name + whole[14 + 1 + 1 + len(HEADER.agent) : 14 + int.from_bytes(whole[6:10], "little")]
+    sealed = whole[:6] + len(head).to_bytes(4, "little") + whole[10:14] + head + BODY
+    with pytest.raises(CorruptFrameError, match="the header does not hold"):
+        decode_frame(sealed + crc32c.crc32c(sealed).to_bytes(4, "little"))
+
+
+def test_the_share_taken_in_is_there_only_where_it_is_not_1() -> None:
+    sampled = msgspec.structs.replace(HEADER, sampled=0.25)
+    whole, part = encode_frame(HEADER, BODY), encode_frame(sampled, BODY)
+    assert decode_frame(part).header == sampled
+    assert len(part) == len(whole) + 9
+    assert decode_frame(whole).header.sampled == 1.0
+
+
+def test_the_bytes_of_a_frame_that_was_sampled_are_pinned() -> None:
+    pinned = bytes.fromhex("".join(line.partition("#")[0] for line in (GOLDEN / "frame_sampled_v1.hex").open()))
+    assert encode_frame(msgspec.structs.replace(HEADER, sampled=0.25), BODY) == pinned
