@@ -9,6 +9,7 @@ by itself. Two traps stand against that, both found by measurement:
   returns: drained rows have the plain types of `schema_at`.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
@@ -19,8 +20,9 @@ from pipeline.coded import Coded
 from pipeline.errors import PlanError, SchemaError, TableError
 from pipeline.grouping import group, label_text, window_starts
 from pipeline.partial import Partial
-from pipeline.plan import AggregateStage, FilterStage, JoinStage, Plan, ProjectStage, RowStage
+from pipeline.plan import AggregateStage, ExtractStage, FilterStage, JoinStage, Plan, ProjectStage, RowStage
 from pipeline.schema import COLUMN_TYPES, TIME_COLUMN, Schema, check, empty
+from pipeline.sql_extracts import groups_of
 from pipeline.states import accumulate
 from pipeline.tables import StaticTable
 
@@ -211,6 +213,39 @@ class _Join:
         return joined.select(keep)
 
 
+class _Extract:
+    """Each text is matched once per regular expression, however many of its groups are wanted."""
+
+    def __init__(self, stage: ExtractStage) -> None:
+        self.stage = stage
+        self.groups = {one.pattern: groups_of(one.pattern) for one in stage.columns.values()}
+        for one in stage.columns.values():
+            if not 0 <= one.group <= len(self.groups[one.pattern]):
+                raise PlanError(f"regular expression {one.pattern!r} has no group {one.group}; compile the query again")
+
+    def reads(self) -> set[str]:
+        return {one.source for one in self.stage.columns.values()}
+
+    def needs(self, after: set[str]) -> set[str]:
+        made = self.stage.columns
+        return (after - made.keys()) | {made[name].source for name in after if name in made}
+
+    def run(self, rows: pl.DataFrame, keep: list[str], *, coded: bool) -> pl.DataFrame:  # noqa: ARG002
+        wanted = {name: one for name, one in self.stage.columns.items() if name in keep}
+        times = Counter((one.source, one.pattern) for one in wanted.values() if one.group)
+        matches = {match: f"#match{place}" for place, match in enumerate(times) if times[match] > 1}
+        structs = [pl.col(s).str.extract_groups(p).alias(name) for (s, p), name in matches.items()]
+        columns = []
+        for name, one in wanted.items():
+            match = matches.get((one.source, one.pattern)) if one.group else None
+            if match is None:
+                columns.append(pl.col(one.source).str.extract(one.pattern, one.group).alias(name))
+            else:
+                field = self.groups[one.pattern][one.group - 1]
+                columns.append(pl.col(match).struct.field(field).alias(name))
+        return rows.with_columns(structs).with_columns(columns).select(keep)
+
+
 class _Project:
     def __init__(self, stage: ProjectStage) -> None:
         self.stage = stage
@@ -229,11 +264,13 @@ class _Project:
         return _with_ones(rows, roots).select(columns).head(rows.height)
 
 
-def _runner(stage: RowStage, tables: Mapping[str, StaticTable]) -> _Filter | _Join | _Project:
+def _runner(stage: RowStage, tables: Mapping[str, StaticTable]) -> _Filter | _Join | _Extract | _Project:
     if isinstance(stage, FilterStage):
         return _Filter(stage)
     if isinstance(stage, JoinStage):
         return _Join(stage, tables[stage.table])
+    if isinstance(stage, ExtractStage):
+        return _Extract(stage)
     return _Project(stage)
 
 

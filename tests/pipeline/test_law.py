@@ -33,10 +33,21 @@ CONDITIONS = [
     "dst IN ('10.0.0.1', '10.0.0.9') OR load IS NULL",
     "load / 3.0 <= loss * 7",
     "rtt_us % 7 <> 3",
+    "REGEXP_EXTRACT(src, '([0-9]+)[.]([0-9]+)$', 2) <> '2'",
+    "REGEXP_EXTRACT(host, '(x)?h') IS NULL",
 ]
-TABLE_CONDITIONS = ["s.tor IS NOT NULL", "s.rack / rtt_us < 0.5", "s.tor LIKE '%1' AND err < 2", "s.weight >= load"]
-LABELS = ["src", "dst", "ok", "err", "load", "UPPER(dst) AS up", "rtt_us DIV 100000 AS slot", "ts % 3 AS third"]
-TABLE_LABELS = ["s.tor AS tor", "s.rack AS rack", "COALESCE(s.tor, dst) AS place", "s.weight AS weight"]
+TABLE_CONDITIONS = [
+    "s.tor IS NOT NULL",
+    "s.rack / rtt_us < 0.5",
+    "s.tor LIKE '%1' AND err < 2",
+    "s.weight >= load",
+    "REGEXP_EXTRACT(s.tor, 'tor-([0-9])') IN ('1', 'x')",
+]
+LABELS = ["src", "dst", "ok", "err", "load", "UPPER(dst) AS up", "rtt_us DIV 100000 AS slot", "ts % 3 AS third",
+    "REGEXP_EXTRACT(src, '([0-9]+)[.]([0-9]+)$') AS net", "REGEXP_EXTRACT(dst, '.', 0) AS initial",
+]  # fmt: skip
+TABLE_LABELS = ["s.tor AS tor", "s.rack AS rack", "COALESCE(s.tor, dst) AS place", "s.weight AS weight",
+    "REGEXP_EXTRACT(s.tor, '(t)or-([0-9])', 2) AS number"]  # fmt: skip
 ARGUMENTS = [
     "rtt_us",
     "size_b",
@@ -48,6 +59,7 @@ ARGUMENTS = [
     "rtt_us * 1.5",
     "CAST(load AS BIGINT)",
     "CASE WHEN ok THEN rtt_us END",
+    "CAST(REGEXP_EXTRACT(src, '([0-9]+)[.]([0-9]+)$', 2) AS BIGINT)",
     "ROUND(load, 1) - LN(ABS(loss))",
 ]
 FUNCTIONS = ["sketch", "count", "sum", "min", "max", "avg"]
