@@ -5,6 +5,7 @@ transport. When the spool has no room, files wait (they can be read later) and l
 Room is judged with what has gathered since the last checkpoint, for that will want room as well.
 When an outage of the transport is over and has left a backlog, the agent goes on as a new incarnation, whose frames
 go at once while those of the one before drain (catch_up.py).
+A new configuration is taken over between two turns: everything that may fail is tried first, and then nothing fails.
 """
 
 import logging
@@ -14,25 +15,30 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 import psutil
 
-from agents.bounds import BEGINNING_NS
+from agents.bounds import ALWAYS, BEGINNING_NS
 from agents.checkpoint import Checkpointer
-from agents.config import AgentConfig
-from agents.errors import SourceError, SpoolWriteError
-from agents.executor import Executor
+from agents.config import AgentConfig, SourceConfig
+from agents.errors import ReloadError, SourceError, SpoolWriteError
+from agents.executor import Executor, QueryRun, Wanted
 from agents.machine import machine_id
 from agents.memory import release_free_memory
 from agents.own_metrics import Sample, page_of
-from agents.progress import SourceProgress
+from agents.progress import SourceProgress, live_watermarks
+from agents.reload import PLANNING, NewSetup, changed_keys, refuse_what_needs_a_restart, source_changes
+from agents.source_swap import SourceSwap
 from agents.sources.configured import configured_sources
 from agents.sources.source import Source
 from agents.spool import Incarnation, Spool
 from agents.spool_room import SPOOL_FULL
 from agents.uplink import Uplink
+from pipeline.chain import Chain
 from pipeline.plan import Plan
+from pipeline.schema import Schema
 from pipeline.tables import StaticTable
 from wire.transport import Publisher
 
@@ -79,6 +85,9 @@ class Agent:
         self._process = psutil.Process()
         self._records_in: dict[str, int] = {}
         self._checkpoint_s = 0.0
+        self._reloads = {"applied": 0, "refused": 0}
+        self._reload_refused = ""
+        self._not_vouched_for: set[str] = set()
         machine = machine or machine_id()
         with ExitStack() as opened:
             executor = Executor(plans, tables, config.host_name, config.policy)
@@ -88,10 +97,13 @@ class Agent:
             self._server = _metrics_server(config)
             if self._server is not None:
                 opened.callback(self._server.close)
-            self._planner = _planner(config, executor, tables, configured)
+            own = [run.chain for run in executor.runs]
+            self._planner = _planner(config, own, tables, configured)
             if self._planner is not None:
                 opened.callback(self._planner.close)
                 executor.adopt(self._planner.start().wanted)
+            self._own_versions = {chain.plan.version for chain in own}
+            self._entries = _by_name(config, configured)
             self._unread = [source for source in configured if not _read(source.streams, executor)]
             stored = self.spool.positions()
             incarnation = self.spool.begin(config.agent_id, time.time_ns())
@@ -100,7 +112,7 @@ class Agent:
                 if source not in self._unread:
                     opened.callback(source.close)
                     self.sources.append(SourceProgress(source, stored.get(source.name), incarnation.started_ns))
-            self._restore_begun(executor, {plan.version for plan in plans})
+            self._restore_begun(executor, self._own_versions)
             self.executor = executor
             self.uplink = Uplink(self.spool, publisher, catch_up_bytes_per_s=config.catch_up_bytes_per_s)
             self._checkpointer = Checkpointer(
@@ -167,6 +179,66 @@ class Agent:
             release_free_memory()
             self._next_release_s = started_s + RELEASE_S
 
+    def reload(self, new: NewSetup) -> None:
+        """Go on with another configuration; spool, open windows, live records and places in files stay.
+
+        Raises:
+            AgentError: it cannot be applied; all is as it was. `refuse` makes that known.
+        """
+        before = self._config
+        refuse_what_needs_a_restart(before, new.config)
+        if self._checkpointer.failing:
+            raise ReloadError("the spool cannot be written now, so nothing can change hands; reload again when it can")
+        with ExitStack() as undo:
+            server = self._server
+            if new.config.metrics_port != before.metrics_port:
+                server = _metrics_server(new.config)
+                if server is not None:
+                    undo.callback(server.close)
+            configured = configured_sources(new.config, [chain.plan for chain in new.chains])
+            planner, wanted = self._replanned(new, configured)
+            if planner is not None and planner is not self._planner:
+                undo.callback(planner.close)
+            read = {one.chain.plan.source for one in wanted}
+            entries = _by_name(new.config, configured)
+            needed = [source for source in configured if not read.isdisjoint(source.streams)]
+            changes = source_changes(self.sources, self._entries, needed, entries)
+            swap = SourceSwap(changes, self.spool.positions(), self._entries, entries, self._take_in)
+            swap.open()
+            undo.pop_all()
+        # From here on nothing fails: what goes is taken in to its end, and stored with its place in the file.
+        vouched = live_watermarks([run.chain.plan for run in self.executor.runs], self.sources)
+        sources = swap.close_old()
+        self.checkpoint()
+        self.sources[:] = sources
+        for one in sources:
+            self._opened.callback(one.source.close)
+        self._unread = [source for source in configured if source not in needed]
+        self._entries = entries
+        self._change_server(server, new.config)
+        self._change_planner(planner)
+        self._configure(new.config)
+        self._own_versions = {chain.plan.version for chain in new.chains}
+        self._run_these(wanted)
+        self._go_on_anew_if_back(vouched.keys())
+        self._reloads["applied"] += 1
+        self._reload_refused = ""
+        self._publish_page()
+        release_free_memory()
+        log.info(
+            "configuration reloaded changed=%s queries=%d sources=%d",
+            ",".join(changed_keys(before, new.config)) or "none",
+            len(self.executor.runs),
+            len(self.sources),
+        )
+
+    def refuse(self, reason: str) -> None:
+        """Say why a new configuration is not applied; the one before goes on."""
+        self._reloads["refused"] += 1
+        self._reload_refused = reason
+        log.error("configuration not reloaded, the one before goes on reason=%s", reason)
+        self._publish_page()
+
     def close(self) -> None:
         """Take in what the sources still have, store it, publish for a moment, end cleanly."""
         with self._opened:
@@ -229,6 +301,8 @@ class Agent:
             Sample(name + "resident_bytes", memory.rss),
             Sample(name + "cpu_seconds_total", cpu.user + cpu.system),
         ]
+        found += [Sample(name + "reloads_total", n, (("result", result),)) for result, n in self._reloads.items()]
+        found.append(Sample(name + "reload_last_refused", bool(self._reload_refused)))
         found += self._planner.samples(len(self.executor.runs)) if self._planner is not None else []
         for stream, rows in self._records_in.items():
             found.append(Sample(name + "records_in_total", rows, (("stream", stream),)))
@@ -243,8 +317,19 @@ class Agent:
         return found
 
     def _adopt(self, choice: "Choice") -> None:
-        """Run what the API says from now on; what is new there vouches for nothing that was read before."""
-        added = self.executor.adopt(choice.wanted)
+        """Run what the API says from now on."""
+        added = self._run_these(choice.wanted)
+        log.info(
+            "plan adopted queries=%d new=%s refused=%d no_source=%d",
+            len(self.executor.runs),
+            ",".join(run.chain.plan.query for run in added) or "none",
+            len(choice.refused),
+            choice.idle,
+        )
+
+    def _run_these(self, wanted: Sequence[Wanted]) -> list[QueryRun]:
+        """Run these versions from now on; what is new vouches for nothing that was read before."""
+        added = self.executor.adopt(wanted)
         for source in [one for one in self._unread if _read(one.streams, self.executor)]:
             self._open_late(source)
         begun: dict[str, int] = {}
@@ -258,13 +343,57 @@ class Agent:
         self._checkpointer.note_runs()
         if begun and self._planner is not None:
             self._planner.note_begun(begun)
-        log.info(
-            "plan adopted queries=%d new=%s refused=%d no_source=%d",
-            len(self.executor.runs),
-            ",".join(run.chain.plan.query for run in added) or "none",
-            len(choice.refused),
-            choice.idle,
-        )
+        return added
+
+    def _replanned(self, new: NewSetup, configured: Sequence[Source]) -> "tuple[Planner | None, list[Wanted]]":
+        """Who asks for plans from now on, the one who does where nothing of his changes, and what to run."""
+        own = {chain.plan.version for chain in new.chains}
+        if not new.config.plan_url:
+            return None, [Wanted(chain, ALWAYS.spans) for chain in new.chains]
+        same = own == self._own_versions and not set(PLANNING) & set(changed_keys(self._config, new.config))
+        if self._planner is not None and same and _streams(configured) == self._planner.streams:
+            return self._planner, self._planner.choice.wanted
+        running = {run.chain.plan.version: run.chain for run in self.executor.runs}
+        planner = _planner(new.config, new.chains, new.tables, configured, running)
+        assert planner is not None, "there is an address"
+        return planner, planner.start().wanted
+
+    def _change_planner(self, planner: "Planner | None") -> None:
+        before, self._planner = self._planner, planner
+        if planner is not before:
+            if before is not None:
+                before.close()
+            if planner is not None:
+                self._opened.callback(planner.close)
+
+    def _change_server(self, server: "MetricsServer | None", config: AgentConfig) -> None:
+        before, self._server = self._server, server
+        if server is not before:
+            if before is not None:
+                before.close()
+            if server is not None:
+                self._opened.callback(server.close)
+        if server is not None:
+            server.stale_after(_stale_after_s(config))
+
+    def _configure(self, config: AgentConfig) -> None:
+        """Take over what is only numbers."""
+        self._config = config
+        self._early_bytes = min(EARLY_CHECKPOINT_BYTES, config.spool_max_bytes // 4)
+        self.spool.max_bytes = config.spool_max_bytes
+        self.uplink.configure(config.catch_up_bytes_per_s)
+        now_s = time.monotonic()
+        self._next_checkpoint_s = min(self._next_checkpoint_s, now_s + config.checkpoint_s)
+        self._next_epoch_s = min(self._next_epoch_s, now_s + config.epoch_s)
+
+    def _go_on_anew_if_back(self, vouched_before: Set[str]) -> None:
+        """A live query that was away while this incarnation ran must not seem to have been there all the time."""
+        vouched = live_watermarks([run.chain.plan for run in self.executor.runs], self.sources).keys()
+        self._not_vouched_for |= vouched_before - vouched
+        if self._not_vouched_for & vouched:
+            with self._surviving_the_spool():
+                self._checkpointer.go_on_anew(time.time_ns())
+                self._not_vouched_for -= vouched
 
     def _restore_begun(self, executor: Executor, own: Set[str]) -> None:
         """A version that came after files were read vouches for no record before, also if a kill came in between.
@@ -342,6 +471,8 @@ class Agent:
         if self._server is not None:
             problems = ["the spool cannot be written" if self._checkpointer.failing else "", str(self.spool.stuck)]
             notes = self._planner.notes if self._planner is not None else ""
+            if self._reload_refused:
+                notes += "".join(f"reload: refused: {line}\n" for line in self._reload_refused.splitlines())
             self._server.set(page_of(self.samples()), "; ".join(problem for problem in problems if problem), notes)
 
     @contextmanager
@@ -361,16 +492,28 @@ def _read(streams: Mapping[str, object], executor: Executor) -> bool:
     return False
 
 
+def _by_name(config: AgentConfig, configured: Sequence[Source]) -> dict[str, SourceConfig]:
+    """The entries of the configured sources."""
+    return {source.name: entry for source, entry in zip(configured, config.sources, strict=True)}
+
+
+def _streams(sources: Sequence[Source]) -> dict[str, Schema]:
+    return {stream: schema for source in sources for stream, schema in source.streams.items()}
+
+
 def _planner(
-    config: AgentConfig, executor: Executor, tables: Mapping[str, StaticTable], sources: Sequence[Source]
+    config: AgentConfig,
+    own: Sequence[Chain],
+    tables: Mapping[str, StaticTable],
+    sources: Sequence[Source],
+    running: Mapping[str, Chain] = MappingProxyType({}),
 ) -> "Planner | None":
-    """What asks the API for plans, where one is named."""
+    """What asks the API for plans, where one is named; `running` are chains that it need not build."""
     if not config.plan_url:
         return None
     from agents import planned, planner  # noqa: PLC0415  # an HTTP client that an agent without it need not hold
 
-    streams = {stream: schema for source in sources for stream, schema in source.streams.items()}
-    return planner.Planner(config, planned.OwnQueries([run.chain for run in executor.runs], tables, streams))
+    return planner.Planner(config, planned.OwnQueries(own, tables, _streams(sources)), running)
 
 
 def _metrics_server(config: AgentConfig) -> "MetricsServer | None":
@@ -379,4 +522,8 @@ def _metrics_server(config: AgentConfig) -> "MetricsServer | None":
         return None
     from agents import metrics_server  # noqa: PLC0415  # 2 MB that an agent without it need not hold
 
-    return metrics_server.MetricsServer(config.metrics_port, max(5.0, 5 * config.checkpoint_s))
+    return metrics_server.MetricsServer(config.metrics_port, _stale_after_s(config))
+
+
+def _stale_after_s(config: AgentConfig) -> float:
+    return max(5.0, 5 * config.checkpoint_s)

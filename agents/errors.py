@@ -7,6 +7,8 @@ AgentError
 │   ├── SpoolNewerError      a newer release wrote it; it is left untouched
 │   └── SpoolWriteError      the disk is full or the folder not writable; nothing accepted is lost, try again
 ├── MetricsPortError         the port for the agent's own metrics is taken
+├── ReloadError              a new configuration cannot be applied; the one before goes on
+│   └── NeedsRestartError    it changes what a running agent cannot change
 └── PlanUnavailableError     the API gave no plan or table now; the last one goes on
 """
 
@@ -37,6 +39,14 @@ class SpoolWriteError(SpoolError):
 
 class MetricsPortError(AgentError):
     """The agent cannot listen on `metrics_port`."""
+
+
+class ReloadError(AgentError):
+    """A new configuration cannot be applied to the running agent, which goes on as it was."""
+
+
+class NeedsRestartError(ReloadError):
+    """It changes a setting that holds for as long as the agent runs."""
 
 
 class PlanUnavailableError(AgentError):
