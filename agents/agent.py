@@ -5,10 +5,10 @@ frames to the transport. Checkpoints are taken at ends of epochs, so that what t
 What an agent takes when it has nothing to do is measured at its start; a budget below that is refused.
 When an outage of the transport is over and has left a backlog, the agent goes on as a new incarnation, whose frames
 go at once while those of the one before drain (catch_up.py).
+A new configuration is taken over between two turns: everything that may fail is tried first, and then nothing fails.
 """
 
 import logging
-import math
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
@@ -25,16 +25,21 @@ from agents.checkpoint import Checkpointer
 from agents.config import AgentConfig
 from agents.cpu_meter import CpuMeter
 from agents.epochs import EpochLoop
-from agents.errors import SourceError, SpoolWriteError
-from agents.executor import Executor
-from agents.idle_floor import UPLINK_STEP_S, IdleCosts, check_floor
+from agents.errors import ReloadError, SourceError, SpoolWriteError
+from agents.executor import Executor, Wanted
+from agents.idle_floor import UPLINK_STEP_S, IdleCosts, check_floor, samplers_of
 from agents.intake import Intake
 from agents.machine import machine_id
 from agents.memory import release_free_memory
 from agents.own_metrics import Sample, page_of
 from agents.own_samples import process_samples, shipping_samples, source_samples
-from agents.progress import SourceProgress
-from agents.sources.configured import configured_sources
+from agents.pace import epochs_between_checkpoints, turn_interval_s
+from agents.progress import SourceProgress, live_watermarks
+from agents.query_run import QueryRun
+from agents.reload import NewSetup, ReloadLog, changed_keys, refuse_what_needs_a_restart, source_changes
+from agents.services import Services, metrics_server_of, planner_of
+from agents.source_swap import SourceSwap
+from agents.sources.configured import configured_sources, entries_by_name
 from agents.sources.source import Source
 from agents.spool import Incarnation, Spool
 from agents.spool_room import SPOOL_FULL
@@ -44,15 +49,11 @@ from pipeline.tables import StaticTable
 from wire.transport import Publisher
 
 if TYPE_CHECKING:
-    from agents.metrics_server import MetricsServer
     from agents.planned import Choice
     from agents.planner import Planner
 
 log = logging.getLogger(__name__)
 
-TURN_S: Final = 0.1
-# Looking after the sources takes no more than this part of the budget, or it is done less often.
-TURNING_SHARE: Final = 0.1
 _MEASURED_TURNS: Final = 5
 RETRY_CHECKPOINT_S: Final = 1.0
 FIRST_RELEASE_S: Final = 5.0
@@ -85,6 +86,8 @@ class Agent:
         self._meter = CpuMeter(self._children, own_s=cpu_s)
         self.sources: list[SourceProgress] = []
         self._checkpoint_s = 0.0
+        self._reloads = ReloadLog()
+        self._not_vouched_for: set[str] = set()
         machine = machine or machine_id()
         with ExitStack() as opened:
             allowance = EpochAllowance(self._meter.own_s)
@@ -100,13 +103,13 @@ class Agent:
             configured = configured_sources(config, plans)
             self.spool = Spool(Path(config.spool_path), machine, config.spool_max_bytes, connection)
             opened.callback(self.spool.close)
-            self._server = _metrics_server(config)
-            if self._server is not None:
-                opened.callback(self._server.close)
-            self._planner = _planner(config, executor, tables, configured)
+            self._services = Services(metrics_server_of(config))
+            opened.callback(self._close_services)
+            own = [run.chain for run in executor.runs]
+            self._services.planner = planner_of(config, own, tables, configured)
             if self._planner is not None:
-                opened.callback(self._planner.close)
                 executor.adopt(self._planner.start().wanted)
+            self._entries = entries_by_name(config, configured)
             self._unread = [source for source in configured if not _read(source.streams, executor)]
             stored = self.spool.positions()
             incarnation = self.spool.begin(config.agent_id, time.time_ns())
@@ -115,7 +118,7 @@ class Agent:
                     opened.callback(source.close)
                     self.sources.append(SourceProgress(source, stored.get(source.name), incarnation.started_ns))
             self.executor = executor
-            self._restore_begun(executor, {plan.version for plan in plans})
+            self._restore_begun(executor, {chain.plan.version for chain in own})
             self.uplink = Uplink(self.spool, publisher, catch_up_bytes_per_s=config.catch_up_bytes_per_s)
             self.loop = EpochLoop(config, executor, self._meter, allowance, unpaced=self._unpaced)
             self._checkpointer = Checkpointer(
@@ -138,7 +141,10 @@ class Agent:
             before_s = self._meter.own_s()
             self._checkpointer.take(time.time_ns())
             self._publish_page()
-            self._idle = self._idle_costs(config, self._meter.own_s() - before_s, self._turn_cost_s())
+            checkpoint_s = self._meter.own_s() - before_s
+            self._idle = IdleCosts.of(
+                config, self._turn_cost_s(), checkpoint_s, samplers_of(one.source for one in self.sources)
+            )
             check_floor(config.budget, self._idle)
             self._opened = opened.pop_all()
         self._epochs_to_checkpoint = epochs_between_checkpoints(config)
@@ -153,6 +159,10 @@ class Agent:
             self.spool.frames,
             self.incarnation.interrupted_from_ns is not None,
         )
+
+    @property
+    def _planner(self) -> "Planner | None":
+        return self._services.planner
 
     @property
     def incarnation(self) -> Incarnation:
@@ -190,6 +200,52 @@ class Agent:
         if started_s >= self._next_release_s:
             release_free_memory()
             self._next_release_s = started_s + RELEASE_S
+
+    def reload(self, new: NewSetup) -> None:
+        """Go on with another configuration; spool, open windows, live records and places in files stay.
+
+        Raises:
+            AgentError: it cannot be applied; all is as it was. `refuse` makes that known.
+        """
+        before = self._config
+        refuse_what_needs_a_restart(before, new.config)
+        if self._checkpointer.failing:
+            raise ReloadError("the spool cannot be written now, so nothing can change hands; reload again when it can")
+        configured = configured_sources(new.config, [chain.plan for chain in new.chains])
+        entries = entries_by_name(new.config, configured)
+        with ExitStack() as undo:
+            running = {run.chain.plan.version: run.chain for run in self.executor.runs}
+            services, wanted = self._services.replaced(before, new, configured, running)
+            undo.callback(services.close_but, self._services)
+            read = {one.chain.plan.source for one in wanted}
+            needed = [source for source in configured if not read.isdisjoint(source.streams)]
+            idle = IdleCosts.of(new.config, self._idle.turn_s, self._idle.checkpoint_cpu_s, samplers_of(needed))
+            check_floor(new.config.budget, idle)
+            changes = source_changes(self.sources, self._entries, needed, entries)
+            swap = SourceSwap(changes, self.spool.positions(), self._entries, entries, self.intake.take_in)
+            swap.open()
+            undo.pop_all()
+        # From here on nothing fails: what goes is taken in to its end, and stored with its place in the file.
+        vouched = live_watermarks([run.chain.plan for run in self.executor.runs], self.sources).keys()
+        sources = swap.close_old()
+        self.checkpoint()
+        self.sources[:], self._entries = sources, entries
+        for one in sources:
+            self._opened.callback(one.source.close)
+        self._unread = [source for source in configured if source not in needed]
+        services.take_over(new.config, self._services)
+        self._services, self._idle = services, idle
+        self._configure(new.config)
+        self._run_these(wanted)
+        self._go_on_anew_if_back(vouched)
+        self._reloads.applied(changed_keys(before, new.config), len(self.executor.runs), len(sources))
+        self._publish_page()
+        release_free_memory()
+
+    def refuse(self, reason: str) -> None:
+        """Say why a new configuration is not applied; the one before goes on."""
+        self._reloads.refuse(reason)
+        self._publish_page()
 
     def close(self) -> None:
         """Take in what the sources still have, store it, publish for a moment, end cleanly."""
@@ -240,6 +296,7 @@ class Agent:
             Sample(name + "checkpoint_seconds", self._checkpoint_s),
             Sample(name + "held_bytes", self.executor.held_bytes),
             *(self._planner.samples(len(self.executor.runs)) if self._planner is not None else []),
+            *self._reloads.samples(),
             *source_samples(self.sources, self.intake.records_in, self._dropped()),
         ]
 
@@ -302,22 +359,20 @@ class Agent:
             costs.append(self._meter.own_s() - before_s)
         return sorted(costs)[len(costs) // 2] + UPLINK_STEP_S
 
-    def _idle_costs(self, config: AgentConfig, checkpoint_cpu_s: float, turn_s: float) -> IdleCosts:
-        """What this agent takes when it has nothing to do, with these settings."""
-        budget = config.budget
-        cores = budget.cores if budget.cores is not None else budget.floor_cores
-        return IdleCosts(
-            turn_s=turn_s,
-            # The end of an epoch is about one more.
-            turns_per_s=1 / turn_interval_s(config, cores, turn_s) + 1 / config.epoch_s,
-            checkpoint_cpu_s=checkpoint_cpu_s,
-            checkpoint_every_s=epochs_between_checkpoints(config) * config.epoch_s,
-            samplers=len(self._children()),
+    def _adopt(self, choice: "Choice") -> None:
+        """Run what the API says from now on."""
+        added = self._run_these(choice.wanted)
+        log.info(
+            "plan adopted queries=%d new=%s refused=%d no_source=%d",
+            len(self.executor.runs),
+            ",".join(run.chain.plan.query for run in added) or "none",
+            len(choice.refused),
+            choice.idle,
         )
 
-    def _adopt(self, choice: "Choice") -> None:
-        """Run what the API says from now on; what is new there vouches for nothing that was read before."""
-        added = self.executor.adopt(choice.wanted)
+    def _run_these(self, wanted: Sequence[Wanted]) -> list[QueryRun]:
+        """Run these versions from now on; what is new vouches for nothing that was read before."""
+        added = self.executor.adopt(wanted)
         for source in [one for one in self._unread if _read(one.streams, self.executor)]:
             self._open_late(source)
         begun: dict[str, int] = {}
@@ -332,13 +387,26 @@ class Agent:
         self.loop.adopt()
         if begun and self._planner is not None:
             self._planner.note_begun(begun)
-        log.info(
-            "plan adopted queries=%d new=%s refused=%d no_source=%d",
-            len(self.executor.runs),
-            ",".join(run.chain.plan.query for run in added) or "none",
-            len(choice.refused),
-            choice.idle,
-        )
+        return added
+
+    def _configure(self, config: AgentConfig) -> None:
+        """Take over what is only numbers."""
+        self._config = config
+        self.spool.max_bytes = config.spool_max_bytes
+        self.uplink.configure(config.catch_up_bytes_per_s)
+        self.intake.held_bytes = held_limit(config)
+        self.executor.memory_max_bytes = config.memory_max_bytes
+        self.loop.configure(config)
+        self._epochs_to_checkpoint = epochs_between_checkpoints(config)
+
+    def _go_on_anew_if_back(self, vouched_before: Set[str]) -> None:
+        """A live query that was away while this incarnation ran must not seem to have been there all the time."""
+        vouched = live_watermarks([run.chain.plan for run in self.executor.runs], self.sources).keys()
+        self._not_vouched_for |= vouched_before - vouched
+        if self._not_vouched_for & vouched:
+            with self._surviving_the_spool():
+                self._checkpointer.go_on_anew(time.time_ns())
+                self._not_vouched_for -= vouched
 
     def _restore_begun(self, executor: Executor, own: Set[str]) -> None:
         """A version that came after files were read vouches for no record before, also if a kill came in between.
@@ -376,11 +444,15 @@ class Agent:
         given_up = self._checkpointer.room.dropped_rows
         return dropped | {SPOOL_FULL: dropped.get(SPOOL_FULL, 0) + given_up} if given_up else dropped
 
+    def _close_services(self) -> None:
+        self._services.close_but()
+
     def _publish_page(self) -> None:
-        if self._server is not None:
+        if self._services.server is not None:
             problems = ["the spool cannot be written" if self._checkpointer.failing else "", str(self.spool.stuck)]
-            notes = self._planner.notes if self._planner is not None else ""
-            self._server.set(page_of(self.samples()), "; ".join(problem for problem in problems if problem), notes)
+            notes = (self._planner.notes if self._planner is not None else "") + self._reloads.notes
+            problem = "; ".join(problem for problem in problems if problem)
+            self._services.server.set(page_of(self.samples()), problem, notes)
 
     @contextmanager
     def _surviving_the_spool(self) -> Iterator[None]:
@@ -389,16 +461,6 @@ class Agent:
             yield
         except SpoolWriteError as error:
             log.error("spool cannot be written, will try again: %s", error)  # noqa: TRY400  # the message says it all
-
-
-def epochs_between_checkpoints(config: AgentConfig) -> int:
-    """`checkpoint_s` rounded up to whole epochs."""
-    return max(1, math.ceil(config.checkpoint_s / config.epoch_s - 1e-9))
-
-
-def turn_interval_s(config: AgentConfig, cores: float, turn_s: float) -> float:
-    """How often to look after the sources, where a look takes `turn_s`: no more often than the budget is worth."""
-    return min(max(TURN_S, turn_s / (TURNING_SHARE * cores)), max(TURN_S, config.epoch_s))
 
 
 def held_limit(config: AgentConfig) -> int:
@@ -412,26 +474,3 @@ def _read(streams: Mapping[str, object], executor: Executor) -> bool:
         return True
     log.info("source not started, no query reads it streams=%s", ",".join(streams))
     return False
-
-
-def _planner(
-    config: AgentConfig, executor: Executor, tables: Mapping[str, StaticTable], sources: Sequence[Source]
-) -> "Planner | None":
-    """What asks the API for plans, where one is named."""
-    if not config.plan_url:
-        return None
-    from agents import planned, planner  # noqa: PLC0415  # an HTTP client that an agent without it need not hold
-
-    streams = {stream: schema for source in sources for stream, schema in source.streams.items()}
-    return planner.Planner(config, planned.OwnQueries([run.chain for run in executor.runs], tables, streams))
-
-
-def _metrics_server(config: AgentConfig) -> "MetricsServer | None":
-    """The server of the agent's own metrics, where one is asked for."""
-    if not config.metrics_port:
-        return None
-    from agents import metrics_server  # noqa: PLC0415  # 2 MB that an agent without it need not hold
-
-    return metrics_server.MetricsServer(
-        config.metrics_port, max(5.0, 5 * epochs_between_checkpoints(config) * config.epoch_s)
-    )

@@ -8,6 +8,8 @@ AgentError
 │   └── SpoolWriteError      the disk is full or the folder not writable; nothing accepted is lost, try again
 ├── BudgetTooSmallError      an agent that does nothing takes more CPU than its budget
 ├── MetricsPortError         the port for the agent's own metrics is taken
+├── ReloadError              a new configuration cannot be applied; the one before goes on
+│   └── NeedsRestartError    it changes what a running agent cannot change
 └── PlanUnavailableError     the API gave no plan or table now; the last one goes on
 """
 
@@ -42,6 +44,14 @@ class BudgetTooSmallError(AgentError):
 
 class MetricsPortError(AgentError):
     """The agent cannot listen on `metrics_port`."""
+
+
+class ReloadError(AgentError):
+    """A new configuration cannot be applied to the running agent, which goes on as it was."""
+
+
+class NeedsRestartError(ReloadError):
+    """It changes a setting that holds for as long as the agent runs."""
 
 
 class PlanUnavailableError(AgentError):

@@ -49,6 +49,10 @@ class MetricsServer:
         """What /metrics shows from now on, what is wrong ("" for nothing), and lines that change no verdict."""
         self._page, self._problem, self._notes, self._set_at_s = page, problem, notes, time.monotonic()
 
+    def stale_after(self, stale_after_s: float) -> None:
+        """Unhealthy from now on when no page was set for so long."""
+        self._stale_after_s = stale_after_s
+
     def health(self) -> str:
         """Empty when healthy, else the reason."""
         age_s = time.monotonic() - self._set_at_s

@@ -30,6 +30,8 @@ METRICS: Final[dict[str, tuple[Literal["counter", "gauge"], str]]] = {
     "tailwatch_agents_plan_failures_total": ("counter", "Such questions without a usable answer, by reason."),
     "tailwatch_agents_plan_age_seconds": ("gauge", "Time since the API last answered, or since the start."),
     "tailwatch_agents_plan_versions": ("gauge", "Versions of queries that run, are refused or have no source here."),
+    "tailwatch_agents_reloads_total": ("counter", "Configurations that SIGHUP had read again, by result."),
+    "tailwatch_agents_reload_last_refused": ("gauge", "1 when the last of them could not be used."),
     "tailwatch_agents_held_bytes": ("gauge", "About what waits in memory for the next checkpoint."),
     "tailwatch_agents_resident_bytes": ("gauge", "Resident memory of the agent's process, without the sampler."),
     "tailwatch_agents_cpu_seconds_total": ("counter", "CPU time of the agent's process, without the sampler."),

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 from urllib.parse import quote
 
@@ -22,6 +23,7 @@ from agents.planned import Choice, OwnQueries, choose
 from pipeline.agent_plan import AgentPlan, PlannedTable, decode_agent_plan
 from pipeline.chain import Chain
 from pipeline.errors import PlanError
+from pipeline.schema import Schema
 from pipeline.tables import StaticTable, read_table
 
 log = logging.getLogger(__name__)
@@ -36,8 +38,10 @@ _END_S: Final = 0.2
 class Planner:
     """One agent's plan: `start`, then `news` from the agent's loop, `close` at the end."""
 
-    def __init__(self, config: AgentConfig, own: OwnQueries) -> None:
-        """Nothing is read or asked yet."""
+    def __init__(
+        self, config: AgentConfig, own: OwnQueries, running: Mapping[str, Chain] = MappingProxyType({})
+    ) -> None:
+        """Nothing is read or asked yet; `running` are chains by version, which need not be built again."""
         self.polls = 0
         self.failures: Counter[str] = Counter()
         self.choice = Choice()
@@ -47,7 +51,7 @@ class Planner:
         self._folder = PlanFolder(config.plan_folder)
         self._path = f"/api/v1/agents/{quote(config.agent_id, safe='')}/plan"
         self._kept = KeptPlan(b"", "")
-        self._chains: dict[str, Chain] = {}
+        self._chains: dict[str, Chain] = dict(running)
         self._news: Choice | None = None
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -57,6 +61,16 @@ class Planner:
         self._warned = False
         self._good_at_s = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="planner", daemon=True)
+
+    @property
+    def streams(self) -> Mapping[str, Schema]:
+        """What the agent's sources feed."""
+        return self._own.streams
+
+    @property
+    def own_versions(self) -> set[str]:
+        """The queries of the agent's own configuration."""
+        return {chain.plan.version for chain in self._own.chains}
 
     @property
     def begun_ns(self) -> Mapping[str, int]:
@@ -160,6 +174,8 @@ class Planner:
         etag = "" if self.choice.lacking else self._kept.etag
         try:
             reply = self._client.get(self._path, etag)
+            if self._stop.is_set():  # another planner may have taken over, and keeps its own plan in the folder
+                return
             if reply is not None and (reply.body != self._kept.body or self.choice.lacking):
                 self._take(reply.body, reply.etag)
         except PlanUnavailableError as error:

@@ -67,6 +67,11 @@ class SourceProgress:
         if not self.source.replayable:
             self._first_ns = self._last_ns
 
+    def go_on_from(self, before: "SourceProgress") -> None:
+        """This source takes the place of one of the same name, which has been taken in to its end."""
+        if not self.source.replayable:
+            self._first_ns, self._last_ns = before._first_ns, before._last_ns
+
     @property
     def first_ns(self) -> int | None:
         """Start of what the watermark vouches for; None before the first row of a replay."""

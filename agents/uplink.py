@@ -62,6 +62,10 @@ class Uplink:
         self._retry_s = FIRST_RETRY_S
         self._retry_at_s = clock()
 
+    def configure(self, catch_up_bytes_per_s: int) -> None:
+        """Cap the backlog anew from now on."""
+        self._allowance = Allowance(catch_up_bytes_per_s, self._clock)
+
     def left_behind(self) -> bool:
         """Whether an outage is over that left more live frames than go at once: time for a new incarnation."""
         behind = self._outage.left_behind(self._spool.bytes - self._spool.backlog_bytes)

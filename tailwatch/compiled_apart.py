@@ -14,6 +14,7 @@ from tailwatch.config_tree import Place
 from tailwatch.errors import ConfigError, TailwatchError
 from tailwatch.query_set import QuerySet, load_tables
 from tailwatch.settings import Loaded, Settings
+from tailwatch.stopping import hang_ups_held_back
 
 
 class _Question(msgspec.Struct):
@@ -36,9 +37,10 @@ def compiled_apart(loaded: Loaded) -> QuerySet:
     from pipeline.plan import decode_plan
 
     question = msgspec.msgpack.encode(_Question(loaded.settings, dict(loaded.places)))
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "tailwatch.compiled_apart"], input=question, capture_output=True, check=False
-    )
+    with hang_ups_held_back():
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "tailwatch.compiled_apart"], input=question, capture_output=True, check=False
+        )
     if done.returncode != 0:
         reason = (done.stderr.decode("utf-8", "replace").strip().splitlines() or ["no reason given"])[-1]
         raise TailwatchError(f"the queries could not be compiled: exit code {done.returncode}, {reason}")

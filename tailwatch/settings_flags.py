@@ -29,17 +29,22 @@ _TALKATIVE = "kafka"
 
 
 def loaded_from(args: argparse.Namespace, part: str = "") -> Loaded:
-    """The settings a command runs with.
+    """The settings a command runs with; it logs as they say from now on.
 
     Args:
         part: section that `--id` belongs to.
     Raises:
         ConfigError: every fault found.
     """
-    text = args.config or os.environ.get("TAILWATCH_CONFIG")
-    loaded = load_settings(Path(text) if text else None, assignments=args.assignments, flags=_named_flags(args, part))
+    loaded = read_from(args, part)
     set_up_logging(loaded.settings.log_level)
     return loaded
+
+
+def read_from(args: argparse.Namespace, part: str = "") -> Loaded:
+    """The settings alone, as the file says now; otherwise as `loaded_from`."""
+    text = args.config or os.environ.get("TAILWATCH_CONFIG")
+    return load_settings(Path(text) if text else None, assignments=args.assignments, flags=_named_flags(args, part))
 
 
 def set_up_logging(level: str) -> None:

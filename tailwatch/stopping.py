@@ -1,22 +1,28 @@
-"""How a process is told to end: one event that signals set, or that the supervisor's end sets.
+"""How a process is told to end, or to read its configuration again: events that signals set, or the supervisor's end.
 
 The first SIGTERM or SIGINT asks for a clean end, a second SIGINT ends the process at once. Under a supervisor SIGINT is
 ignored: Ctrl-C reaches the whole process group, but the parts must end one after the other, agent first.
+SIGHUP asks for a reload where there is something to reload, and else changes nothing and says so. It still ends a
+process, cleanly, whose terminal has gone: that is what the signal meant first. With `nohup` not even that.
 """
 
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 _PARENT_CHECK_S = 0.25
+_NOTHING_TO_RELOAD = b"tailwatch: SIGHUP changes nothing here; restart to change settings\n"
 
 
-def stop_event(supervisor: int | None = None) -> threading.Event:
+def stop_event(supervisor: int | None = None, reload: threading.Event | None = None) -> threading.Event:
     """The event to wait for; call it once, from the main thread.
 
     Args:
         supervisor: process id of the parent that looks after this process; None outside of a demo.
+        reload: set when the configuration is to be read again; None where there is nothing to reload.
     """
     stop = threading.Event()
 
@@ -32,7 +38,49 @@ def stop_event(supervisor: int | None = None) -> threading.Event:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         watch = threading.Thread(target=_stop_without, args=(supervisor, stop), name="supervisor-watch", daemon=True)
         watch.start()
+    terminal = Terminal()
+
+    def hung_up(_number: int, _frame: FrameType | None) -> None:
+        if supervisor is None and terminal.has_gone():
+            stop.set()
+        elif reload is not None:
+            reload.set()
+        else:
+            os.write(2, _NOTHING_TO_RELOAD)  # a signal may come in the middle of a log line, which takes no other
+
+    signal.signal(signal.SIGHUP, hung_up)
+    # A supervisor holds the signal back until here: before, it would have ended the process.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
     return stop
+
+
+class Terminal:
+    """The terminal that this process was started from, if any; made before SIGHUP gets a handler."""
+
+    def __init__(self) -> None:
+        self._wanted = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN and _has_terminal()
+
+    def has_gone(self) -> bool:
+        """Whether it was there and is not any more; never under `nohup`, which asks to run on without it."""
+        return self._wanted and not _has_terminal()
+
+
+@contextmanager
+def hang_ups_held_back() -> Iterator[None]:
+    """A process started within never gets a SIGHUP, unless it unblocks it; one sent to us comes afterwards."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 def _stop_without(supervisor: int, stop: threading.Event) -> None:

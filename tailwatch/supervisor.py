@@ -64,6 +64,12 @@ class Supervisor:
         for running in self._running:
             running.kill()
 
+    def pass_on(self, number: int, name: str) -> None:
+        """Send a signal to a part; one that does not run reads everything anew when it is started again."""
+        for running in self._running:
+            if running.part.name == name and running.process is not None:
+                running.process.send_signal(number)
+
     def process_ids(self) -> dict[str, int]:
         """Name -> process id of the parts that run now."""
         return {r.part.name: r.process.pid for r in self._running if r.process is not None}
@@ -85,7 +91,8 @@ class _Running:
         _make_room(self._log_path)
         command = [*self._command, "--supervisor", str(os.getpid())]
         # Blocked here, SIGINT stays blocked in the child and its own children: Ctrl-C is the supervisor's to act on.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        # SIGHUP waits there until the part has a handler for it.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
         try:
             with self._log_path.open("ab") as log_file:
                 self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log_file, stderr=log_file)

@@ -8,6 +8,7 @@ stands still, and the ticks that nobody took are reported as lost.
 import fcntl
 import logging
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -138,9 +139,14 @@ class HiccupsSource:
         return None if self._process is None else self._process.pid
 
     def _start(self) -> None:
-        process = subprocess.Popen(  # our own file, by our own interpreter
-            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
-        )
+        # A SIGHUP to the whole unit or group is for the agent; blocked here, it stays blocked in the sampler.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+        try:
+            process = subprocess.Popen(  # our own file, by our own interpreter
+                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         assert process.stdout is not None
         descriptor = process.stdout.fileno()
         os.set_blocking(descriptor, False)

@@ -18,6 +18,7 @@ from types import FrameType
 
 from tailwatch.demo_report import Reader, Summary, summary_text, where_to_look
 from tailwatch.settings import Loaded, TransportConfig
+from tailwatch.stopping import Terminal
 from tailwatch.supervisor import Part, Supervisor
 from tailwatch.terminal import LiveLine, paint
 
@@ -166,7 +167,8 @@ def _plans_from(demo: _Demo) -> tuple[str, ...]:
 
 
 def _handle_signals(stop: threading.Event, supervisor: Supervisor) -> None:
-    """First signal: end in order. Second: end now."""
+    """First signal: end in order. Second: end now. SIGHUP is for the agent, unless the terminal has gone."""
+    terminal = Terminal()
 
     def ask(number: int, _frame: FrameType | None) -> None:
         if stop.is_set():
@@ -174,8 +176,15 @@ def _handle_signals(stop: threading.Event, supervisor: Supervisor) -> None:
             os._exit(128 + number)
         stop.set()
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    def hung_up(number: int, _frame: FrameType | None) -> None:
+        if terminal.has_gone():
+            stop.set()
+        elif not stop.is_set():
+            supervisor.pass_on(number, "agent")
+
+    for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, ask)
+    signal.signal(signal.SIGHUP, hung_up)
 
 
 def _watch(

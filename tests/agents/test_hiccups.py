@@ -46,6 +46,14 @@ def gathered(source: HiccupsSource, seconds: float) -> pl.DataFrame:
     return pl.concat(frames)
 
 
+def test_a_hang_up_of_the_whole_group_does_not_end_the_sampler(source: HiccupsSource) -> None:
+    process_id = source.process_id
+    assert process_id is not None
+    os.kill(process_id, signal.SIGHUP)
+    assert until(lambda: sum(batch.rows.height for batch in source.poll()) > 0)
+    assert source.process_id == process_id
+
+
 def test_about_a_thousand_samples_a_second_arrive_with_plausible_times(source: HiccupsSource) -> None:
     gathered(source, 0.3)  # the process starts
     before_ns = time.time_ns()

@@ -113,7 +113,7 @@ class Received:
 
 
 def received(log: Path, chain: Chain = CHAIN) -> Received:
-    """Decode, check and add up what is in the log."""
+    """Decode and check what is in the log; add up what is of the chain's query, heartbeats included."""
     got = Received()
     seen: dict[tuple[str, int], tuple[int, bytes]] = {}
     for record in records_in(log):
@@ -127,6 +127,8 @@ def received(log: Path, chain: Chain = CHAIN) -> Received:
             continue
         seen[key] = (record.partition, record.payload)
         got.headers.append(header)
+        if header.version not in ("", chain.plan.version):
+            continue
         _apply(frame.body, header, chain, got)
     for incarnation in {name for name, _ in seen}:
         sequences = sorted(sequence for name, sequence in seen if name == incarnation)

@@ -118,6 +118,20 @@ def test_ctrl_c_is_left_to_the_supervisor(tmp_path: Path, make: Callable[..., Su
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
+def test_a_hang_up_is_passed_on_and_waits_for_a_part_that_is_starting(
+    tmp_path: Path, make: Callable[..., Supervisor]
+) -> None:
+    supervisor = make(agent="run", collector="run")
+    supervisor.start()
+    supervisor.pass_on(signal.SIGHUP, "agent")
+    wait_for(lambda: len(events(tmp_path)) == 2)
+    # These parts have nothing to reload, and say so.
+    wait_for(lambda: "SIGHUP changes nothing" in (tmp_path / "agent.log").read_text())
+    assert supervisor.look_after() == []
+    assert (tmp_path / "collector.log").read_text() == ""
+    assert signal.SIGHUP not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
 def test_parts_end_by_themselves_when_the_supervisor_is_killed(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     home = str(Path(module.__file__).parent.parent)
