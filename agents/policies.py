@@ -29,8 +29,8 @@ from agents.shares import Policy, Shares
 STATIC: Final[frozenset[Policy]] = frozenset({"all-sp", "all-src", "filter-src"})
 # Policies that stay what they are when the allowance is used up.
 _UNMOVED: Final[frozenset[Policy]] = frozenset({"all-sp", "all-src"})
-# All that saves bytes is done where it costs no more than ROUNDING_COST of the allowance, and an e this near to 1 becomes
-# 1 within the same bound: a hundredth of the raw records can be more bytes than the partial results of all others.
+# All that saves bytes is done where it costs no more than ROUNDING_COST of the allowance; within the same bound an e
+# this near to 1 becomes 1: a hundredth of the raw records can be more bytes than the partial results of all others.
 NEAR_ONE: Final = 0.97
 ROUNDING_COST: Final = 1.03
 # best-op tries every combination of prefixes up to this many, and improves one query at a time beyond.

@@ -379,11 +379,20 @@ class Runtime:
         if settled and not self._known_left:
             shares = self._unless_jumping(models, shares)
         # Files that can wait get what is best per record, however long it takes; they never drain for want of CPU.
-        patient = policies.shares_for(self._policy, models, waiting, math.inf)
+        alone = {version: self._read_alone(costs) for version, costs in models.items() if version in waiting}
+        patient = policies.shares_for(self._policy, alone, waiting, math.inf)
         fallback = policies.fallback_for(self._policy, models, paced)
         self._decided_s = self._allowance_s
         self._expected_s = policies.taken(models, shares).cpu_s
         self.decision = Decision(shares | patient, fallback | patient, profile)
+
+    def _read_alone(self, costs: QueryCosts) -> QueryCosts:
+        """A file's query at the rate it would be read at if it had the budget for itself.
+
+        By the rate that the others leave it, it would stay out of the aggregate for having too few records per group.
+        """
+        each_s = predicted(replace(costs, records=1.0), (1.0,) * len(costs.operators)).cpu_s
+        return replace(costs, records=max(costs.records, self._room_s / each_s if each_s > 0 else 0.0))
 
     def _unless_jumping(self, models: Mapping[str, QueryCosts], shares: dict[str, Shares]) -> dict[str, Shares]:
         now = {version: self.decision.shares.get(version, ()) for version in shares}
