@@ -153,7 +153,8 @@ class QueryProfile:
         if cpu.items >= _MOST_PROBE_ROWS:
             cpu.tried(few.height, few_s)
         else:
-            many = _repeated(rows, self._least_s(cut, rows))
+            rows_s = self._least_s(cut, rows)
+            many = _repeated(rows, max(rows_s - few_s, rows_s / 10))
             cpu.tried(few.height, few_s, many.height, self._least_s(cut, many))
         version = self._chain.plan.version
         if shipping.recent(version, cut):
@@ -193,7 +194,7 @@ class QueryProfile:
 
 
 def _repeated(rows: pl.DataFrame, cpu_s: float) -> pl.DataFrame:
-    """The rows as often as is cheap, where they took so long: the more, the less a jitter of the fixed cost matters."""
+    """The rows as often as is cheap, where once they take so long: the jitter of the fixed cost matters less then."""
     most = _TRIALS_S / 4 / max(cpu_s / rows.height, LEAST_S)
     return pl.concat([rows] * max(1, min(int(most) // rows.height, _MANY_ROWS // rows.height, _REPEATED)))
 
