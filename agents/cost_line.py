@@ -23,6 +23,7 @@ class CostLine:
         self._guess_s = slope_s
         self._items = 0.0
         self._cpu_s = 0.0
+        self._calls = 0.0
         self._seen = False
 
     @property
@@ -33,13 +34,17 @@ class CostLine:
     @property
     def slope_s(self) -> float:
         """CPU seconds per item."""
-        return max(self._cpu_s / self._items, LEAST_S) if self._items > self._few else self._guess_s
+        if self._items <= self._few:
+            return self._guess_s
+        # The fixed part as it is known now: it may have been learnt after these calls.
+        return max((self._cpu_s - self._calls * self.fixed_s) / self._items, LEAST_S)
 
     def add(self, items: int, cpu_s: float) -> None:
         """One call."""
         if items > self._few:
             self._items += items
-            self._cpu_s += max(0.0, cpu_s - self.fixed_s)
+            self._cpu_s += cpu_s
+            self._calls += 1
             return
         fixed_s = max(0.0, cpu_s - items * self.slope_s)
         self.fixed_s = fixed_s if not self._seen else self.fixed_s + _STEP * (fixed_s - self.fixed_s)
@@ -48,6 +53,15 @@ class CostLine:
     def add_more(self, cpu_s: float) -> None:
         """Further CPU for items already counted."""
         self._cpu_s += cpu_s
+
+    def tried(self, few: int, few_s: float, many: int = 0, many_s: float = 0.0) -> None:
+        """What a trial took with few items, and with many where the slope rests on too little."""
+        slope_s = self.slope_s
+        if many > few:
+            slope_s = max((many_s - few_s) / (many - few), LEAST_S)
+            self._guess_s, self._items, self._cpu_s, self._calls = slope_s, 0.0, 0.0, 0.0
+        self.fixed_s = max(0.0, few_s - few * slope_s)
+        self._seen = True
 
     def at(self, items: float) -> float:
         """What a call with so many items will take; nothing for none."""
@@ -59,3 +73,4 @@ class CostLine:
             self._guess_s = self.slope_s
         self._items /= 2
         self._cpu_s /= 2
+        self._calls /= 2

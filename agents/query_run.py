@@ -110,7 +110,7 @@ class QueryRun:
         if not rows.height:
             return {}
         windows, counts = window_counts(rows, self.chain.plan.window_ns)
-        passage = self.proxies.begin(overflow=overflow, at_least=self.profile.probe_rows)
+        passage = self.proxies.begin(overflow=overflow, at_least=self.profile.probe_rows(overflow=overflow))
         taken = _Taken(passage, self._delta.partials, partial_bytes=self._delta.partial_bytes)
         self._pass(rows, taken, most_bytes)
         self._keep(taken, windows, counts)
@@ -179,6 +179,8 @@ class QueryRun:
                 return
             more_groups = int((FULL * most_bytes - held_bytes) / bytes_of(partial) * len(partial))
             taken.partials, taken.partial_bytes = held, held_bytes
+        # Groups held grow while they aggregate; those that alone exceed the bound may do so no longer.
+        held = held if held_bytes <= most_bytes else []
         fits = rows_with_room(taken.local, self.chain.plan, held, more_groups)
         taken.local, crowded = taken.local.filter(fits), taken.local.filter(~fits)
         taken.crowded = crowded.height
