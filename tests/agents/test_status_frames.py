@@ -14,8 +14,10 @@ import polars as pl
 import pytest
 
 from agents.checkpoint import Checkpointer
-from agents.executor import QueryDelta, QueryRun
+from agents.executor import Executor
 from agents.frames import frames_of, heartbeat_frame, manifest_frames, status_frame
+from agents.shares import Policy
+from agents.sources.source import Batch
 from agents.spool import Checkpoint, Spool
 from agents.spool_room import SpoolRoom
 from agents.status_times import StatusTimes
@@ -23,11 +25,10 @@ from agents.uplink import Uplink
 from agents.waiting import SpoolFrame
 from pipeline.manifest import Manifest
 from tests.agents.world import CHAIN, MACHINE, PLAN, Received, assert_same_answer, publisher_to, received, truth
-from tests.fleet import SECOND_NS, START_NS, probe_records
+from tests.fleet import SECOND_NS, START_NS, TABLES, probe_records
 from wire.heartbeat import Heartbeat
 from wire.status import ProxyStatus, QueryStatus, Status, decode_status
 
-AGGREGATE = CHAIN.row_stages + 1
 QUERY = QueryStatus("probes", PLAN.version, [ProxyStatus("aggregate", 0.5, 10, 5, 0)], 1.0)
 STATUS = Status("agent-1", 0, "adaptive", "adapt", 3, 1.0, 0.5, "cores", 0.4, "closed", 1.0, [QUERY])
 
@@ -99,33 +100,32 @@ def test_an_agent_with_nothing_to_say_says_nothing_until_it_has() -> None:
     assert told.at(1) is not None
 
 
-class Queries:
-    """What a checkpoint asks of an executor: what was gathered."""
-
-    runs: tuple[QueryRun, ...] = ()
+class Queries(Executor):
+    """Gives a checkpoint what the test gathered."""
 
     def __init__(self) -> None:
-        self.gathered: list[QueryDelta] = []
+        super().__init__([], {}, "h", "all-src")
+        self.gathered: list[Any] = []
 
-    def take(self) -> list[QueryDelta]:
+    def take(self) -> list[Any]:
         taken, self.gathered = self.gathered, []
         return taken
 
 
-def delta_of(seed: int, cut: int = AGGREGATE) -> QueryDelta:
-    run = QueryRun(CHAIN, cut)
-    run.run(probe_records(50, seed))
-    return run.take()
+def delta_of(seed: int, policy: Policy = "all-src") -> Any:
+    """What 50 records leave behind."""
+    executor = Executor([PLAN], TABLES, "h", policy)
+    executor.add(Batch("probes", probe_records(50, seed)))
+    (delta,) = executor.take()
+    return delta
 
 
 def checkpointer(spool: Spool, queries: Queries, told: Told) -> Checkpointer:
     def status() -> Status | None:
         return told.status
 
-    parts: dict[str, Any] = {"executor": queries, "sources": []}
-    made = Checkpointer(
-        spool, spool.begin("agent-1", START_NS), **parts, host="h", machine=MACHINE, counters=dict, status=status
-    )
+    incarnation = spool.begin("agent-1", START_NS)
+    made = Checkpointer(spool, incarnation, queries, [], host="h", machine=MACHINE, counters=dict, status=status)
     made.room.know([CHAIN], ())
     return made
 
@@ -203,19 +203,21 @@ def test_when_space_is_short_replaced_statuses_go_before_anything_else(tmp_path:
     assert (room.dropped_rows, room.merged_frames) == (0, 0)
 
 
-def sampled_delta(seed: int, left_out: int, cut: int = AGGREGATE) -> QueryDelta:
+def sampled_delta(seed: int, left_out: int, policy: Policy = "all-src") -> Any:
     """Beside the 50 records of `delta_of`, so many in its first window that were not taken in."""
-    delta = delta_of(seed, cut)
+    delta = delta_of(seed, policy)
     windows, counts = np.array([START_NS]), np.array([left_out])
     delta.manifest.add("in", windows, counts)
     delta.manifest.add("sampled_out", windows, counts)
     return delta
 
 
-@pytest.mark.parametrize("cut", [0, AGGREGATE])
-def test_frames_carry_the_share_that_was_taken_in_while_they_were_gathered(tmp_path: Path, cut: int) -> None:
+@pytest.mark.parametrize("policy", ["all-sp", "all-src"])
+def test_frames_carry_the_share_that_was_taken_in_while_they_were_gathered(tmp_path: Path, policy: Policy) -> None:
     spool = Spool(tmp_path / "spool.db", MACHINE, 2**26)
-    stored(spool, SpoolRoom([CHAIN]), [[beat(1), *frames_of(sampled_delta(1, 150, cut), 1)], frames_of(delta_of(2), 2)])
+    stored(
+        spool, SpoolRoom([CHAIN]), [[beat(1), *frames_of(sampled_delta(1, 150, policy), 1)], frames_of(delta_of(2), 2)]
+    )
     got = delivered(spool, tmp_path / "log.db")
     assert [header.sampled for header in got.headers] == [1.0, 0.25, 0.25, 1.0, 1.0]
 

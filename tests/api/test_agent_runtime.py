@@ -10,7 +10,8 @@ import pytest
 import sqlalchemy as sa
 
 from agents.checkpoint import Checkpointer
-from agents.executor import QueryDelta, QueryRun
+from agents.executor import Executor
+from agents.sources.source import Batch
 from agents.spool import Spool
 from agents.uplink import Uplink
 from api.fleet_models import AgentDetail, AgentsPage
@@ -19,7 +20,7 @@ from collector.plans import Plans
 from collector.runner import Collector
 from store.agent_status import AgentStatus, write_statuses
 from store.connect import open_engine, upgrade
-from tests.agents.world import CHAIN, MACHINE, PLAN
+from tests.agents.world import MACHINE, PLAN
 from tests.api.world import asking
 from tests.fleet import SECOND_NS, START_NS, TABLES, probe_records
 from wire.embedded import EmbeddedPublisher, EmbeddedSubscriber
@@ -57,10 +58,20 @@ RUNTIME = {
 }
 
 
-class Pipeline:
-    """An agent's spool, the log, a collector and a database; what is gathered and said is the test's."""
+class Gathered(Executor):
+    """Gives a checkpoint what the test gathered."""
 
-    runs: tuple[QueryRun, ...] = ()
+    def __init__(self) -> None:
+        super().__init__([], {}, "h", "all-src")
+        self.deltas: list[Any] = []
+
+    def take(self) -> list[Any]:
+        taken, self.deltas = self.deltas, []
+        return taken
+
+
+class Pipeline:
+    """An agent's checkpoints, the log, a collector and a database; what is gathered and said is the test's."""
 
     def __init__(self, folder: Path, url: str) -> None:
         upgrade(url)
@@ -73,22 +84,16 @@ class Pipeline:
         self.uplink = Uplink(self.spool, self.publisher)
         subscriber = EmbeddedSubscriber(folder / "log.db")
         self.collector = Collector(CollectorConfig(flush_interval_s=1e-9), self.engine, plans, subscriber)
-        self.gathered: list[QueryDelta] = []
+        self.queries = Gathered()
         self.status: Status | None = STATUS
         self.begin(START_NS)
 
     def begin(self, now_ns: int) -> None:
         """A start of the agent."""
-        parts: dict[str, Any] = {"executor": self, "sources": []}
         self.checkpointer = Checkpointer(
-            self.spool, self.spool.begin("agent-1", now_ns), **parts,
+            self.spool, self.spool.begin("agent-1", now_ns), self.queries, [],
             host="h", machine=MACHINE, counters=dict, status=lambda: self.status,
         )  # fmt: skip
-
-    def take(self) -> list[QueryDelta]:
-        """What the checkpoint asks of an executor."""
-        taken, self.gathered = self.gathered, []
-        return taken
 
     def checkpoint(self, now_ns: int) -> None:
         """From the agent to the database."""
@@ -169,12 +174,12 @@ def test_a_retired_agent_has_no_runtime(pipeline: Pipeline) -> None:
 
 def test_what_an_agent_sampled_out_is_in_every_answer_about_its_windows(pipeline: Pipeline) -> None:
     records = probe_records(60, seed=5, windows=1)
-    run = QueryRun(CHAIN, CHAIN.row_stages + 1)
-    run.run(records)
-    delta = run.take()
+    executor = Executor([PLAN], TABLES, "h", "all-src")
+    executor.add(Batch("probes", records))
+    (delta,) = executor.take()
     for item in ("in", "sampled_out"):
         delta.manifest.add(item, np.array([START_NS]), np.array([180]))
-    pipeline.gathered = [delta]
+    pipeline.queries.deltas = [delta]
     pipeline.checkpoint(START_NS + 11 * SECOND_NS)
     with asking(pipeline.url, now_ns=lambda: NOW_NS) as client:
         asked = {"start": str(START_NS // SECOND_NS), "end": str(START_NS // SECOND_NS + 10)}
