@@ -129,6 +129,7 @@ class Agent:
                 host=config.host_name,
                 machine=machine,
                 counters=self.counters,
+                status=self.loop.status,
             )
             self.intake = Intake(
                 executor,

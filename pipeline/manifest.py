@@ -103,7 +103,7 @@ class Manifest:
         """The share of the records that came in and were not sampled out, in [0, 1]; 1.0 where none came in."""
         offered = sum(count for (_, item), count in self._rows.items() if item == "in")
         left_out = sum(count for (_, item), count in self._rows.items() if item == "sampled_out")
-        return max(0.0, 1 - left_out / offered) if left_out and offered else 1.0
+        return max(0, offered - left_out) / offered if offered else 1.0
 
     def conserved(self) -> bool:
         """Whether it holds in every window."""

@@ -25,8 +25,8 @@ EXPECTED_AFTER_LAST_SEEN_NS = 24 * 3600 * 10**9
 # A live agent's watermark trails the clock by its checkpoint interval and the way to the database.
 FRESHNESS_NS = 10 * 10**9
 _ARRIVED = (
-    "SELECT window_ns, sum(known), sum(merged), sum(CASE WHEN known <= merged THEN known ELSE merged END), sum(sampled_out) "
-    "FROM (SELECT window_ns, sum(n_in) AS known, sum(n_filtered + got_local + got_drained) AS merged, "
+    "SELECT window_ns, sum(known), sum(merged), sum(CASE WHEN known <= merged THEN known ELSE merged END), "
+    "sum(sampled_out) FROM (SELECT window_ns, sum(n_in) AS known, sum(n_filtered + got_local + got_drained) AS merged, "
     "sum(n_sampled_out) AS sampled_out FROM manifests "
     "WHERE version_id = ? AND level = ? AND window_ns >= ? AND window_ns < ? GROUP BY window_ns, agent"
     ") AS by_agent GROUP BY window_ns"
@@ -59,7 +59,7 @@ class Coverage:
 
         Of counts and sums over records, it is what is left; quantiles of what is left are those of an even sample.
         """
-        return max(0.0, 1 - self.sampled_out / self.records_known) if self.sampled_out and self.records_known else 1.0
+        return max(0, self.records_known - self.sampled_out) / self.records_known if self.records_known else 1.0
 
 
 @dataclass(frozen=True, slots=True)

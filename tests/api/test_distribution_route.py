@@ -125,17 +125,17 @@ def test_csv_has_one_row_per_bucket_or_per_limit(client):
     asked["format"] = "csv"
     header, *rows = csv.reader(io.StringIO(client.over_the_minute(PATH, **asked).text))
     assert header == ["host", "start", "end", "below", "count", "count_low", "count_high", "fraction", "fraction_low",
-                      "fraction_high", "total", "error_bound", "coverage"]  # fmt: skip
+                      "fraction_high", "total", "error_bound", "coverage", "sampled_share"]  # fmt: skip
     assert [row[:1] + row[3:10] for row in rows] == [
         [group["labels"]["host"], *map(str, entry.values())] for group in answer["groups"] for entry in group["below"]
     ]
     del asked["below"]
     header, *rows = csv.reader(io.StringIO(client.over_the_minute(PATH, **asked).text))
-    assert header == ["host", "start", "end", "lo", "hi", "count", "total", "error_bound", "coverage"]
+    assert header == ["host", "start", "end", "lo", "hi", "count", "total", "error_bound", "coverage", "sampled_share"]
     assert [row[:1] + row[3:6] for row in rows] == [
         [group["labels"]["host"], *map(str, bucket)] for group in answer["groups"] for bucket in group["buckets"]
     ]
-    assert {tuple(row[6:]) for row in rows} == {("3000", str(answer["groups"][0]["error_bound"]), "1.0")}
+    assert {tuple(row[6:]) for row in rows} == {("3000", str(answer["groups"][0]["error_bound"]), "1.0", "1.0")}
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import time
 
+import crc32c
 import msgspec
 import polars as pl
 import pytest
@@ -60,6 +61,17 @@ def test_an_intact_frame_with_a_wrong_body_is_a_dead_letter_with_its_reason_and_
         "the body is not a set of columns",
         "a manifest frame of agent-1 names no query version",
     ]
+    assert_same(bench.stored(), truth(bench.plan, RECORDS))
+
+
+def test_a_header_with_text_that_is_no_utf_8_is_a_dead_letter_and_the_stream_goes_on(bench: Bench) -> None:
+    agent = FakeAgent(bench.plan)
+    first, second = agent.send(RECORDS, 99)
+    sealed = first[:-4].replace(b"\xa7agent-1", b"\xa7agent-\xff")
+    bench.publish([sealed + crc32c.crc32c(sealed).to_bytes(4, "little"), first, second])
+    bench.drain(bench.collector())
+    (reason,) = dead_letters(bench)
+    assert reason.startswith("the header does not hold: 'utf-8' codec")
     assert_same(bench.stored(), truth(bench.plan, RECORDS))
 
 

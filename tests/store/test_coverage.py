@@ -124,6 +124,14 @@ def test_records_that_did_not_arrive_were_dropped_or_sampled_out_lower_it(stored
     assert found.sampled_share == 0.9
 
 
+def test_a_manifest_that_samples_out_more_than_came_in_breaks_nothing(stored: Stored) -> None:
+    stored.agent("a")
+    stored.arrival(0, n_in=0, n_sampled_out=7)
+    assert (stored.coverage().sampled_out, stored.coverage().sampled_share) == (7, 1.0)
+    stored.arrival(1, n_in=5)
+    assert stored.coverage().sampled_share == 0.0
+
+
 def test_more_than_was_announced_in_one_window_does_not_make_up_for_another(stored: Stored) -> None:
     stored.agent("a")
     stored.arrival(0, n_in=10, n_local=10, got_local=20)

@@ -54,6 +54,14 @@ def test_what_the_format_does_not_know_is_corrupt(change: dict[str, object]) -> 
         decode_heartbeat(msgspec.msgpack.encode(whole))
 
 
+@pytest.mark.parametrize("odd", [b"\xa2a\xff", b"\x91" * 5_000], ids=["text that is no UTF-8", "nested"])
+def test_what_no_decoder_takes_is_corrupt(odd: bytes) -> None:
+    whole = encode_heartbeat(BEAT)
+    assert whole[:1] + b"\xa5agent" + b"\xa1a" == whole[:9]
+    with pytest.raises(CorruptFrameError, match="not a heartbeat"):
+        decode_heartbeat(whole[:7] + odd + whole[9:])
+
+
 @given(st.binary(max_size=100))
 def test_other_bytes_are_corrupt(data: bytes) -> None:
     with pytest.raises(CorruptFrameError):
