@@ -14,6 +14,7 @@ import polars as pl
 
 from agents.config import TimeUnit
 from agents.errors import SourceError
+from agents.sources.pacing import Pace
 from agents.sources.replay_files import Place, RowFile, head_of, open_rows
 from agents.sources.source import Batch
 from pipeline.schema import HOST_COLUMN, MAX_TIME_NS, MIN_TIME_NS, TIME_COLUMN, Schema, polars_schema
@@ -60,8 +61,7 @@ class ReplaySource:
         self._unreadable: SourceError | None = None
         self._block_place = Place(0, 0, 0, "")
         self._handed_out = 0  # rows of the current block
-        self._since_open = 0
-        self._opened_s = 0.0
+        self._pace: Pace | None = None
 
     @property
     def streams(self) -> Mapping[str, Schema]:
@@ -73,7 +73,7 @@ class ReplaySource:
         """Rows due by the pace that were not asked for yet; None without a pace."""
         if self._rows_per_s is None:
             return None
-        return 0 if self.finished or self._file is None else max(0, self._due() - self._since_open)
+        return 0 if self.finished or self._pace is None else self._pace.behind(time.monotonic())
 
     def open(self, position: bytes | None) -> None:
         """Open the file at `position`; rows that cannot be read are told by `poll`, wherever in the file they are.
@@ -95,20 +95,21 @@ class ReplaySource:
         self._handed_out = 0 if stored is None else stored.skip
         self._block, self._unreadable = None, None
         self._next_block()
-        self._opened_s, self._since_open = time.monotonic(), 0
+        self._pace = None if self._rows_per_s is None else Pace(self._rows_per_s, time.monotonic())
 
     def poll(self) -> list[Batch]:
-        """At most BATCH_ROWS rows, and no more than `rows_per_s` allows since the source was opened."""
+        """At most BATCH_ROWS rows, and no more than the pace allows."""
         if self._unreadable is not None:
             raise self._unreadable
         allowed = BATCH_ROWS
-        if self._rows_per_s is not None:
-            allowed = min(allowed, self._due() - self._since_open)
+        if self._pace is not None:
+            allowed = min(allowed, self._pace.due(time.monotonic()))
         if self._block is None or allowed <= 0:
             return []
         rows = self._typed(self._block.slice(self._handed_out, allowed))
         self._handed_out += rows.height
-        self._since_open += rows.height
+        if self._pace is not None:
+            self._pace.take(rows.height)
         if self._handed_out >= self._block.height:
             self._next_block()
         return [Batch(self._stream, rows)]
@@ -135,9 +136,6 @@ class ReplaySource:
         if self._file is not None:
             self._file.close()
         self._file = self._block = None
-
-    def _due(self) -> int:
-        return int((time.monotonic() - self._opened_s) * (self._rows_per_s or 0.0))
 
     def _decode(self, position: bytes) -> Position:
         try:
