@@ -24,7 +24,17 @@ from agents.status_times import StatusTimes
 from agents.uplink import Uplink
 from agents.waiting import SpoolFrame
 from pipeline.manifest import Manifest
-from tests.agents.world import CHAIN, MACHINE, PLAN, Received, assert_same_answer, publisher_to, received, truth
+from tests.agents.world import (
+    CHAIN,
+    MACHINE,
+    PLAN,
+    Received,
+    assert_same_answer,
+    publisher_to,
+    received,
+    spool_rows,
+    truth,
+)
 from tests.fleet import SECOND_NS, START_NS, TABLES, probe_records
 from wire.heartbeat import Heartbeat
 from wire.status import ProxyStatus, QueryStatus, Status, decode_status
@@ -194,7 +204,13 @@ def test_when_space_is_short_replaced_statuses_go_before_anything_else(tmp_path:
     beats = [beat(number) for number in range(40)]
     spool = Spool(tmp_path / "spool.db", MACHINE, sum(one.bytes for one in beats) + 2 * statuses[0].bytes)
     room = SpoolRoom([CHAIN])
-    stored(spool, room, ([one, other] for one, other in zip(beats, statuses, strict=True)))
+    pairs = list(zip(beats, statuses, strict=True))
+    life = spool.begin("agent-1", 1)
+    for number, pair in enumerate(pairs, start=1):
+        spool.store(life, Checkpoint(number, list(pair), {}, number, False), room.make)
+        room.settle()
+        ((newest,),) = spool_rows(spool.path, "SELECT max(created_ns) FROM frames WHERE kind = 'status'")
+        assert newest == number - 1
     assert spool.bytes <= spool.max_bytes
     got = delivered(spool, tmp_path / "log.db")
     assert [one.sent_ns for one in got.heartbeats] == list(range(40))

@@ -149,6 +149,18 @@ def test_data_of_a_version_that_is_not_valid_at_its_window_counts_as_missing(sto
     assert stored.coverage().ratio == 0.5
 
 
+def test_what_was_sampled_out_counts_where_the_version_is_valid_as_at_coarser_levels(
+    stored: Stored, engine: sa.Engine
+) -> None:
+    stored.agent("a")
+    for window in (0, 3):
+        stored.arrival(window, n_in=10, n_local=6, n_sampled_out=4, got_local=6)
+    other = probe_plan(SQL.replace("FROM probes", "FROM probes WHERE err = 0"))
+    with engine.begin() as connection:
+        register_queries(connection, [other], now_ns=2 * WINDOW_NS)
+    assert (stored.coverage().sampled_out, stored.coverage().sampled_share) == (4, 0.8)
+
+
 def test_agents_do_not_make_up_for_each_other(stored: Stored) -> None:
     for name in ("a", "b"):
         stored.agent(name)

@@ -104,6 +104,12 @@ def test_what_breaks_a_bound_is_corrupt(change: dict[str, object]) -> None:
         decode_status(msgspec.msgpack.encode(as_map() | change))
 
 
+def test_a_status_larger_than_any_is_refused_unread_also_where_most_of_it_would_be_skipped() -> None:
+    body = msgspec.msgpack.encode(as_map() | {"z": bytes(MAX_STATUS_BYTES)})
+    with pytest.raises(CorruptFrameError, match="at most 65536"):
+        decode_status(body)
+
+
 def test_nothing_hostile_in_a_skipped_key_hurts() -> None:
     entry = msgspec.msgpack.encode(as_map())
     assert entry[0] == 0x80 | len(as_map())
