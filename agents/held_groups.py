@@ -7,6 +7,7 @@ so no constant per group would do for a bound on memory.
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -57,9 +58,10 @@ def _bytes(held: object) -> int:
         return held.nbytes
     if isinstance(held, pl.DataFrame | pl.Series):
         return int(held.estimated_size())
-    return sum(_bytes(getattr(held, name)) for name in _parts(type(held)))
+    kind: Any = type(held)
+    return sum(_bytes(getattr(held, name)) for name in _parts(kind))
 
 
 @cache
-def _parts(kind: type) -> tuple[str, ...]:
+def _parts(kind: Any) -> tuple[str, ...]:
     return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else ()

@@ -1,6 +1,5 @@
 """Replay: each row of a file exactly once in order, wherever it is stopped and taken up again; clear refusals."""
 
-import time
 from pathlib import Path
 
 import polars as pl
@@ -231,11 +230,14 @@ def test_an_open_quote_does_not_swallow_the_machine(tmp_path: Path, monkeypatch:
         all_rows_of(path)
 
 
-def test_rows_per_s_paces_the_replay(tmp_path: Path) -> None:
+def test_rows_per_s_paces_the_replay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 100.0
+    monkeypatch.setattr(replay.time, "monotonic", lambda: now_s)
     path = written(rows_of(["a"] * 1000), tmp_path / "p.csv")
     source = probes(path, rows_per_s=200.0)
     source.open(None)
-    time.sleep(0.25)
-    first = sum(batch.rows.height for batch in source.poll())
-    assert 45 <= first <= 120
-    assert sum(batch.rows.height for batch in source.poll()) <= 10
+    now_s += 0.25
+    assert [batch.rows.height for batch in source.poll()] == [50]
+    assert source.poll() == []
+    now_s += 0.05
+    assert [batch.rows.height for batch in source.poll()] == [10]
