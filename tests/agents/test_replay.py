@@ -239,5 +239,6 @@ def test_rows_per_s_paces_the_replay(tmp_path: Path, monkeypatch: pytest.MonkeyP
     now_s += 0.25
     assert [batch.rows.height for batch in source.poll()] == [50]
     assert source.poll() == []
-    now_s += 0.05
-    assert [batch.rows.height for batch in source.poll()] == [10]
+    now_s += 0.125
+    assert [batch.rows.height for batch in source.poll()] == [25]
+    source.close()
