@@ -86,7 +86,7 @@ class Runtime:
         self._restless = 0
         self._known_left = 0
         self._basis: tuple[float, dict[str, QueryCosts]] | None = None
-        self._steps, self._steps_most = 0, config.adapt_steps
+        self._steps, self._steps_most, self._then_profile = 0, config.adapt_steps, False
         # By the model, beside what is fixed: the allowance that was decided for, and what its shares should take.
         self._decided_s = self._expected_s = 0.0
         # The budget that the shares were decided for; it moves by itself where it is a share of what is idle.
@@ -142,7 +142,7 @@ class Runtime:
             self._restart_drift()
             self._restless = self._unstable = 0
             if self._tuned and self._current:
-                self._adapt(config.probe_epochs)
+                self._adapt(config.probe_epochs, then_profile=True)
             else:
                 self._enter("probe")
         self._decide()
@@ -288,7 +288,7 @@ class Runtime:
         self._unstable += 1
         patience = self._config.probe_epochs * 2 ** min(_MOST_DOUBLINGS, max(0, self._restless - 1))
         if self._known_left and judged.verdict != "stable" and not self._unprofiled.due:
-            self._adapt(self._config.probe_epochs)
+            self._adapt(self._config.probe_epochs, then_profile=True)
             self._step(judged)
         elif self._unstable >= patience or (self._unprofiled.due and self._unstable >= self._config.probe_epochs):
             self._profile()
@@ -325,7 +325,7 @@ class Runtime:
             self._stretch.was_too_little(tried, suggested)
         if self._stretch.collapsed or self._steps >= self._steps_most:
             self._stretch.give_up()
-            if self._steps_most < self._config.adapt_steps and self._restless <= 1:
+            if self._then_profile and self._restless <= 1:
                 self._profile()
                 return
             self._enter("probe")
@@ -375,9 +375,9 @@ class Runtime:
         self._drift.restart()
         self._bytes_drift.restart()
 
-    def _adapt(self, steps: int) -> None:
+    def _adapt(self, steps: int, *, then_profile: bool = False) -> None:
         self._enter("adapt")
-        self._steps_most = steps
+        self._steps_most, self._then_profile = steps, then_profile
         self._stretch.start(self._stretch.value)
 
     def _profile(self) -> None:
