@@ -437,16 +437,17 @@ def test_a_prediction_is_for_the_present_shares() -> None:
 
 
 def test_the_steps_of_a_search_are_limited() -> None:
-    """Epochs that are congested whatever is decided: costs without measure, no share helps."""
+    """Epochs that are congested and idle by turns, whatever is decided."""
     models = {"probes": PROBES}
     runtime = Runtime("adaptive", RuntimeConfig(adapt_steps=2), {"probes": PROBES_KINDS})
     states = []
-    for _ in range(400):
+    for epoch in range(400):
         shares = runtime.decision.shares["probes"]
         counts = _counts(PROBES, shares)
         costs = models if runtime.decision.profile else None
         states.append(runtime.state)
-        runtime.end_of_epoch(EpochSeen(1.2 + sum(shares), 1.0, {"probes": counts}, costs))
+        cpu_s = (1.6 if epoch % 2 else 0.4) if sum(shares) else 0.05
+        runtime.end_of_epoch(EpochSeen(cpu_s, 0.8, {"probes": counts}, costs))
     assert max(len(list(group)) for state, group in groupby(states) if state == "adapt") <= 2
     assert states[-100:].count("profile") <= 3
 
