@@ -224,6 +224,15 @@ def test_shares_do_not_jump_to_and_fro_between_answers_that_are_as_good() -> Non
         assert sum(before != after for before, after in pairwise(shares)) <= 6
 
 
+def test_an_answer_that_was_too_much_is_not_tried_again_until_something_changes() -> None:
+    """By the model of the shorter prefix the whole chain would fit; in truth it takes 1.07 budgets."""
+    for seed in range(15):
+        agent = probes_agent(0.5, policy="best-op", sigma=0.3, seed=seed)
+        agent.run(40)
+        agent.budget_s = 0.9
+        assert settled_after(agent.run(40)) <= 16
+
+
 def test_states_follow_each_other_as_they_should() -> None:
     agent = probes_agent(sigma=0.0)
     agent.run(12)
