@@ -51,13 +51,17 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """The queries whose rate is not the agent's to choose, and what was decided for them."""
+    """The queries whose rate is not the agent's to choose, and what was decided for them.
+
+    `refused` are shares that were found congested when no better ones could be found: nothing to rise to.
+    """
 
     policy: Policy
     models: Mapping[str, QueryCosts]
     operators: policies.Operators
     shares: Mapping[str, Shares]
     fixed_s: float
+    refused: Mapping[str, Shares] | None = None
 
 
 def judge(seen: EpochSeen, load: Load, config: RuntimeConfig, actual: Smoothed) -> Judgement:
@@ -113,5 +117,7 @@ def _could_fall(load: Load, budget_s: float) -> bool:
 def _could_rise(load: Load, actual: float, budget_s: float) -> bool:
     allowance_s = (budget_s - load.fixed_s) / actual
     more = policies.shares_for(load.policy, load.models, load.operators, allowance_s)
+    if more == load.refused:
+        return False
     now_bytes, then_bytes = (policies.taken(load.models, shares).wire_bytes for shares in (load.shares, more))
     return then_bytes < (1 - _MATTERS) * now_bytes

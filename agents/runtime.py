@@ -86,7 +86,7 @@ class Runtime:
         self._restless = 0
         self._known_left = 0
         self._basis: tuple[float, dict[str, QueryCosts]] | None = None
-        self._steps, self._steps_most = 0, config.adapt_steps
+        self._steps, self._steps_most, self._then_profile = 0, config.adapt_steps, False
         # By the model, beside what is fixed: the allowance that was decided for, and what its shares should take.
         self._decided_s = self._expected_s = 0.0
         # The budget that the shares were decided for; it moves by itself where it is a share of what is idle.
@@ -94,6 +94,9 @@ class Runtime:
         self._budget_moved = False
         self.state: State = "startup"
         self.epochs_in_state = 0
+        # The last shares that were congested in a search; and those of a search that found nothing between.
+        self._too_much: dict[str, Shares] | None = None
+        self._refused: dict[str, Shares] | None = None
         self.judged: Judgement | None = None
         self.decision = Decision()
         self._decide()
@@ -142,7 +145,7 @@ class Runtime:
             self._restart_drift()
             self._restless = self._unstable = 0
             if self._tuned and self._current:
-                self._adapt(config.probe_epochs)
+                self._adapt(config.probe_epochs, then_profile=True)
             else:
                 self._enter("probe")
         self._decide()
@@ -197,6 +200,7 @@ class Runtime:
             self._basis = seen.budget_s, self.models
         elif self._changed(*self._basis):
             self._known_left = self._config.probe_epochs + 1
+            self._refused = None
             self._basis = seen.budget_s, self.models
 
     def _changed(self, budget_s: float, models: Mapping[str, QueryCosts]) -> bool:
@@ -221,6 +225,7 @@ class Runtime:
         self._stretch.start(1.0 / calibrated)
         self._actual = Smoothed(calibrated, measured=False)
         self._restart_drift()
+        self._refused = None
         self._restless += 1
         self._basis = self._budget_s, self.models
         self._known_left = 0
@@ -263,7 +268,7 @@ class Runtime:
         if self.state == "adapt":
             # Other shares, other errors of the model: a step wants to know how far off it is for these.
             self._actual.restart()
-        load = Load(self._policy, self.models, paced, shares, self._fixed)
+        load = Load(self._policy, self.models, paced, shares, self._fixed, self._refused)
         # Whether theta is right shows against the budget it was made for; the next one is followed at once anyway.
         decided_for = replace(seen, budget_s=self._decided_for_s)
         self.judged = judged = judge(decided_for, load, self._config, self._actual)
@@ -288,7 +293,7 @@ class Runtime:
         self._unstable += 1
         patience = self._config.probe_epochs * 2 ** min(_MOST_DOUBLINGS, max(0, self._restless - 1))
         if self._known_left and judged.verdict != "stable" and not self._unprofiled.due:
-            self._adapt(self._config.probe_epochs)
+            self._adapt(self._config.probe_epochs, then_profile=True)
             self._step(judged)
         elif self._unstable >= patience or (self._unprofiled.due and self._unstable >= self._config.probe_epochs):
             self._profile()
@@ -320,12 +325,14 @@ class Runtime:
         tried, suggested = self._tried(judged), (TARGET * self._budget_s - self._fixed) / judged.actual
         suggested = suggested / self._room_s if self._room_s > 0 else 0.0
         if judged.verdict == "congested":
+            self._too_much = {version: self.decision.shares[version] for version in self._operators}
             self._stretch.was_too_much(tried, suggested)
         elif judged.verdict == "idle":
             self._stretch.was_too_little(tried, suggested)
         if self._stretch.collapsed or self._steps >= self._steps_most:
             self._stretch.give_up()
-            if self._steps_most < self._config.adapt_steps and self._restless <= 1:
+            self._refused = self._too_much
+            if self._then_profile and self._restless <= 1:
                 self._profile()
                 return
             self._enter("probe")
@@ -375,9 +382,10 @@ class Runtime:
         self._drift.restart()
         self._bytes_drift.restart()
 
-    def _adapt(self, steps: int) -> None:
+    def _adapt(self, steps: int, *, then_profile: bool = False) -> None:
         self._enter("adapt")
-        self._steps_most = steps
+        self._too_much = None
+        self._steps_most, self._then_profile = steps, then_profile
         self._stretch.start(self._stretch.value)
 
     def _profile(self) -> None:

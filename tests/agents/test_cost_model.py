@@ -1,11 +1,12 @@
 """The closed form against exact references; what a query takes; groups that are not linear in e."""
 
+import math
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise, product
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from agents import cost_model
@@ -53,7 +54,7 @@ def totals(chains: list[list[tuple[int, int]]], kept: list[tuple[float, ...]]) -
 
 
 @given(worlds, st.integers(-30, 80))
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1200, deadline=None)
 def test_the_closed_form_is_the_linear_programmes_optimum(chains: list[list[tuple[int, int]]], tenths: int) -> None:
     allowance = Fraction(tenths, 2)
     kept = cost_model.fill(chains, float(allowance))
@@ -70,7 +71,7 @@ def test_the_closed_form_is_the_linear_programmes_optimum(chains: list[list[tupl
 
 
 @given(worlds, st.integers(-30, 80))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_at_most_one_block_is_taken_in_part(chains: list[list[tuple[int, int]]], allowance: int) -> None:
     kept = cost_model.fill(chains, allowance)
     assert len({(i, e) for i, es in enumerate(kept) for e in es if 0 < e < 1}) <= 1
@@ -164,6 +165,17 @@ def grid_best(costs: QueryCosts, allowance_s: float, parts: int) -> float | None
     return min((each.wire_bytes for each in taken if each.cpu_s <= allowance_s), default=None)
 
 
+# Nearly all CPU is for groups, which saturate: far fewer records fit than the average over all would say.
+SATURATING = QueryCosts(
+    records=100,
+    operators=(OperatorCosts(0.0, 1.0), OperatorCosts(0.0, 1.0)),
+    drained_bytes=(4.0, 4.0),
+    drained_s=(0.0, 0.0),
+    groups=Groups(15.0, 5.0, 4e-7, 2.0),
+)
+
+
+@example(SATURATING, 0.75)
 @given(random_queries, st.floats(0.01, 1.2))
 @settings(max_examples=150, deadline=None)
 def test_least_bytes_is_as_good_as_any_vector_of_a_grid_groups_included(costs: QueryCosts, part: float) -> None:
@@ -187,6 +199,34 @@ def test_a_part_of_an_aggregate_that_would_ship_more_is_not_run() -> None:
         assert cost_model.predicted(costs, shares).wire_bytes > 9_000 * 9
     kept = cost_model.least_bytes({"q": costs}, 0.8)["q"]
     assert kept[-1] == 0.0
+
+
+def test_the_answer_without_an_aggregate_that_runs_in_part_is_tried_too() -> None:
+    """Two aggregates that are both worth little in part: the second looks better as a whole, the first is."""
+    first = QueryCosts(
+        records=47_823,
+        operators=(OperatorCosts(10.5e-6, 0.7018), OperatorCosts(2.33e-6, 1.0)),
+        drained_bytes=(9.144, 8.735),
+        drained_s=(3.83e-6, 3.74e-6),
+        groups=Groups(23_860, 8.69, 1.09e-6, 2.0),
+    )
+    second = QueryCosts(
+        records=28_685,
+        operators=(OperatorCosts(19.29e-6, 1.0),),
+        drained_bytes=(35.44,),
+        drained_s=(0.503e-6,),
+        groups=Groups(17_069, 49.65, 0.773e-6, 2.0),
+    )
+    models, allowance_s = {"first": first, "second": second}, 0.3963
+    kept = cost_model.least_bytes(models, allowance_s)
+    found = sum(cost_model.predicted(models[v], cost_model.shares_of(one)).wire_bytes for v, one in kept.items())
+    best = math.inf
+    levels = [i / 50 for i in range(51)]
+    for e, x in product(levels, levels):
+        each = [cost_model.predicted(first, (e, 1.0)), cost_model.predicted(second, (x,))]
+        if sum(one.cpu_s for one in each) <= allowance_s:
+            best = min(best, sum(one.wire_bytes for one in each))
+    assert found <= 1.005 * best
 
 
 @given(random_queries)
