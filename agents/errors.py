@@ -6,6 +6,7 @@ AgentError
 │   ├── SpoolBusyError       another agent on this machine has it open
 │   ├── SpoolNewerError      a newer release wrote it; it is left untouched
 │   └── SpoolWriteError      the disk is full or the folder not writable; nothing accepted is lost, try again
+├── BudgetTooSmallError      an agent that does nothing takes more CPU than its budget
 ├── MetricsPortError         the port for the agent's own metrics is taken
 └── PlanUnavailableError     the API gave no plan or table now; the last one goes on
 """
@@ -33,6 +34,10 @@ class SpoolNewerError(SpoolError):
 
 class SpoolWriteError(SpoolError):
     """SQLite could not read or write the spool now; the last complete checkpoint stands."""
+
+
+class BudgetTooSmallError(AgentError):
+    """The budget is below what an idle agent takes."""
 
 
 class MetricsPortError(AgentError):
