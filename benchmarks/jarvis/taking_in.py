@@ -53,7 +53,7 @@ def take_in(workload: Workload, payloads: Sequence[bytes], agents: int) -> Taken
                 held = claim(connection, "bench", 0, "bench")
             series = SeriesIds()
             parts: list[Partition] = []
-            limit = SeriesLimit(engine, CONFIG.series_max, series, parts[0].gathered)
+            limit = SeriesLimit(engine, CONFIG.series_max, series, lambda: parts[0].gathered())  # noqa: PLW0108  # it is not there yet
             parts.append(partition := Partition(CONFIG, engine, held, plans, series, limit, {}))
             sent = [_by_agent(payloads, agent) for agent in range(agents + 1)]
             offset = _take(partition, sent[0], 0)[0]
