@@ -28,8 +28,9 @@ log = logging.getLogger(__name__)
 
 #: So many rows of an epoch should reach each operator for a profile.
 PROBE_ROWS: Final = 4096
-# Operators behind a filter that keeps little would want the whole stream: after so many batches it is enough.
-_PROBE_BATCHES: Final = 3
+# So many batches are probed, the 1st, 2nd, 4th, ...: operators behind a filter that keeps little would want the whole
+# stream, and rows that follow each other may well be of different groups, where a source goes round all of them.
+_PROBES: Final = 4
 # Calls with up to so many rows tell the fixed cost of a call.
 _FEW_ROWS: Final = 256
 _TRIAL_ROWS: Final = 64
@@ -47,17 +48,19 @@ class QueryProfile:
         self._operators = [_Operator(CostLine(_FEW_ROWS, _FIRST_ROW_S)) for _ in range(chain.row_stages + 1)]
         self._records = 0.0
         self._met = 0.0
+        self._distinct = 0.0
         self._samples: dict[int, pl.DataFrame] = {}
-        self._sampled: Partial | None = None
+        self._sampled: list[Partial] = []
         self._probed = [0] * len(self._operators)
         self._batches = 0
 
     @property
     def probe_rows(self) -> int:
         """Rows that every proxy sends on of the next batch, whatever its share."""
-        if not self.profiling or self._batches >= _PROBE_BATCHES or min(self._probed) >= PROBE_ROWS:
+        number = self._batches + 1
+        if not self.profiling or number >= 2**_PROBES or number & (number - 1):
             return 0
-        return PROBE_ROWS
+        return PROBE_ROWS if min(self._probed) < PROBE_ROWS else PROBE_ROWS // 2
 
     def ran(self, i: int, rows_in: pl.DataFrame, rows_out: int, cpu_s: float) -> None:
         """Operator i took rows in and gave `rows_out` rows, or as many groups."""
@@ -72,17 +75,21 @@ class QueryProfile:
     def passed(self, partial: Partial | None) -> None:
         """A batch has gone all the way; `partial` is what was aggregated of it."""
         if self.profiling:
+            if partial is not None and self.probe_rows:
+                self._sampled.append(partial)
             self._batches += 1
-            if partial is not None and (self._sampled is None or len(self._sampled) < len(partial)):
-                self._sampled = partial
 
     def merged(self, cpu_s: float) -> None:
         """Partial results were merged, which is a cost of the aggregate."""
         self._operators[-1].cpu.add_more(cpu_s)
 
     def new_groups(self, groups: int, gathered: Gathered | None) -> float:
-        """How many of the groups of one more batch are new in this checkpoint interval, going by the last one."""
-        known = min(1.0, self._met / gathered.distinct) if gathered is not None else 0.0
+        """How many of the groups of one more batch are new in this checkpoint interval, going by the last one.
+
+        Before there was one, by the profile; before there was a profile, all of them.
+        """
+        distinct = gathered.distinct if gathered is not None else self._distinct
+        known = min(1.0, self._met / distinct) if distinct else 0.0
         new = groups * (1.0 - known)
         self._met += new
         return new
@@ -104,7 +111,7 @@ class QueryProfile:
         """Say whether the epoch that begins is one to profile."""
         self.profiling = profiling
         self._samples.clear()
-        self._sampled = None
+        self._sampled = []
         self._probed = [0] * len(self._operators)
         self._batches = 0
 
@@ -123,15 +130,17 @@ class QueryProfile:
                 self._try(cut, rows, shipping)
             except Exception as error:  # noqa: BLE001  # rows that made a batch fail are given up where they are run
                 log.debug("sample could not be tried query=%s cut=%d error=%s", self._chain.plan.query, cut, error)
-        if self._sampled is not None:
-            self._try_groups(self._sampled, shipping)
+        sampled = Partial.merge(self._sampled) if self._sampled else None
+        if sampled is not None:
+            self._try_groups(sampled, shipping)
+        self._distinct = _distinct(shipping.gathered(version), sampled)
         return QueryCosts(
             records=float(records) if records else self._records,
             operators=tuple(OperatorCosts(one.cpu.slope_s, one.selectivity) for one in self._operators),
             drained_bytes=tuple(shipping.row_bytes(version, cut) for cut in range(last)),
             drained_s=tuple(shipping.row_s(version, cut) for cut in range(last)),
             groups=Groups(
-                distinct=self._distinct(shipping.gathered(version)),
+                distinct=self._distinct,
                 group_bytes=shipping.group_bytes(version, last),
                 group_s=shipping.group_s(version, last),
                 checkpoint_epochs=checkpoint_epochs,
@@ -142,6 +151,13 @@ class QueryProfile:
         held = self._samples.get(cut)
         if rows.height and (held is None or held.height < min(rows.height, PROBE_ROWS)):
             self._samples[cut] = rows.head(PROBE_ROWS)
+
+    def try_shipping(self, cut: int, rows: pl.DataFrame, shipping: Shipping) -> None:
+        """Encode a sample of rows drained at the cut, so that what they are charged is no guess any more."""
+        for part in (rows.head(_TRIAL_ROWS), rows.head(PROBE_ROWS)):
+            begun_s = self._clock()
+            size = len(pack_columns(part))
+            shipping.tried(self._chain.plan.version, cut, part.height, size, self._clock() - begun_s)
 
     def _try(self, cut: int, rows: pl.DataFrame, shipping: Shipping) -> None:
         """A few rows through the operator behind the cut, for the fixed cost of a call; all of them encoded."""
@@ -154,13 +170,8 @@ class QueryProfile:
             else:
                 self._chain.aggregate(few)
             self._operators[cut].cpu.add(few.height, self._clock() - begun_s)
-        version = self._chain.plan.version
-        if shipping.recent(version, cut):
-            return
-        for part in (few, rows):
-            begun_s = self._clock()
-            size = len(pack_columns(part))
-            shipping.tried(version, cut, part.height, size, self._clock() - begun_s)
+        if not shipping.recent(self._chain.plan.version, cut):
+            self.try_shipping(cut, rows, shipping)
 
     def _try_groups(self, partial: Partial, shipping: Shipping) -> None:
         version, cut = self._chain.plan.version, len(self._operators)
@@ -169,13 +180,6 @@ class QueryProfile:
         begun_s = self._clock()
         size = len(pack_columns(partial.sorted().to_columns()))
         shipping.tried(version, cut, len(partial), size, self._clock() - begun_s, groups=True)
-
-    def _distinct(self, gathered: Gathered | None) -> float:
-        """From what was shipped, unless the sample says that it had met only a part of the groups so far."""
-        found = gathered.distinct if gathered is not None else 1.0
-        sampled = chao1(self._sampled.keys["rows"].to_numpy()) if self._sampled is not None else 1.0
-        few = gathered is None or gathered.records < PROBE_ROWS * 4
-        return max(found, sampled) if few else found
 
 
 @dataclass(slots=True)
@@ -197,3 +201,11 @@ class _Operator:
         self.taken /= 2
         self.left /= 2
         self.cpu.forget()
+
+
+def _distinct(gathered: Gathered | None, sampled: Partial | None) -> float:
+    """From what was shipped, unless the sample says that it had met only a part of the groups so far."""
+    found = gathered.distinct if gathered is not None else 1.0
+    if gathered is not None and gathered.records >= PROBE_ROWS * 4:
+        return found
+    return max(found, chao1(sampled.keys["rows"].to_numpy()) if sampled is not None else 1.0)
