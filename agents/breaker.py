@@ -25,7 +25,7 @@ ROOM: Final = 0.85
 AIM: Final = 0.95
 LEAST_SAMPLED: Final = 0.01
 # The share of live records is judged by the mean of so many epochs.
-SAMPLING_EPOCHS: Final = 3
+SAMPLING_EPOCHS: Final = 4
 LONGEST_WAIT: Final = 8
 
 
@@ -98,7 +98,8 @@ class Breaker:
         if mean > 1.0:
             self._sample_less(mean)
         elif mean < ROOM:
-            self.sampled = min(1.0, self.sampled * min(AIM / max(mean, 1e-9), 1.25))
+            # CPU grows by no more than the share does, so this does not overshoot; the bound is for noise.
+            self.sampled = min(1.0, self.sampled * min(AIM / max(mean, 1e-9), 2.0))
             if self.sampled >= 1.0:
                 self._enter("cheapest", mean)
 

@@ -136,7 +136,7 @@ class EpochLoop:
         self._other_s.append(max(0.0, self._cpu_s - self._file_s))
         self._file_rows, self._file_s = 0, 0.0
         self._began_s = now_s
-        self._due_s = max(self._due_s, now_s - self._config.epoch_s) + self._config.epoch_s
+        self._due_s = self._next_due_s(now_s)
         self._cores = self._budget.renew(self._total_s, now_s)
         self._begin(late_s)
 
@@ -228,6 +228,11 @@ class EpochLoop:
         for run in self._executor.runs:
             found += self._query_samples(run.chain.plan)
         return found
+
+    def _next_due_s(self, now_s: float) -> float:
+        """Epochs keep their rhythm; after a long stall a new one begins, rather than a very short epoch."""
+        due_s, epoch_s = self._due_s + self._config.epoch_s, self._config.epoch_s
+        return due_s if due_s > now_s + epoch_s / 2 else now_s + epoch_s
 
     def _begin(self, late_s: float = 0.0) -> None:
         self.allowance.begin(self._cores * self._config.epoch_s, late_s)

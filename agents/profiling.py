@@ -31,9 +31,13 @@ PROBE_ROWS: Final = 4096
 # So many batches are probed, the 1st, 2nd, 4th, ...: operators behind a filter that keeps little would want the whole
 # stream, and rows that follow each other may well be of different groups, where a source goes round all of them.
 _PROBES: Final = 4
+_MOST_PROBE_ROWS: Final = 3 * PROBE_ROWS
 # Calls with up to so many rows tell the fixed cost of a call.
 _FEW_ROWS: Final = 256
 _TRIAL_ROWS: Final = 64
+# Runs of a trial, as long as they take no more than this together.
+_TRIALS: Final = 4
+_TRIALS_S: Final = 0.01
 _FIRST_ROW_S: Final = 1e-7
 
 
@@ -54,18 +58,18 @@ class QueryProfile:
         self._probed = [0] * len(self._operators)
         self._batches = 0
 
-    @property
-    def probe_rows(self) -> int:
-        """Rows that every proxy sends on of the next batch, whatever its share."""
-        number = self._batches + 1
-        if not self.profiling or number >= 2**_PROBES or number & (number - 1):
+    def probe_rows(self, *, overflow: bool) -> int:
+        """Rows that every proxy sends on of the next batch, whatever its share; of one probe even with no CPU left."""
+        if not self._probing or (overflow and self._probed[0]):
             return 0
         return PROBE_ROWS if min(self._probed) < PROBE_ROWS else PROBE_ROWS // 2
 
     def ran(self, i: int, rows_in: pl.DataFrame, rows_out: int, cpu_s: float) -> None:
         """Operator i took rows in and gave `rows_out` rows, or as many groups."""
         operator = self._operators[i - 1]
-        operator.cpu.add(rows_in.height, cpu_s)
+        if operator.warm:
+            operator.cpu.add(rows_in.height, cpu_s)
+        operator.warm = True
         operator.taken += rows_in.height
         operator.left += rows_out
         if self.profiling:
@@ -75,7 +79,7 @@ class QueryProfile:
     def passed(self, partial: Partial | None) -> None:
         """A batch has gone all the way; `partial` is what was aggregated of it."""
         if self.profiling:
-            if partial is not None and self.probe_rows:
+            if partial is not None and self._probing:
                 self._sampled.append(partial)
             self._batches += 1
 
@@ -147,6 +151,12 @@ class QueryProfile:
             ),
         )
 
+    @property
+    def _probing(self) -> bool:
+        """Whether the next batch is one to probe."""
+        number = self._batches + 1
+        return self.profiling and number < 2**_PROBES and not number & (number - 1)
+
     def _sample(self, cut: int, rows: pl.DataFrame) -> None:
         held = self._samples.get(cut)
         if rows.height and (held is None or held.height < min(rows.height, PROBE_ROWS)):
@@ -154,24 +164,33 @@ class QueryProfile:
 
     def try_shipping(self, cut: int, rows: pl.DataFrame, shipping: Shipping) -> None:
         """Encode a sample of rows drained at the cut, so that what they are charged is no guess any more."""
-        for part in (rows.head(_TRIAL_ROWS), rows.head(PROBE_ROWS)):
+        few = rows.head(_TRIAL_ROWS)
+        for part in (few, few, rows.head(PROBE_ROWS)):  # what runs for the first time takes far longer
             begun_s = self._clock()
             size = len(pack_columns(part))
             shipping.tried(self._chain.plan.version, cut, part.height, size, self._clock() - begun_s)
 
     def _try(self, cut: int, rows: pl.DataFrame, shipping: Shipping) -> None:
-        """A few rows through the operator behind the cut, for the fixed cost of a call; all of them encoded."""
-        few = rows.head(_TRIAL_ROWS)
-        operator = cut + 1
-        for _ in range(2):
-            begun_s = self._clock()
-            if operator <= self._chain.row_stages:
-                self._chain.apply(operator, few)
-            else:
-                self._chain.aggregate(few)
-            self._operators[cut].cpu.add(few.height, self._clock() - begun_s)
+        """A few rows through the operator behind the cut, and all where it has run on few; then all encoded."""
+        few, cpu = rows.head(_TRIAL_ROWS), self._operators[cut].cpu
+        if cpu.items >= _MOST_PROBE_ROWS or rows.height <= _FEW_ROWS:
+            cpu.tried(few.height, self._least_s(cut, few))
+        else:
+            cpu.tried(few.height, self._least_s(cut, few), rows.height, self._least_s(cut, rows))
         if not shipping.recent(self._chain.plan.version, cut):
             self.try_shipping(cut, rows, shipping)
+
+    def _least_s(self, cut: int, rows: pl.DataFrame) -> float:
+        """The least that some runs of the operator behind the cut took: other threads only ever add to it."""
+        taken_s: list[float] = []
+        while len(taken_s) < _TRIALS and sum(taken_s) < _TRIALS_S:
+            begun_s = self._clock()
+            if cut < self._chain.row_stages:
+                self._chain.apply(cut + 1, rows)
+            else:
+                self._chain.aggregate(rows)
+            taken_s.append(self._clock() - begun_s)
+        return min(taken_s)
 
     def _try_groups(self, partial: Partial, shipping: Shipping) -> None:
         version, cut = self._chain.plan.version, len(self._operators)
@@ -190,6 +209,7 @@ class _Operator:
     taken: float = 0.0
     left: float = 0.0
     guess: float = 1.0
+    warm: bool = False  # the first run fills caches and builds tables: it says nothing of the next
 
     @property
     def selectivity(self) -> float:

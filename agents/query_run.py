@@ -111,7 +111,7 @@ class QueryRun:
         if not rows.height:
             return {}
         windows, counts = window_counts(rows, self.chain.plan.window_ns)
-        passage = self.proxies.begin(overflow=overflow, at_least=self.profile.probe_rows)
+        passage = self.proxies.begin(overflow=overflow, at_least=self.profile.probe_rows(overflow=overflow))
         taken = _Taken(passage, self._delta.partials, partial_bytes=self._delta.partial_bytes)
         self._pass(rows, taken, most_bytes)
         self._keep(taken, windows, counts)

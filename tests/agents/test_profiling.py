@@ -323,7 +323,7 @@ def test_what_is_drained_for_the_first_time_is_a_guess_only_in_its_first_epoch(m
     guess_s = executor.shipping.row_s(VERSION, 0)
     executor.end_epoch()
     learnt_s = executor.shipping.row_s(VERSION, 0)
-    body = len(pack_columns(RECORDS.select(PLAN.source_schema).head(profiling.PROBE_ROWS)))
+    body = len(pack_columns(executor.runs[0].chain.prepare(RECORDS).head(profiling.PROBE_ROWS)))
     assert learnt_s == pytest.approx(BYTE_S * body / profiling.PROBE_ROWS, rel=0.3)
     assert abs(guess_s - learnt_s) > 0.2 * learnt_s
     before_s = clock()
