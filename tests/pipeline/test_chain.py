@@ -128,6 +128,15 @@ def test_one_table_may_be_joined_twice_and_a_join_may_use_a_joined_column():
     ]  # fmt: skip
 
 
+def test_local_rows_keep_codes_that_plain_rows_do_not():
+    chain = chain_of(T2T)
+    rows = chain.local(2, chain.local(1, chain.prepare(ROWS)))
+    assert isinstance(rows.schema["s.tor"], pl.Enum)
+    assert chain.plain(2, rows).equals(chain.apply(2, chain.apply(1, chain.prepare(ROWS))))
+    with pytest.raises(PlanError, match=r"row stages 1\.\.4"):
+        chain.local(5, rows)
+
+
 def test_rows_keep_their_order_through_every_row_stage():
     chain = chain_of(T2T)
     rows = chain.prepare(pl.concat([ROWS.with_columns(ts=pl.int_range(k, k + 6)) for k in range(0, 6000, 6)]))

@@ -113,11 +113,12 @@ def batches(draw):
 
 @dataclass
 class Way:
-    """How one batch travels: the cut at which it is drained, and the form its partial takes."""
+    """How one batch travels: the cut at which it is drained, the form its partial takes, and its stages' kind."""
 
     rows: pl.DataFrame
     cut: int
     form: str
+    local: bool
 
 
 def travel(chain: Chain, way: Way, manifest: Manifest) -> Partial:
@@ -126,11 +127,13 @@ def travel(chain: Chain, way: Way, manifest: Manifest) -> Partial:
     rows = chain.prepare(way.rows)
     manifest.add("in", *window_counts(rows, window_ns))
     for i in range(1, way.cut + 1):
-        rows = chain.apply(i, rows)
-        assert dict(rows.schema) == polars_schema(chain.schema_at(i))
+        rows = chain.local(i, rows) if way.local else chain.apply(i, rows)
+        assert dict(chain.plain(i, rows).schema) == polars_schema(chain.schema_at(i))
+    if way.cut < chain.row_stages:  # the rest runs elsewhere
+        rows = chain.plain(way.cut, rows)
     arrived = window_counts(rows, window_ns)
     manifest.add(drained(way.cut), *arrived)
-    partial = chain.finish(rows, after=way.cut)
+    partial = chain.aggregate(rows) if way.cut == chain.row_stages else chain.finish(rows, after=way.cut)
     return changed_form(chain, partial, way.form)
 
 
@@ -205,7 +208,10 @@ def test_any_split_cut_order_and_form_gives_the_result_of_one_pass(data):
     cuts = st.integers(0, chain.row_stages)
     forms = st.sampled_from(["memory", "frame", "bodies", "windows"])
     manifest = Manifest()
-    partials = [travel(chain, Way(piece, data.draw(cuts), data.draw(forms)), manifest) for piece in pieces]
+    partials = [
+        travel(chain, Way(piece, data.draw(cuts), data.draw(forms), data.draw(st.booleans())), manifest)
+        for piece in pieces
+    ]
     while len(partials) > 1:
         k = data.draw(st.integers(2, len(partials)))
         picked = [partials.pop(data.draw(st.integers(0, len(partials) - 1))) for _ in range(k)]
