@@ -66,7 +66,8 @@ def frames_of(delta: QueryDelta, created_ns: int, shipping: Shipping | None = No
         size_bytes = sum(len(frame.body) for frame in frames)
         shipping.encoded_groups(plan.version, len(plan.stages), gathered, size_bytes, shipping.clock() - begun_s)
     for cut, batches in sorted(delta.drained.items()):
-        begun_s, before, rows = shipping.clock(), len(frames), pl.concat(batches)
+        begun_s, before = shipping.clock(), len(frames)
+        rows = delta.chain.plain(cut, pl.concat(batches))
         for piece in pieces(rows.to_dict()):
             windows = window_starts(piece.integers(TIME_COLUMN), plan.window_ns)
             if piece.body is None:

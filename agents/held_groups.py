@@ -6,6 +6,7 @@ so no constant per group would do for a bound on memory.
 
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
+from functools import cache
 
 import numpy as np
 import polars as pl
@@ -56,4 +57,9 @@ def _bytes(held: object) -> int:
         return held.nbytes
     if isinstance(held, pl.DataFrame | pl.Series):
         return int(held.estimated_size())
-    return sum(_bytes(getattr(held, field.name)) for field in fields(held)) if is_dataclass(held) else 0
+    return sum(_bytes(getattr(held, name)) for name in _parts(type(held)))
+
+
+@cache
+def _parts(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else ()

@@ -1,9 +1,9 @@
 """What the operators of one query cost, and what it would take to ship the rows at each of its cuts.
 
-Every batch that runs is read anyway: CPU per operator, rows in and out. A profile epoch adds what that leaves open:
-a probe of rows goes through all operators for real, whatever the shares (they are part of the answer), and at its end
-a sample of each cut is encoded on trial, a few rows of it run on trial for the fixed cost of a call. Only samples
-are tried, so a profile takes some milliseconds, however many rows an epoch has.
+Batches that run anyway are read: rows in and out of each operator, and of some the CPU. A profile epoch adds what that
+leaves open: a probe of rows goes through all operators for real, whatever the shares (they are part of the answer),
+and at its end a sample of each cut is run and encoded on trial, which gives the fixed cost of a call and the cost of a
+row apart. Only samples are tried, so a profile takes some milliseconds, however many rows an epoch has.
 Distinct groups come from what partial results held; while few rows are local, from the sample, by how many of its
 groups were met once and twice (Chao 1984).
 """
@@ -41,6 +41,8 @@ _TRIALS_S: Final = 0.006
 _MANY_ROWS: Final = 2**15
 _REPEATED: Final = 16
 _FIRST_ROW_S: Final = 1e-7
+# One in so many batches is timed outside of profiles; no divisor of the number of partials that become one.
+_TIMED_EVERY: Final = 5
 
 
 class QueryProfile:
@@ -52,13 +54,16 @@ class QueryProfile:
         self._chain = chain
         self._clock = clock
         self._operators = [_Operator(CostLine(_FEW_ROWS, _FIRST_ROW_S)) for _ in range(chain.row_stages + 1)]
+        self._batches = 0
+        self._timed = False
+        self._mark_s = 0.0
         self._records = 0.0
         self._met = 0.0
         self._distinct = 0.0
         self._samples: dict[int, pl.DataFrame] = {}
         self._sampled: list[Partial] = []
         self._probed = [0] * len(self._operators)
-        self._batches = 0
+        self._probes = 0
 
     def probe_rows(self, *, overflow: bool) -> int:
         """Rows that every proxy sends on of the next batch, whatever its share; of one probe even with no CPU left."""
@@ -66,11 +71,24 @@ class QueryProfile:
             return 0
         return PROBE_ROWS if min(self._probed) < PROBE_ROWS else PROBE_ROWS // 2
 
-    def ran(self, i: int, rows_in: pl.DataFrame, rows_out: int, cpu_s: float) -> None:
+    def begin(self) -> None:
+        """A batch begins. Only some are read by the clock: a reading takes up to 10 us while Polars has threads."""
+        self._batches += 1
+        self._timed = self.profiling or self._batches % _TIMED_EVERY == 0
+        self.mark()
+
+    def mark(self) -> None:
+        """What was done up to now belongs to no operator."""
+        if self._timed:
+            self._mark_s = self._clock()
+
+    def ran(self, i: int, rows_in: pl.DataFrame, rows_out: int) -> None:
         """Operator i took rows in and gave `rows_out` rows, or as many groups."""
         operator = self._operators[i - 1]
-        if operator.warm:
-            operator.cpu.add(rows_in.height, cpu_s)
+        if self._timed:
+            cpu_s = self._since_mark_s()
+            if operator.warm:
+                operator.cpu.add(rows_in.height, cpu_s)
         operator.warm = True
         operator.taken += rows_in.height
         operator.left += rows_out
@@ -83,11 +101,12 @@ class QueryProfile:
         if self.profiling:
             if partial is not None and self._probing:
                 self._sampled.append(partial)
-            self._batches += 1
+            self._probes += 1
 
-    def merged(self, cpu_s: float) -> None:
+    def merged(self) -> None:
         """Partial results were merged, which is a cost of the aggregate."""
-        self._operators[-1].cpu.add_more(cpu_s)
+        if self._timed:
+            self._operators[-1].cpu.add_more(self._since_mark_s())
 
     def new_groups(self, groups: int, gathered: Gathered | None) -> float:
         """How many of the groups of one more batch are new in this checkpoint interval, going by the last one.
@@ -119,7 +138,7 @@ class QueryProfile:
         self._samples.clear()
         self._sampled = []
         self._probed = [0] * len(self._operators)
-        self._batches = 0
+        self._probes = 0
 
     def end_epoch(self, records: int) -> None:
         """So many records were offered in the epoch that ends; what was seen counts half from now on."""
@@ -156,8 +175,12 @@ class QueryProfile:
     @property
     def _probing(self) -> bool:
         """Whether the next batch is one to probe."""
-        number = self._batches + 1
+        number = self._probes + 1
         return self.profiling and number < 2**_PROBES and not number & (number - 1)
+
+    def _since_mark_s(self) -> float:
+        before_s, self._mark_s = self._mark_s, self._clock()
+        return self._mark_s - before_s
 
     def _sample(self, cut: int, rows: pl.DataFrame) -> None:
         held = self._samples.get(cut)
@@ -166,8 +189,9 @@ class QueryProfile:
 
     def try_shipping(self, cut: int, rows: pl.DataFrame, shipping: Shipping) -> None:
         """Encode a sample of rows drained at the cut, so that what they are charged is no guess any more."""
+        rows = self._chain.plain(cut, rows.head(PROBE_ROWS))
         few = rows.head(_TRIAL_ROWS)
-        for part in (few, few, rows.head(PROBE_ROWS)):  # what runs for the first time takes far longer
+        for part in (few, few, rows):  # what runs for the first time takes far longer
             begun_s = self._clock()
             size = len(pack_columns(part))
             shipping.tried(self._chain.plan.version, cut, part.height, size, self._clock() - begun_s)
@@ -183,7 +207,7 @@ class QueryProfile:
             many = _repeated(rows, max(rows_s - few_s, rows_s / 10))
             cpu.tried(few.height, few_s, many.height, self._least_s(cut, many))
         if not shipping.recent(self._chain.plan.version, cut):
-            self.try_shipping(cut, self._chain.plain(cut, rows), shipping)
+            self.try_shipping(cut, rows, shipping)
 
     def _least_s(self, cut: int, rows: pl.DataFrame) -> float:
         """The least that some runs of the operator behind the cut took: other threads only ever add to it."""

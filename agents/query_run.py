@@ -35,7 +35,10 @@ SAMPLED_OUT: Final = "sampled_out"
 
 @dataclass(slots=True)
 class QueryDelta:
-    """What one query has gathered since the last checkpoint. `drained` holds rows by cut; bytes are those in memory."""
+    """What one query has gathered since the last checkpoint; bytes are those in memory.
+
+    `drained` holds rows by cut as the chain left them: they go through `chain.plain` before they leave the process.
+    """
 
     chain: Chain
     partials: list[Partial] = field(default_factory=list)
@@ -82,7 +85,6 @@ class QueryRun:
         self.bounds = bounds
         self.proxies = Proxies(up_to(cut, self.operators))
         self.profile = QueryProfile(chain, clock)
-        self._clock = clock
         self._delta = QueryDelta(chain)
 
     @property
@@ -113,6 +115,7 @@ class QueryRun:
         windows, counts = window_counts(rows, self.chain.plan.window_ns)
         passage = self.proxies.begin(overflow=overflow, at_least=self.profile.probe_rows(overflow=overflow))
         taken = _Taken(passage, self._delta.partials, partial_bytes=self._delta.partial_bytes)
+        self.profile.begin()
         self._pass(rows, taken, most_bytes)
         self._keep(taken, windows, counts)
         self.profile.passed(taken.partial)
@@ -160,7 +163,7 @@ class QueryRun:
         for i in range(1, self.operators + 1):
             local = taken.passage.through(i, rows.height)
             if local < rows.height:
-                taken.drained.append((i - 1, self.chain.plain(i - 1, _of_its_own(rows, local))))
+                taken.drained.append((i - 1, _of_its_own(rows, local)))
                 rows = rows.head(local)
             if not local:
                 return
@@ -170,9 +173,8 @@ class QueryRun:
         self._aggregate(taken, most_bytes)
 
     def _through(self, i: int, rows: pl.DataFrame) -> pl.DataFrame:
-        begun_s = self._clock()
         after = self.chain.local(i, rows)
-        self.profile.ran(i, rows, after.height, self._clock() - begun_s)
+        self.profile.ran(i, rows, after.height)
         return after
 
     def _aggregate(self, taken: _Taken, most_bytes: float) -> None:
@@ -191,14 +193,14 @@ class QueryRun:
         fits = rows_with_room(taken.local, self.chain.plan, held, more_groups)
         taken.local, crowded = taken.local.filter(fits), taken.local.filter(~fits)
         taken.crowded = crowded.height
-        taken.drained.append((self.operators - 1, self.chain.plain(self.operators - 1, crowded)))
+        taken.drained.append((self.operators - 1, crowded))
         if taken.local.height:
+            self.profile.mark()
             self._add(taken, self._aggregated(taken.local), most_bytes)
 
     def _aggregated(self, rows: pl.DataFrame) -> Partial:
-        begun_s = self._clock()
         partial = self.chain.aggregate(rows)
-        self.profile.ran(self.operators, rows, len(partial), self._clock() - begun_s)
+        self.profile.ran(self.operators, rows, len(partial))
         return partial
 
     def _add(self, taken: _Taken, partial: Partial, most_bytes: float) -> None:
@@ -207,9 +209,8 @@ class QueryRun:
         taken.partials = [*taken.partials, partial]
         taken.partial_bytes += bytes_of(partial)
         if len(taken.partials) >= PARTIALS_HELD or (taken.partial_bytes > most_bytes and len(taken.partials) > 1):
-            begun_s = self._clock()
             taken.partials = [Partial.merge(taken.partials)]
-            self.profile.merged(self._clock() - begun_s)
+            self.profile.merged()
             taken.partial_bytes = bytes_of(taken.partials[0])
 
     def _keep(self, taken: _Taken, windows: IntArray, counts: IntArray) -> None:
