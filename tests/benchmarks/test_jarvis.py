@@ -1,4 +1,4 @@
-"""The benchmarks of adaptive partitioning: the quick run as a user starts it, and what decides what its numbers mean."""
+"""The benchmarks of adaptive partitioning: the quick run as a user starts it, and what its numbers rest on."""
 
 import json
 import os
@@ -12,6 +12,7 @@ import pytest
 
 from agents.cost_model import Groups, OperatorCosts, QueryCosts, predicted
 from agents.policies import shares_for
+from agents.shares import Policy
 from benchmarks import documented
 from benchmarks.jarvis.__main__ import TABLES
 from benchmarks.jarvis.budgets import Found, _against_best, first_of_two_stable
@@ -183,10 +184,10 @@ def _found(wire_bytes: float, cpu_s: float) -> Found:
 
 
 def test_only_what_keeps_to_the_budget_is_compared() -> None:
-    others = {"all-src": _found(10, 1.2), "all-sp": _found(100, 0.9), "best-op": _found(80, 1.04)}
+    others: dict[Policy, Found] = {"all-src": _found(10, 1.2), "all-sp": _found(100, 0.9), "best-op": _found(80, 1.04)}
     assert _against_best({"adaptive": _found(40, 1.0), **others}) == 0.5
     assert _against_best({"adaptive": _found(40, 1.2), **others}) == float("inf")
-    nobody = {name: replace(one, budget_s=0.1) for name, one in others.items()}
+    nobody: dict[Policy, Found] = {name: replace(one, budget_s=0.1) for name, one in others.items()}
     assert _against_best({"adaptive": _found(40, 1.2), **nobody}) is None
 
 
