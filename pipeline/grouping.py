@@ -81,7 +81,7 @@ def is_constant(texts: pl.Series) -> bool:
     return first is not None and texts[-1] == first and bool((texts == first).all()) and not texts.null_count()
 
 
-def rows_of(column: pl.Series, places: IntArray) -> pl.Series:
+def rows_of(column: pl.Series, places: IntArray | npt.NDArray[np.int32]) -> pl.Series:
     """The column's rows at these places; a fifth of what `gather` costs, which goes through a lazy frame."""
     return column[pl.Series(places.astype(np.uint32))]
 
