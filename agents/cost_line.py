@@ -25,11 +25,17 @@ class CostLine:
         self._cpu_s = 0.0
         self._calls = 0.0
         self._seen = False
+        self._learnt = False
 
     @property
     def items(self) -> float:
         """How many items the slope rests on, old ones counting less."""
         return self._items
+
+    @property
+    def guessed(self) -> bool:
+        """Whether the slope is still the first guess."""
+        return not self._learnt and self._items <= self._few
 
     @property
     def slope_s(self) -> float:
@@ -42,6 +48,7 @@ class CostLine:
     def add(self, items: int, cpu_s: float) -> None:
         """One call."""
         if items > self._few:
+            self._learnt = True
             self._items += items
             self._cpu_s += cpu_s
             self._calls += 1

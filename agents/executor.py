@@ -147,6 +147,7 @@ class Executor:
                 for version, run in ((run.chain.plan.version, run) for run in self.runs)
             }
         for run in self.runs:
+            run.try_unknown(self.shipping)
             run.profile.end_epoch(offered[run.chain.plan.version])
         self.shipping.forget()
         if self._checkpoints > 8:

@@ -28,7 +28,9 @@ log = logging.getLogger(__name__)
 
 #: So many rows of an epoch should reach each operator for a profile.
 PROBE_ROWS: Final = 4096
-# Operators behind a filter that keeps little would want the whole stream: this much of it is enough.
+# So many batches are probed, the 1st, 2nd, 4th, ...: operators behind a filter that keeps little would want the whole
+# stream, and rows that follow each other may well be of different groups, where a source goes round all of them.
+_PROBES: Final = 4
 _MOST_PROBE_ROWS: Final = 3 * PROBE_ROWS
 # Calls with up to so many rows tell the fixed cost of a call.
 _FEW_ROWS: Final = 256
@@ -57,16 +59,17 @@ class QueryProfile:
         self._mark_s = 0.0
         self._records = 0.0
         self._met = 0.0
+        self._distinct = 0.0
         self._samples: dict[int, pl.DataFrame] = {}
-        self._sampled: Partial | None = None
+        self._sampled: list[Partial] = []
         self._probed = [0] * len(self._operators)
+        self._probes = 0
 
     def probe_rows(self, *, overflow: bool) -> int:
         """Rows that every proxy sends on of the next batch, whatever its share; of one probe even with no CPU left."""
-        enough = min(self._probed) >= PROBE_ROWS or self._probed[0] >= _MOST_PROBE_ROWS
-        if not self.profiling or enough or (overflow and self._probed[0]):
+        if not self._probing or (overflow and self._probed[0]):
             return 0
-        return PROBE_ROWS
+        return PROBE_ROWS if min(self._probed) < PROBE_ROWS else PROBE_ROWS // 2
 
     def begin(self) -> None:
         """A batch begins. Only some are read by the clock: a reading takes up to 10 us while Polars has threads."""
@@ -95,8 +98,10 @@ class QueryProfile:
 
     def passed(self, partial: Partial | None) -> None:
         """A batch has gone all the way; `partial` is what was aggregated of it."""
-        if self.profiling and partial is not None and (self._sampled is None or len(self._sampled) < len(partial)):
-            self._sampled = partial
+        if self.profiling:
+            if partial is not None and self._probing:
+                self._sampled.append(partial)
+            self._probes += 1
 
     def merged(self) -> None:
         """Partial results were merged, which is a cost of the aggregate."""
@@ -104,8 +109,12 @@ class QueryProfile:
             self._operators[-1].cpu.add_more(self._since_mark_s())
 
     def new_groups(self, groups: int, gathered: Gathered | None) -> float:
-        """How many of the groups of one more batch are new in this checkpoint interval, going by the last one."""
-        known = min(1.0, self._met / gathered.distinct) if gathered is not None else 0.0
+        """How many of the groups of one more batch are new in this checkpoint interval, going by the last one.
+
+        Before there was one, by the profile; before there was a profile, all of them.
+        """
+        distinct = gathered.distinct if gathered is not None else self._distinct
+        known = min(1.0, self._met / distinct) if distinct else 0.0
         new = groups * (1.0 - known)
         self._met += new
         return new
@@ -127,8 +136,9 @@ class QueryProfile:
         """Say whether the epoch that begins is one to profile."""
         self.profiling = profiling
         self._samples.clear()
-        self._sampled = None
+        self._sampled = []
         self._probed = [0] * len(self._operators)
+        self._probes = 0
 
     def end_epoch(self, records: int) -> None:
         """So many records were offered in the epoch that ends; what was seen counts half from now on."""
@@ -145,20 +155,28 @@ class QueryProfile:
                 self._try(cut, rows, shipping)
             except Exception as error:  # noqa: BLE001  # rows that made a batch fail are given up where they are run
                 log.debug("sample could not be tried query=%s cut=%d error=%s", self._chain.plan.query, cut, error)
-        if self._sampled is not None:
-            self._try_groups(self._sampled, shipping)
+        sampled = Partial.merge(self._sampled) if self._sampled else None
+        if sampled is not None:
+            self._try_groups(sampled, shipping)
+        self._distinct = _distinct(shipping.gathered(version), sampled)
         return QueryCosts(
             records=float(records) if records else self._records,
             operators=tuple(OperatorCosts(one.cpu.slope_s, one.selectivity) for one in self._operators),
             drained_bytes=tuple(shipping.row_bytes(version, cut) for cut in range(last)),
             drained_s=tuple(shipping.row_s(version, cut) for cut in range(last)),
             groups=Groups(
-                distinct=self._distinct(shipping.gathered(version)),
+                distinct=self._distinct,
                 group_bytes=shipping.group_bytes(version, last),
                 group_s=shipping.group_s(version, last),
                 checkpoint_epochs=checkpoint_epochs,
             ),
         )
+
+    @property
+    def _probing(self) -> bool:
+        """Whether the next batch is one to probe."""
+        number = self._probes + 1
+        return self.profiling and number < 2**_PROBES and not number & (number - 1)
 
     def _since_mark_s(self) -> float:
         before_s, self._mark_s = self._mark_s, self._clock()
@@ -168,6 +186,15 @@ class QueryProfile:
         held = self._samples.get(cut)
         if rows.height and (held is None or held.height < min(rows.height, PROBE_ROWS)):
             self._samples[cut] = rows.head(PROBE_ROWS)
+
+    def try_shipping(self, cut: int, rows: pl.DataFrame, shipping: Shipping) -> None:
+        """Encode a sample of rows drained at the cut, so that what they are charged is no guess any more."""
+        rows = self._chain.plain(cut, rows.head(PROBE_ROWS))
+        few = rows.head(_TRIAL_ROWS)
+        for part in (few, few, rows):  # what runs for the first time takes far longer
+            begun_s = self._clock()
+            size = len(pack_columns(part))
+            shipping.tried(self._chain.plan.version, cut, part.height, size, self._clock() - begun_s)
 
     def _try(self, cut: int, rows: pl.DataFrame, shipping: Shipping) -> None:
         """A few rows through the operator behind the cut, and all where it has run on few; then all encoded."""
@@ -179,13 +206,8 @@ class QueryProfile:
             rows_s = self._least_s(cut, rows)
             many = _repeated(rows, max(rows_s - few_s, rows_s / 10))
             cpu.tried(few.height, few_s, many.height, self._least_s(cut, many))
-        version = self._chain.plan.version
-        if shipping.recent(version, cut):
-            return
-        for part in (few, few, rows):  # what runs for the first time takes far longer
-            begun_s = self._clock()
-            size = len(pack_columns(self._chain.plain(cut, part)))
-            shipping.tried(version, cut, part.height, size, self._clock() - begun_s)
+        if not shipping.recent(self._chain.plan.version, cut):
+            self.try_shipping(cut, rows, shipping)
 
     def _least_s(self, cut: int, rows: pl.DataFrame) -> float:
         """The least that some runs of the operator behind the cut took: other threads only ever add to it."""
@@ -206,13 +228,6 @@ class QueryProfile:
         begun_s = self._clock()
         size = len(pack_columns(partial.sorted().to_columns()))
         shipping.tried(version, cut, len(partial), size, self._clock() - begun_s, groups=True)
-
-    def _distinct(self, gathered: Gathered | None) -> float:
-        """From what was shipped, unless the sample says that it had met only a part of the groups so far."""
-        found = gathered.distinct if gathered is not None else 1.0
-        sampled = chao1(self._sampled.keys["rows"].to_numpy()) if self._sampled is not None else 1.0
-        few = gathered is None or gathered.records < PROBE_ROWS * 4
-        return max(found, sampled) if few else found
 
 
 def _repeated(rows: pl.DataFrame, cpu_s: float) -> pl.DataFrame:
@@ -241,3 +256,11 @@ class _Operator:
         self.taken /= 2
         self.left /= 2
         self.cpu.forget()
+
+
+def _distinct(gathered: Gathered | None, sampled: Partial | None) -> float:
+    """From what was shipped, unless the sample says that it had met only a part of the groups so far."""
+    found = gathered.distinct if gathered is not None else 1.0
+    if gathered is not None and gathered.records >= PROBE_ROWS * 4:
+        return found
+    return max(found, chao1(sampled.keys["rows"].to_numpy()) if sampled is not None else 1.0)

@@ -19,6 +19,7 @@ from agents.bounds import ALWAYS, Bounds
 from agents.held_groups import bytes_of, rows_with_room
 from agents.profiling import QueryProfile
 from agents.proxies import Passage, Proxies, up_to
+from agents.shipping import Shipping
 from agents.sources.source import Lost
 from pipeline.chain import Chain
 from pipeline.grouping import window_starts
@@ -140,6 +141,12 @@ class QueryRun:
         if self.bounds.covers(lost.ts_ns):
             window = window_starts(np.array([lost.ts_ns], np.int64), self.chain.plan.window_ns)
             self._give_up((window, np.array([lost.count], np.int64)), lost.reason)
+
+    def try_unknown(self, shipping: Shipping) -> None:
+        """Encode a sample where rows were drained at a cut for the first time, rather than charge them by a guess."""
+        for cut, batches in self._delta.drained.items():
+            if shipping.unknown(self.chain.plan.version, cut):
+                self.profile.try_shipping(cut, max(batches, key=len), shipping)
 
     def take(self) -> QueryDelta:
         """What was gathered; the query starts gathering anew."""

@@ -69,6 +69,10 @@ class Shipping:
         """So many bytes were taken from the spool to the transport; with 0 bytes it is no shipping."""
         self._count(self._sent, size_bytes, cpu_s)
 
+    def unknown(self, version: str, cut: int) -> bool:
+        """Whether nothing of that cut was ever encoded, not even on trial: what its rows are charged is a guess."""
+        return (version, cut) not in self._encodings or self._encodings[version, cut].cpu.guessed
+
     def recent(self, version: str, cut: int) -> bool:
         """Whether checkpoints of the last epochs tell what this takes."""
         found = self._encodings.get((version, cut))

@@ -1,10 +1,11 @@
 """One area of benchmarks as a command: tables, results as JSON, and the TARGET lines at the end."""
 
 import argparse
+import json
 import os
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -25,6 +26,8 @@ class Area(Generic[Sizing]):
     tables: modules of benchmarks.<name>, each with `run(sizing, scoreboard) -> list[Table]`, imported only when its
         turn comes: a broken one costs its own targets.
     packages: whose versions the results name.
+    pictures: a module of benchmarks.<name> with `draw(content, folder) -> list[Path]`, which makes plots of saved
+        results; "" draws nothing.
     """
 
     name: str
@@ -34,12 +37,14 @@ class Area(Generic[Sizing]):
     targets: Sequence[Target]
     full: Sizing
     quick: Sizing
+    pictures: str = ""
 
     def main(self, arguments: Sequence[str] | None = None) -> int:
         """Runs what was asked for. 0 whether targets are reached or missed."""
         options = self._options(arguments)
         if options.docs:
-            print(f"written: {documented.rewrite(self.name, results.path_of(self.name, quick=False))}")
+            last = results.path_of(self.name, quick=False)
+            print(f"written: {documented.rewrite(self.name, last, pictures=self._links)}")
             return 0
         started = time.monotonic()
         quick = options.quick or os.environ.get("QUICK") == "1"
@@ -58,6 +63,7 @@ class Area(Generic[Sizing]):
             more = {"absent": _absent(circumstances), "took_s": round(time.monotonic() - started)}
             results.save(path, self.name, quick, circumstances, tables, board, **more)
             print(f"results: {path.name}")
+            self._draw(path, path.parent if options.out else results.FOLDER / "plots" if quick else self._folder)
         print("\n".join(board.lines()))
         return 0
 
@@ -87,6 +93,27 @@ class Area(Generic[Sizing]):
             print(table.text())
         print(f"{name} took {time.monotonic() - started:.0f} s\n", flush=True)
         return found
+
+    @property
+    def _folder(self) -> Path:
+        return documented.PAGE.parent / "images" / self.name
+
+    def _links(self, _: Mapping[str, object]) -> list[str]:
+        """The plots of the last full run as the page shows them."""
+        return [f"![{path.stem}](images/{self.name}/{path.name})\n" for path in sorted(self._folder.glob("*.png"))]
+
+    def _draw(self, path: Path, folder: Path) -> None:
+        """Plots of what was saved; without them the numbers are still worth having."""
+        if not self.pictures:
+            return
+        content = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            drawn = import_module(f"benchmarks.{self.name}.{self.pictures}").draw(content, folder)
+        except Exception as error:  # noqa: BLE001
+            traceback.print_exc()
+            print(f"plots failed: {type(error).__name__}: {error}")
+        else:
+            print("plots: " + ", ".join(one.name for one in drawn))
 
 
 def _absent(circumstances: dict[str, object]) -> dict[str, str]:

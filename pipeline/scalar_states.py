@@ -87,7 +87,7 @@ class SumState(State):
     def from_values(cls, metric: Described, values: pl.Series | None, groups: Grouping) -> Self:
         found, codes = _numbers(metric, values, groups)
         sums = SumColumn.from_values(found, codes, groups.n_groups)
-        return cls(sums, _counts(codes, groups.n_groups) > 0)
+        return cls(sums, _with_values(codes, groups))
 
     def take(self, indices: IntArray) -> Self:
         return type(self)(self.sums.take(indices), self.present[indices])
@@ -207,12 +207,11 @@ class _ExtremeState(State):
             if not real.all():
                 found, codes = found[real], codes[real]
             found = np.add(found, 0.0, dtype=np.float64)  # -0.0 becomes 0.0
-        return cls._picked(found, codes, groups.n_groups)
+        return cls._picked(found, codes, _with_values(codes, groups))
 
     @classmethod
-    def _picked(cls, values: Values, codes: IntArray, n_groups: int) -> Self:
-        present = np.bincount(codes, minlength=n_groups) > 0
-        picked = np.full(n_groups, _worst(cls.pick, values.dtype), values.dtype)
+    def _picked(cls, values: Values, codes: IntArray, present: BoolArray) -> Self:
+        picked = np.full(len(present), _worst(cls.pick, values.dtype), values.dtype)
         cls.pick.at(picked, codes, values)
         return cls(np.where(present, picked, values.dtype.type(0)), present)
 
@@ -220,7 +219,8 @@ class _ExtremeState(State):
         return type(self)(self.values[indices], self.present[indices])
 
     def reduce(self, groups: IntArray, n_groups: int) -> Self:
-        return self._picked(self.values[self.present], groups[self.present], n_groups)
+        codes = groups[self.present]
+        return self._picked(self.values[self.present], codes, _counts(codes, n_groups) > 0)
 
     @staticmethod
     def columns(metric: Described, prefix: str) -> dict[str, pl.DataType]:
@@ -310,6 +310,13 @@ def _numbers(metric: Described, values: pl.Series | None, groups: Grouping) -> t
     found, codes = _present(values, groups.codes)
     wanted = np.int64 if metric.integer else np.float64
     return cast("Values", found.to_numpy().astype(wanted, copy=False)), codes
+
+
+def _with_values(codes: IntArray, groups: Grouping) -> BoolArray:
+    """Which groups have a value, given the codes of those; every group has a row, so mostly all have."""
+    if len(codes) == len(groups.codes):
+        return np.ones(groups.n_groups, np.bool_)
+    return _counts(codes, groups.n_groups) > 0
 
 
 def _counts(codes: IntArray, n_groups: int) -> IntArray:

@@ -216,15 +216,18 @@ def count_pairs(groups: IntArray, cells: CellArray, n_groups: int) -> tuple[IntA
     """See Kernels.count_pairs."""
     if not len(cells):
         return np.zeros(n_groups + 1, np.int64), np.empty(0, np.int32), np.empty(0, np.int64)
-    keys, low, cell_bits = _packed(groups, cells, n_groups)
+    low, cell_bits = _cell_range(cells)
     slots = n_groups << cell_bits
-    if slots <= DENSE_SLOTS or slots <= len(keys) // PAIRS_PER_DENSE_SLOT:
-        dense = np.bincount(keys, minlength=slots)
+    if slots <= DENSE_SLOTS or slots <= len(cells) // PAIRS_PER_DENSE_SLOT:
+        dense = np.bincount(_packed(groups, cells, n_groups, low, cell_bits), minlength=slots)
         found = np.flatnonzero(dense)
         return _unpacked(found, dense[found], low, cell_bits, n_groups)
-    ordered: IntArray | UnsignedArray = keys
-    if slots <= 1 << 32:
-        ordered = keys.astype(np.uint32)  # sorts twice as fast as int64
+    ordered: IntArray | UnsignedArray
+    if slots <= 1 << 32:  # packs and sorts twice as fast as int64
+        ordered = np.subtract(cells, low, dtype=np.int32).view(np.uint32)
+        ordered += groups.astype(np.uint32) << np.uint32(cell_bits)
+    else:
+        ordered = _packed(groups, cells, n_groups, low, cell_bits)
     ordered.sort()
     starts = _run_starts(ordered)
     counts = np.empty_like(starts)
@@ -239,7 +242,8 @@ def sum_pairs(
     """See Kernels.sum_pairs."""
     if not len(cells):
         return np.zeros(n_groups + 1, np.int64), np.empty(0, np.int32), np.empty(0, np.int64)
-    keys, low, cell_bits = _packed(groups, cells, n_groups)
+    low, cell_bits = _cell_range(cells)
+    keys = _packed(groups, cells, n_groups, low, cell_bits)
     slots = n_groups << cell_bits
     if slots <= DENSE_SLOTS or slots <= len(keys) // PAIRS_PER_DENSE_SLOT:
         dense = np.zeros(slots, np.int64)
@@ -273,14 +277,18 @@ def join_pairs(left: Pairs, right: Pairs, some: IntArray) -> Pairs:
     ))  # fmt: skip
 
 
-def _packed(groups: IntArray, cells: CellArray, n_groups: int) -> tuple[IntArray, int, int]:
-    """One integer per (group, cell) pair, the smallest cell, and the bits that the cell takes in the integer."""
+def _cell_range(cells: CellArray) -> tuple[int, int]:
+    """The smallest cell, and the bits that a cell's distance from it takes."""
     low = int(cells.min())
-    cell_bits = (int(cells.max()) - low).bit_length()
+    return low, (int(cells.max()) - low).bit_length()
+
+
+def _packed(groups: IntArray, cells: CellArray, n_groups: int, low: int, cell_bits: int) -> IntArray:
+    """One integer per (group, cell) pair."""
     keys = np.subtract(cells, low, dtype=np.int64)
     if n_groups > 1:
         keys += groups << cell_bits
-    return keys, low, cell_bits
+    return keys
 
 
 def _unpacked(
@@ -311,7 +319,7 @@ def group_extremes(values: SampleArray, groups: IntArray, n_groups: int) -> tupl
     np.maximum.at(high, groups, values)
     if not exact:
         return cast("FloatArray", low), cast("FloatArray", high)
-    absent = np.bincount(groups, minlength=n_groups) == 0
+    absent = low > high
     return np.where(absent, np.inf, low), np.where(absent, -np.inf, high)
 
 

@@ -239,7 +239,7 @@ def test_what_is_gathered_is_owed_and_costs_what_checkpoints_were_read_to_take()
     tap = Tap(random.Random(1))
     executor = Executor([CHAINS[2].plan], TABLES, "h", "all-sp", allowance=tap, clock=lambda: next(clock) * 1e-3)
     executor.add(Batch("probes", probe_records(1000, 1)))
-    executor.end_epoch()
+    executor.run_waiting()
     (first_s,) = tap.owed_s
     (delta,) = executor.take()
     frames = frames_of(delta, 1, executor.shipping)

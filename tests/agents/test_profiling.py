@@ -20,7 +20,9 @@ from agents.shipping import Shipping
 from agents.sources.source import Batch
 from pipeline.chain import Chain
 from pipeline.partial import Partial
+from pipeline.sql import compile_query
 from tests.fleet import TABLES, probe_plan, probe_records
+from wire.columns import pack_columns
 
 PLAN = probe_plan()
 VERSION = PLAN.version
@@ -291,3 +293,40 @@ def test_versions_that_run_no_longer_are_forgotten() -> None:
     shipped.keep({"new"})
     assert shipped.gathered("old") is None
     assert shipped.row_bytes("old", 0) != 4
+
+
+def test_a_source_that_goes_round_all_its_groups_is_not_taken_for_one_without_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One that meets each group once in a turn: rows that follow each other are all of different groups."""
+    plan = compile_query(
+        "by_peer", "SELECT peer, count(*) AS n FROM s GROUP BY TUMBLE(ts, INTERVAL '10' SECOND), peer",
+        {"s": {"peer": "int64"}}, {},
+    )  # fmt: skip
+    rng = np.random.default_rng(1)
+    peers = np.concatenate([rng.permutation(20_000) for _ in range(10)])
+    rows = pl.DataFrame({"ts": np.arange(peers.size), "host": "h", "peer": peers})
+    executor = Executor([plan], {}, "h", clock=Turned(monkeypatch))
+    executor.decide(Decision(profile=True))
+    for start in range(0, rows.height, 16_384):
+        executor.add(Batch("s", rows.slice(start, 16_384)))
+    executor.end_epoch()
+    costs = executor.costs()
+    assert costs is not None
+    assert 10_000 < costs[plan.version].groups.distinct < 50_000
+
+
+def test_what_is_drained_for_the_first_time_is_a_guess_only_in_its_first_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Turned(monkeypatch)
+    executor = Executor([PLAN], TABLES, "h", "all-sp", clock=clock)
+    executor.add(Batch("probes", RECORDS))
+    guess_s = executor.shipping.row_s(VERSION, 0)
+    executor.end_epoch()
+    learnt_s = executor.shipping.row_s(VERSION, 0)
+    body = len(pack_columns(executor.runs[0].chain.prepare(RECORDS).head(profiling.PROBE_ROWS)))
+    assert learnt_s == pytest.approx(BYTE_S * body / profiling.PROBE_ROWS, rel=0.3)
+    assert abs(guess_s - learnt_s) > 0.2 * learnt_s
+    before_s = clock()
+    executor.add(Batch("probes", RECORDS))
+    executor.end_epoch()
+    assert clock() == before_s  # once is enough
