@@ -67,13 +67,22 @@ class EpochSeen:
             records it ships and not in that of the checkpoint.
         budget_s: CPU that it was given.
         counts: by query version.
-        costs: what a profile found, by query version; None in epochs without one.
+        costs: what a profile found, by query version; None in epochs without one. A query without records in that
+            epoch is left out.
+        unpaced: versions whose records can wait: files without a rate, read only as far as the allowance lasts. What
+            they take is no measure of the load, so they get the shares with fewest bytes and no part of the budget.
+        wire_bytes: encoded for the wire, by query version, partials and drained rows; may come in bursts. None if
+            it is not known.
+        overruled: the breaker held the proxies in this epoch: nothing is to be learned about the shares decided.
     """
 
     cpu_s: float
     budget_s: float
     counts: Mapping[str, ProxyCounts]
     costs: Mapping[str, QueryCosts] | None = None
+    unpaced: frozenset[str] = frozenset()
+    wire_bytes: Mapping[str, float] | None = None
+    overruled: bool = False
 
 
 class Allowance(Protocol):

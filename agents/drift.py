@@ -1,0 +1,35 @@
+"""Notices that a profile has grown old: what is measured no longer stands to the model as it did when things settled.
+
+The model may be off by a factor from the first; only a change of that factor says that costs have changed.
+"""
+
+from collections import deque
+from typing import Final
+
+EPOCHS: Final = 10
+_DRIFT: Final = 0.25
+
+
+class Drift:
+    """Measured against modelled, summed over the last EPOCHS stable epochs: checkpoints come in bursts."""
+
+    def __init__(self) -> None:
+        """Nothing seen yet."""
+        self._epochs: deque[tuple[float, float]] = deque(maxlen=EPOCHS)
+        self._settled: float | None = None
+
+    def restart(self) -> None:
+        """A new profile, or other shares by the user's will: what comes now is the measure."""
+        self._epochs.clear()
+        self._settled = None
+
+    def add(self, measured: float, modelled: float) -> bool:
+        """Take a stable epoch in; returns whether measured has drifted from modelled by more than a quarter."""
+        self._epochs.append((measured, modelled))
+        by_model = sum(each for _, each in self._epochs)
+        if len(self._epochs) < EPOCHS or by_model <= 0:
+            return False
+        ratio = sum(each for each, _ in self._epochs) / by_model
+        if self._settled is None:
+            self._settled = ratio
+        return abs(ratio - self._settled) > _DRIFT * abs(self._settled)

@@ -1,0 +1,397 @@
+"""Decides, epoch by epoch, which share of the records each operator of each query takes on this agent.
+
+Numbers in, decisions out: it reads no clock and touches no record. One number is tuned for all queries: theta, the
+effective allowance. The shares for it come from the policy's closed form.
+
+- startup: everything is drained. At once to probe.
+- probe: watch, and correct theta a little while all is well. Not stable for `probe_epochs` in a row: to profile; after
+  a change of budget or rate, which needs no detection: to adapt at once.
+- profile: one epoch in which the costs are measured. Then to adapt.
+- adapt: one step of the search for theta per epoch. Stable: to probe. After `adapt_steps`, or where no theta is right:
+  to probe with the last theta that was not congested.
+
+Budget, records per epoch and selectivities are known in every epoch, so the shares follow them at once in every state.
+A search that was begun for these alone is given `probe_epochs` steps, then the costs are measured anew. A query that
+comes in mid-run is drained until it is profiled. One that has no records when a profile is made is tried again later
+and later, and does not hold up the others. Profiles that do not lead to quiet become rarer, too.
+"""
+
+import math
+from collections import deque
+from collections.abc import Mapping
+from statistics import median
+from typing import Final
+
+from agents import demand, policies
+from agents.config import RuntimeConfig
+from agents.cost_model import QueryCosts, kept_of, predicted
+from agents.drift import Drift
+from agents.judgement import Judgement, Load, judge
+from agents.rates import Current, Smoothed
+from agents.shares import Decision, EpochSeen, Policy, ProxyCounts, Shares, State
+from agents.tuning import Stretch
+from agents.unprofiled import Unprofiled
+
+# The part of the budget that theta is steered to.
+TARGET: Final = 0.985
+# While stable, this part of what is missing to the target is corrected per epoch, up to _TRIM_MOST.
+_TRIM: Final = 0.3
+_TRIM_MOST: Final = 0.015
+# Shares that are all 0 or 1 are not given up for less than this above the budget, or this overflow.
+_HELD_OVER: Final = 1.03
+_HELD_OVERFLOW: Final = 0.02
+# A change of the budget by this part, or of what the queries take by that part of the budget, is a known change.
+_BUDGET_CHANGE: Final = 0.05
+_NEED_CHANGE: Final = 0.1
+# While stable, shares that jump must save this part of the bytes.
+_JUMP: Final = 0.1
+_JUMP_GAIN: Final = 0.03
+# So many stable epochs in a row are quiet; profiles that do not lead there double the epochs before the next one.
+# Shares whose model asks for less than this part of the allowance are not held back by it.
+_BINDING: Final = 0.98
+_AS_EXPECTED: Final = 0.05
+# The epochs before a profile correct it if its costs explain this part of the budget, and by no more than that factor.
+_TELLING: Final = 0.3
+_CALIBRATED_MOST: Final = 2.0
+_QUIET_EPOCHS: Final = 10
+_MOST_DOUBLINGS: Final = 6
+
+
+class Runtime:
+    """One per agent.
+
+    Attributes:
+        decision: for the running epoch.
+        state, epochs_in_state: for people to look at.
+        judged: what the last epoch was like; None before the first, and of an epoch that was profiled or overruled.
+    """
+
+    def __init__(self, policy: Policy, config: RuntimeConfig, operators: Mapping[str, tuple[str, ...]]) -> None:
+        """`operators`: by version the kinds of its operators, "filter", "join", "project", "extract", "aggregate"."""
+        self._policy: Policy = policy
+        self._config = config
+        self._operators = dict(operators)
+        self._current: dict[str, Current] = {}
+        self._unpaced: frozenset[str] = frozenset()
+        self._budget_s = 0.0
+        self._fixed_s: float | None = None
+        self._stretch = Stretch()
+        self._actual = Smoothed(1.0, measured=False)
+        self._drift, self._bytes_drift = Drift(), Drift()
+        self._recent: deque[tuple[float, Mapping[str, ProxyCounts]]] = deque(maxlen=config.probe_epochs)
+        self._unprofiled = Unprofiled()
+        self._unstable = 0
+        self._quiet = 0
+        self._restless = 0
+        self._known_left = 0
+        self._basis: tuple[float, dict[str, QueryCosts]] | None = None
+        self._steps, self._steps_most = 0, config.adapt_steps
+        # By the model, beside what is fixed: the allowance that was decided for, and what its shares should take.
+        self._decided_s = self._expected_s = 0.0
+        self.state: State = "startup"
+        self.epochs_in_state = 0
+        self.judged: Judgement | None = None
+        self.decision = Decision()
+        self._decide()
+
+    @property
+    def theta_s(self) -> float:
+        """The effective allowance of an epoch, in CPU seconds; 0 before the first epoch."""
+        return self._fixed + self._allowance_s
+
+    @property
+    def models(self) -> dict[str, QueryCosts]:
+        """What was profiled, with rates as they are now."""
+        return {version: current.costs for version, current in self._current.items()}
+
+    @property
+    def stable(self) -> bool:
+        """Whether the last epoch was neither congested nor idle, and no query waits for its profile."""
+        return self.judged is not None and self.judged.verdict == "stable" and not self._unprofiled.due
+
+    def predicted_bytes(self, version: str) -> float | None:
+        """Wire bytes per epoch of a version with its present shares; None before it is profiled."""
+        current = self._current.get(version)
+        return None if current is None else predicted(current.costs, self.decision.shares[version]).wire_bytes
+
+    def adopt(self, operators: Mapping[str, tuple[str, ...]]) -> None:
+        """Run these versions from the next epoch on, and no others; new ones are drained until they are profiled."""
+        self._operators = dict(operators)
+        self._current = {version: current for version, current in self._current.items() if version in operators}
+        self._unprofiled.keep(operators)
+        self._decide(profile=self.decision.profile)
+
+    def configure(self, policy: Policy, config: RuntimeConfig) -> None:
+        """Go on with other settings; what was profiled stays."""
+        changed = policy != self._policy
+        self._policy, self._config = policy, config
+        self._recent = deque(self._recent, maxlen=config.probe_epochs)
+        if changed:
+            self._restart_drift()
+            self._restless = self._unstable = 0
+            if self._tuned and self._current:
+                self._adapt(config.probe_epochs)
+            else:
+                self._enter("probe")
+        self._decide()
+
+    def end_of_epoch(self, seen: EpochSeen) -> Decision:
+        """Take an epoch in; returns the decision for the next one."""
+        self.epochs_in_state += 1
+        self._budget_s, self._unpaced = seen.budget_s, seen.unpaced
+        self._note_rates(seen)
+        if self.state == "startup":
+            self._enter("probe")
+            self.epochs_in_state = 1
+        self.judged = None
+        if self.state == "profile":
+            self._learn(seen)
+        elif seen.overruled:
+            self._decide()
+        else:
+            self._recent.append((seen.cpu_s, seen.counts))
+            self._weigh(seen)
+        return self.decision
+
+    # What follows is in the order of an epoch's end.
+
+    @property
+    def _tuned(self) -> bool:
+        return self._policy not in policies.STATIC
+
+    @property
+    def _fixed(self) -> float:
+        return self._fixed_s or 0.0
+
+    @property
+    def _room_s(self) -> float:
+        return max(0.0, self._budget_s - self._fixed)
+
+    @property
+    def _allowance_s(self) -> float:
+        return self._stretch.value * self._room_s
+
+    def _note_rates(self, seen: EpochSeen) -> None:
+        for version, counts in seen.counts.items():
+            if version in self._current:
+                self._current[version].add(counts)
+        self._unprofiled.add({v: counts for v, counts in seen.counts.items() if v in self._operators}, self._current)
+        self._known_left = max(0, self._known_left - 1)
+        if self._basis is None:
+            self._basis = seen.budget_s, self.models
+        elif self._changed(*self._basis):
+            self._known_left = self._config.probe_epochs + 1
+            self._basis = seen.budget_s, self.models
+
+    def _changed(self, budget_s: float, models: Mapping[str, QueryCosts]) -> bool:
+        """Whether the budget, or what the queries take with the present shares, is not what it was."""
+        if abs(self._budget_s - budget_s) > _BUDGET_CHANGE * budget_s:
+            return True
+        both = {version: costs for version, costs in self.models.items() if version in models}
+        then = {version: models[version] for version in both}
+        now_s, then_s = (policies.taken(each, self.decision.shares).cpu_s for each in (both, then))
+        return abs(now_s - then_s) > _NEED_CHANGE * self._budget_s
+
+    def _learn(self, seen: EpochSeen) -> None:
+        """Take the costs over that the profile found."""
+        found = {version: costs for version, costs in (seen.costs or {}).items() if version in self._operators}
+        for version, costs in found.items():
+            if version in self._current:
+                self._current[version].profiled(costs)
+            else:
+                self._current[version] = Current(costs)
+        self._unprofiled.tried(found)
+        calibrated = self._calibrate()
+        self._stretch.start(1.0 / calibrated)
+        self._actual = Smoothed(calibrated, measured=False)
+        self._restart_drift()
+        self._restless += 1
+        self._basis = self._budget_s, self.models
+        self._known_left = 0
+        if self._tuned and self._current:
+            self._adapt(self._config.adapt_steps)
+        else:
+            self._enter("probe")
+        self._decide()
+
+    def _calibrate(self) -> float:
+        """How much more CPU the epochs before the profile took than it says, beside what is fixed.
+
+        What is fixed (sources, the loop) is what the first profile does not explain; the epochs before it drained
+        all records, as a rule, so that the errors of the operators' costs are not in it.
+        """
+        models = self.models
+        epochs = [
+            (cpu_s, sum(demand.done_s(models[version], each) for version, each in counts.items() if version in models))
+            for cpu_s, counts in self._recent
+        ]
+        if not epochs or not models:
+            return 1.0
+        if self._fixed_s is None:
+            self._fixed_s = max(0.0, median(cpu_s - done_s for cpu_s, done_s in epochs))
+            return 1.0
+        done_s = sum(each for _, each in epochs)
+        if done_s < _TELLING * len(epochs) * self._room_s:
+            return 1.0
+        actual = sum(cpu_s - self._fixed for cpu_s, _ in epochs) / done_s
+        return min(_CALIBRATED_MOST, max(1 / _CALIBRATED_MOST, actual))
+
+    def _weigh(self, seen: EpochSeen) -> None:
+        """Judge the epoch and do what the state wants."""
+        paced = {version: kinds for version, kinds in self._operators.items() if version not in self._unpaced}
+        shares = {version: self.decision.shares[version] for version in paced}
+        if self.state == "adapt":
+            # Other shares, other errors of the model: a step wants to know how far off it is for these.
+            self._actual.restart()
+        load = Load(self._policy, self.models, paced, shares, self._fixed)
+        self.judged = judged = judge(seen, load, self._config, self._actual)
+        stable = judged.verdict == "stable"
+        self._quiet = self._quiet + 1 if stable else 0
+        if self._quiet >= _QUIET_EPOCHS:
+            self._restless = 0
+        if self.state == "adapt":
+            self._step(judged)
+        elif not self._tuned:
+            self._watch_static(seen)
+        elif stable and not self._unprofiled.due:
+            self._unstable = 0
+            self._keep_well(seen, judged)
+        else:
+            self._look_out(judged)
+
+    def _look_out(self, judged: Judgement) -> None:
+        """Not stable while watching: is it time to act?"""
+        self._unstable += 1
+        patience = self._config.probe_epochs * 2 ** min(_MOST_DOUBLINGS, max(0, self._restless - 1))
+        if self._known_left and judged.verdict != "stable" and not self._unprofiled.due:
+            self._adapt(self._config.probe_epochs)
+            self._step(judged)
+        elif self._unstable >= patience or (self._unprofiled.due and self._unstable >= self._config.probe_epochs):
+            self._profile()
+        elif judged.verdict == "congested" and self._unstable >= self._config.probe_epochs:
+            self._adapt(self._config.adapt_steps)
+            self._step(judged)
+        else:
+            self._decide()
+
+    def _watch_static(self, seen: EpochSeen) -> None:
+        """A policy without allowance needs no costs, until the breaker has to know the cheapest way."""
+        over = seen.cpu_s > (1 + self._config.congested_overflow) * seen.budget_s
+        self._unstable = self._unstable + 1 if over else 0
+        if self._unstable >= self._config.probe_epochs and self._unprofiled.due:
+            self._profile()
+        else:
+            self._decide()
+
+    def _step(self, judged: Judgement) -> None:
+        """One step of the search."""
+        self._steps += 1
+        if judged.verdict == "stable":
+            self._enter("probe")
+            self._decide(settled=True)
+            return
+        if judged.verdict == "indebted" and self._steps < self._steps_most:
+            self._decide()
+            return
+        tried, suggested = self._tried(judged), (TARGET * self._budget_s - self._fixed) / judged.actual
+        suggested = suggested / self._room_s if self._room_s > 0 else 0.0
+        if judged.verdict == "congested":
+            self._stretch.was_too_much(tried, suggested)
+        elif judged.verdict == "idle":
+            self._stretch.was_too_little(tried, suggested)
+        if self._stretch.collapsed or self._steps >= self._steps_most:
+            self._stretch.give_up()
+            if self._steps_most < self._config.adapt_steps:
+                self._profile()
+                return
+            self._enter("probe")
+        self._decide()
+
+    def _tried(self, judged: Judgement) -> float:
+        """The stretch that the epoch was a test of.
+
+        By what its records asked for; where they came as expected and the shares leap over some of the allowance, all
+        of that allowance was tested with them.
+        """
+        if self._room_s <= 0:
+            return self._stretch.value
+        tried, decided = judged.expected_s / self._room_s, self._decided_s / self._room_s
+        if abs(judged.expected_s - self._expected_s) > _AS_EXPECTED * self._expected_s:
+            return tried
+        return max(tried, decided) if judged.verdict == "idle" else min(tried, decided)
+
+    def _keep_well(self, seen: EpochSeen, judged: Judgement) -> None:
+        """All is well: use what is left, notice when the profile grows old."""
+        if self._has_drifted(seen, judged):
+            self._profile()
+            return
+        used = judged.asked_s / self._budget_s
+        missing = TARGET - used
+        apart = any(0 < share < 1 for shares in self.decision.shares.values() for share in shares)
+        if missing < 0 and not apart and used <= _HELD_OVER and judged.overflow <= _HELD_OVERFLOW:
+            missing = 0.0
+        if missing > 0 and self._expected_s < _BINDING * self._decided_s:
+            missing = 0.0
+        if self._policy != "best-op":
+            self._stretch.trim(max(-_TRIM_MOST, min(_TRIM_MOST, _TRIM * missing)))
+        self._decide(settled=True)
+
+    def _has_drifted(self, seen: EpochSeen, judged: Judgement) -> bool:
+        models = self.models
+        drifted = self._drift.add(judged.actual * judged.done_s, judged.done_s)
+        if seen.wire_bytes is not None:
+            counted = {version: counts for version, counts in seen.counts.items() if version in models}
+            sent = sum(seen.wire_bytes.get(version, 0.0) for version in counted)
+            modelled = sum(demand.sent_bytes(models[version], counts) for version, counts in counted.items())
+            drifted = self._bytes_drift.add(sent, modelled) or drifted
+        return drifted
+
+    def _restart_drift(self) -> None:
+        self._drift.restart()
+        self._bytes_drift.restart()
+
+    def _adapt(self, steps: int) -> None:
+        self._enter("adapt")
+        self._steps_most = steps
+        self._stretch.start(self._stretch.value)
+
+    def _profile(self) -> None:
+        self._enter("profile")
+        self._decide(profile=True)
+
+    def _enter(self, state: State) -> None:
+        self.state = state
+        self.epochs_in_state = self._unstable = self._steps = 0
+
+    def _decide(self, *, profile: bool = False, settled: bool = False) -> None:
+        """The shares for the next epoch; what is settled does not jump for little."""
+        paced = {version: kinds for version, kinds in self._operators.items() if version not in self._unpaced}
+        waiting = {version: kinds for version, kinds in self._operators.items() if version in self._unpaced}
+        models = self.models
+        shares = policies.shares_for(self._policy, models, paced, self._allowance_s)
+        if settled and not self._known_left:
+            shares = self._unless_jumping(models, shares)
+        # Files that can wait get what is best per record, however long it takes; they never drain for want of CPU.
+        patient = policies.shares_for(self._policy, models, waiting, math.inf)
+        fallback = policies.fallback_for(self._policy, models, paced)
+        self._decided_s = self._allowance_s
+        self._expected_s = policies.taken(models, shares).cpu_s
+        self.decision = Decision(shares | patient, fallback | patient, profile)
+
+    def _unless_jumping(self, models: Mapping[str, QueryCosts], shares: dict[str, Shares]) -> dict[str, Shares]:
+        now = {version: self.decision.shares.get(version, ()) for version in shares}
+        if any(len(now[version]) != len(one) for version, one in shares.items()):
+            return shares
+        apart = max(
+            (
+                abs(before - after)
+                for version, one in shares.items()
+                for before, after in zip(kept_of(now[version]), kept_of(one), strict=True)
+            ),
+            default=0.0,
+        )
+        if apart <= _JUMP:
+            return shares
+        old, new = policies.taken(models, now), policies.taken(models, shares)
+        fits = old.cpu_s <= policies.ROUNDING_COST * self._allowance_s
+        return now if fits and new.wire_bytes > (1 - _JUMP_GAIN) * old.wire_bytes else shares
