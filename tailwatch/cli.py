@@ -20,6 +20,8 @@ from tailwatch.terminal import paint
 
 _TIME_FLAGS = ("--start", "--end")
 
+_POLICIES = ("adaptive", "all-sp", "all-src", "filter-src", "best-op", "lb-dp")
+
 _LONG_RUNNING = ("agent", "collector", "api")
 
 _EXAMPLES = {
@@ -40,6 +42,12 @@ examples:
   tailwatch {part} run --config tailwatch.yaml
   tailwatch {part} run --config tailwatch.yaml --set {assignment}
   {variable} tailwatch {part} run
+""",
+    "agent plan": """\
+examples:
+  tailwatch agent plan --config tailwatch.yaml
+  tailwatch agent plan --config tailwatch.yaml --budget 0.2 --seconds 20
+  tailwatch agent plan --config tailwatch.yaml --json --no-api
 """,
     "query": """\
 examples:
@@ -170,7 +178,7 @@ def _add_run(
         run.add_argument("--id", metavar="NAME", help="agent.id: name of this agent (default: the host's name)")
         run.add_argument(
             "--policy",
-            choices=["adaptive", "all-sp", "all-src", "filter-src", "best-op", "lb-dp"],
+            choices=_POLICIES,
             help="agent.policy: how much of the queries runs here",
         )
     if part == "collector":
@@ -185,6 +193,24 @@ def _add_run(
         help="end with process PID and leave Ctrl-C to it; `tailwatch demo` starts its parts so",
     )
     run.set_defaults(command_module=part)
+    if part == "agent":
+        _add_plan(actions)
+
+
+def _add_plan(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    text = "say what an agent of this configuration would decide and take, from a short dry run"
+    plan = _parser(actions.add_parser, "plan", text, example=_EXAMPLES["agent plan"])
+    plan.add_argument("--seconds", type=_seconds, default=5.0, metavar="N", help="how long to read (default: 5)")
+    plan.add_argument(
+        "--rows", type=_rows, default=1_000_000, metavar="N", help="most rows of a file without a pace (default: 1000000)"
+    )
+    plan.add_argument("--budget", type=_cores, metavar="CORES", help="agent.budget.cores, instead of the configured one")
+    plan.add_argument("--no-api", dest="asks_api", action="store_false", help="do not ask the API at agent.plan_url")
+    plan.add_argument("--json", dest="as_json", action="store_true", help="the same as JSON")
+    plan.add_argument("--id", metavar="NAME", help="agent.id: name of this agent (default: the host's name)")
+    plan.add_argument("--policy", choices=_POLICIES, help="agent.policy: which policy is shown in full")
+    _add_settings_flags(plan)
+    plan.set_defaults(command_module="agent_plan")
 
 
 def _add_db(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -379,6 +405,22 @@ def _seconds(text: str) -> float:
     if not 1 <= seconds <= 1e9:
         raise argparse.ArgumentTypeError(f"{text!r} is no run time; want a number of seconds from 1 up")
     return seconds
+
+
+def _rows(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 10**12):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of rows; want a whole number from 1 up")
+    return int(text)
+
+
+def _cores(text: str) -> float:
+    try:
+        cores = float(text)
+    except ValueError:
+        cores = -1.0
+    if not 0 < cores <= 1024:
+        raise argparse.ArgumentTypeError(f"{text!r} is no budget; want cores, such as 0.2, above 0 and up to 1024")
+    return cores
 
 
 class _ShowVersion(argparse.Action):

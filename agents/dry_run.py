@@ -1,0 +1,351 @@
+"""Runs the configured sources and queries for a moment, to see what they cost; nothing of it goes anywhere.
+
+Live sources are read as they are, files from their beginning, whatever an agent has read of them. Everything runs as in
+an agent, with every record aggregated here and profiled; what gathers goes into a spool in a temporary folder and to a
+transport that keeps nothing, so that shipping is measured too, but for a broker's client.
+A socket on which somebody listens is left alone: it belongs to an agent that runs.
+"""
+
+import logging
+import socket
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from agents.agent import epochs_between_checkpoints, turn_interval_s
+from agents.checkpoint import Checkpointer
+from agents.config import AgentConfig, DatagramsConfig, ReplayConfig, SourceConfig
+from agents.cost_model import QueryCosts
+from agents.cpu_budget import CpuBudget
+from agents.errors import BudgetTooSmallError, SourceError
+from agents.executor import Executor, Wanted
+from agents.idle_floor import UPLINK_STEP_S, IdleCosts, check_floor
+from agents.progress import SourceProgress
+from agents.shares import Decision
+from agents.sources.configured import configured_sources
+from agents.sources.source import Source
+from agents.spool import Spool
+from agents.uplink import Uplink
+from pipeline.plan import Plan
+
+log = logging.getLogger(__name__)
+
+#: Of a file that is read as fast as can be, so many rows say enough.
+MOST_ROWS: Final = 1_000_000
+_TURN_S: Final = 0.1
+# Short, so that a few epochs fit into a short run and the first, which is not warm, does not count.
+_EPOCH_S: Final = 0.25
+_IDLE_TURNS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSeen:
+    """One source: how many rows it gave in `read_s`; or why it was not read, then or from then on."""
+
+    name: str
+    streams: tuple[str, ...]
+    rows: int = 0
+    read_s: float = 0.0
+    not_read: str = ""
+
+    @property
+    def rows_per_s(self) -> float:
+        """0 for one that was not read."""
+        return self.rows / self.read_s if self.read_s > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class QuerySeen:
+    """One query: the records offered to it, and what it costs; None without any. `paced` unless all of it can wait.
+
+    The costs are per epoch of the configuration, at the rate that was met.
+    """
+
+    plan: Plan
+    records: int
+    records_per_s: float
+    paced: bool
+    costs: QueryCosts | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """All of a dry run.
+
+    Attributes:
+        sources_cores: what reading live sources and files with a pace took.
+        reading_s: CPU per record of files without a pace, by stream.
+        refused: why an agent would not start with this budget; "" if it would.
+    """
+
+    run_s: float
+    sources: Sequence[SourceSeen]
+    queries: Sequence[QuerySeen]
+    idle: IdleCosts
+    sources_cores: float
+    budget_cores: float
+    budget_from: str
+    reading_s: Mapping[str, float] = field(default_factory=dict)
+    refused: str = ""
+
+
+@dataclass(slots=True)
+class _Reading:
+    """A source that is read."""
+
+    progress: SourceProgress
+    most_rows: int | None
+    cpu_s: float = 0.0
+    ended_s: float | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing more to read of it."""
+        source = self.progress.source
+        full = self.most_rows is not None and self.progress.rows >= self.most_rows
+        return full or self.progress.failure is not None or source.finished
+
+
+class DryRun:
+    """One run, in one thread."""
+
+    def __init__(
+        self,
+        config: AgentConfig,
+        wanted: Sequence[Wanted],
+        *,
+        most_rows: int = MOST_ROWS,
+        clock: Callable[[], float] = time.monotonic,
+        cpu_clock: Callable[[], float] = time.process_time,
+    ) -> None:
+        """`wanted` is what would run; `clock` and `cpu_clock` give seconds."""
+        self._config = config
+        self._wanted = wanted
+        self._most_rows = most_rows
+        self._clock = clock
+        self._cpu_clock = cpu_clock
+        self._readings: list[_Reading] = []
+        self._not_read: list[SourceSeen] = []
+        self._offered: Counter[str] = Counter()
+        self._costs: dict[str, QueryCosts] = {}
+
+    def run(self, seconds: float) -> Seen:
+        """Read for so long, or until nothing is left to read.
+
+        Raises:
+            AgentError: a source cannot be opened, or no source is there to be read.
+            PipelineError: a stream's columns are not known.
+        """
+        config = self._config
+        executor = Executor([], {}, config.host_name, memory_max_bytes=config.memory_max_bytes, clock=self._cpu_clock)
+        executor.adopt(self._wanted)
+        with ExitStack() as opened:
+            self._open(executor, opened)
+            folder = opened.enter_context(tempfile.TemporaryDirectory(prefix="tailwatch-plan-"))
+            spool = Spool(Path(folder) / "spool.db", "dry-run", config.spool_max_bytes)
+            opened.callback(spool.close)
+            incarnation = spool.begin("dry-run", time.time_ns())
+            uplink = Uplink(spool, Nowhere())
+            checkpointer = Checkpointer(
+                spool,
+                incarnation,
+                executor,
+                [one.progress for one in self._readings],
+                host=config.host_name,
+                machine="dry-run",
+                counters=dict,
+            )
+            budget = CpuBudget(config.budget)
+            budget.renew(self._cpu_clock(), self._clock())
+            idle = self._idle_costs(executor, checkpointer)
+            began_s = self._clock()
+            self._loop(executor, checkpointer, uplink, began_s + seconds)
+            run_s = self._clock() - began_s
+            cores = budget.renew(self._cpu_clock(), self._clock())
+            return Seen(
+                run_s=run_s,
+                sources=[self._source_seen(one, began_s, run_s) for one in self._readings] + self._not_read,
+                queries=[self._query_seen(one.chain.plan, began_s, run_s) for one in self._wanted],
+                idle=idle,
+                sources_cores=sum(one.cpu_s for one in self._readings if one.most_rows is None) / max(run_s, 1e-9),
+                budget_cores=cores,
+                budget_from=budget.budget_from,
+                reading_s=self._reading_s(),
+                refused=_refusal(config, idle),
+            )
+
+    def _open(self, executor: Executor, opened: ExitStack) -> None:
+        plans = [one.chain.plan for one in self._wanted]
+        for entry, source in zip(self._config.sources, configured_sources(self._config, plans), strict=True):
+            reason = "no query reads it" if executor.by_stream.keys().isdisjoint(source.streams) else _taken(entry)
+            if reason:
+                self._not_read.append(SourceSeen(source.name, tuple(source.streams), not_read=reason))
+                continue
+            opened.callback(source.close)
+            most_rows = self._most_rows if can_wait(entry) else None
+            self._readings.append(_Reading(SourceProgress(source, None, time.time_ns()), most_rows))
+        if not self._readings:
+            told = "; ".join(f"{one.name}: {one.not_read}" for one in self._not_read) or "agent.sources is empty"
+            raise SourceError(f"there is nothing to read: {told}; name a source under agent.sources")
+
+    def _loop(self, executor: Executor, checkpointer: Checkpointer, uplink: Uplink, until_s: float) -> None:
+        now_s = self._clock()
+        next_epoch_s, next_checkpoint_s = now_s + _EPOCH_S, now_s + self._config.checkpoint_s
+        self._decide(executor)
+        while True:
+            busy = self._poll(executor)
+            now_s = self._clock()
+            over = now_s >= until_s or all(one.over for one in self._readings)
+            if over or now_s >= next_epoch_s:
+                self._end_epoch(executor)
+                next_epoch_s = now_s + _EPOCH_S
+            if over or now_s >= next_checkpoint_s:
+                checkpointer.take(time.time_ns())
+                self._ship(executor, uplink)
+                next_checkpoint_s = self._clock() + self._config.checkpoint_s
+            if over:
+                # What the last checkpoint encoded is the best that is known of groups.
+                self._decide(executor)
+                self._end_epoch(executor)
+                return
+            if not busy:
+                time.sleep(min(_TURN_S, max(0.0, until_s - now_s)))
+
+    def _poll(self, executor: Executor) -> bool:
+        busy = False
+        for one in self._readings:
+            if one.over:
+                continue
+            before_s = self._cpu_clock()
+            batches = one.progress.poll(time.time_ns())
+            one.cpu_s += self._cpu_clock() - before_s
+            for batch in batches:
+                executor.add(batch)
+                busy = busy or one.most_rows is not None
+            if one.over:
+                one.ended_s = self._clock()
+        return busy
+
+    def _decide(self, executor: Executor) -> None:
+        """Everything here, and measured."""
+        shares = {version: (1.0,) * len(kinds) for version, kinds in executor.operators.items()}
+        executor.decide(Decision(shares=shares, fallback=shares, profile=True))
+
+    def _end_epoch(self, executor: Executor) -> None:
+        for version, counts in executor.end_epoch().items():
+            self._offered[version] += counts.reached[0]
+        for version, costs in (executor.costs() or {}).items():
+            if costs.records > 0:
+                self._costs[version] = costs
+        self._decide(executor)
+
+    def _ship(self, executor: Executor, uplink: Uplink) -> None:
+        before, before_s = uplink.bytes_published, self._cpu_clock()
+        uplink.drain(1.0)
+        executor.shipping.sent(uplink.bytes_published - before, self._cpu_clock() - before_s)
+
+    def _idle_costs(self, executor: Executor, checkpointer: Checkpointer) -> IdleCosts:
+        """As an agent measures it at its start: turns without records, a checkpoint without data."""
+        turns = []
+        for _ in range(_IDLE_TURNS):
+            before_s = self._cpu_clock()
+            for one in self._readings:
+                if not one.progress.source.replayable:
+                    for batch in one.progress.poll(time.time_ns()):
+                        executor.add(batch)
+            executor.run_waiting()
+            turns.append(self._cpu_clock() - before_s)
+        before_s = self._cpu_clock()
+        checkpointer.take(time.time_ns())
+        checkpoint_s = self._cpu_clock() - before_s
+        samplers = sum(getattr(one.progress.source, "process_id", None) is not None for one in self._readings)
+        config, turn_s = self._config, sorted(turns)[_IDLE_TURNS // 2] + UPLINK_STEP_S
+        cores = config.budget.cores if config.budget.cores is not None else config.budget.floor_cores
+        return IdleCosts(
+            turn_s=turn_s,
+            turns_per_s=1 / turn_interval_s(config, cores, turn_s) + 1 / config.epoch_s,
+            checkpoint_cpu_s=checkpoint_s,
+            checkpoint_every_s=epochs_between_checkpoints(config) * config.epoch_s,
+            samplers=samplers,
+        )
+
+    def _source_seen(self, one: _Reading, began_s: float, run_s: float) -> SourceSeen:
+        source: Source = one.progress.source
+        read_s = run_s if one.ended_s is None else one.ended_s - began_s
+        return SourceSeen(source.name, tuple(source.streams), one.progress.rows, read_s, one.progress.failure or "")
+
+    def _query_seen(self, plan: Plan, began_s: float, run_s: float) -> QuerySeen:
+        feeding = [one for one in self._readings if plan.source in one.progress.source.streams]
+        paced = any(one.most_rows is None for one in feeding)
+        ends_s = [run_s if one.ended_s is None else one.ended_s - began_s for one in feeding]
+        records = self._offered[plan.version]
+        rate = records / max(*ends_s, 1e-9) if feeding and records else 0.0
+        found = self._costs.get(plan.version)
+        if found is None:
+            return QuerySeen(plan, records, rate, paced or not feeding)
+        epochs = float(epochs_between_checkpoints(self._config))
+        groups = replace(found.groups, checkpoint_epochs=epochs)
+        costs = replace(found, records=rate * self._config.epoch_s, groups=groups)
+        return QuerySeen(plan, records, rate, paced, costs)
+
+    def _reading_s(self) -> dict[str, float]:
+        """CPU per record of files without a pace, by stream."""
+        return {
+            stream: one.cpu_s / one.progress.rows
+            for one in self._readings
+            if one.most_rows is not None and one.progress.rows
+            for stream in one.progress.source.streams
+        }
+
+
+class Nowhere:
+    """A transport that takes everything and keeps nothing."""
+
+    def __init__(self) -> None:
+        self._taken: list[int] = []
+
+    def partitions(self) -> int:
+        """One."""
+        return 1
+
+    def publish(self, _partition: int, token: int, _payload: bytes) -> None:
+        """Forget it at once."""
+        self._taken.append(token)
+
+    def acknowledged(self, _timeout_s: float) -> list[int]:
+        """Everything taken since the last call."""
+        taken, self._taken = self._taken, []
+        return taken
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
+
+
+def can_wait(entry: SourceConfig) -> bool:
+    """Whether it is a file without a pace, which is read as fast as the CPU allows."""
+    return isinstance(entry, ReplayConfig) and entry.rows_per_s is None
+
+
+def _refusal(config: AgentConfig, idle: IdleCosts) -> str:
+    try:
+        check_floor(config.budget, idle)
+    except BudgetTooSmallError as error:
+        return str(error)
+    return ""
+
+
+def _taken(entry: SourceConfig) -> str:
+    """Why a source must not be opened; "" if it may."""
+    if not isinstance(entry, DatagramsConfig):
+        return ""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as knock:
+        try:
+            knock.connect(entry.path)
+        except OSError:
+            return ""
+    return f"another process listens on {entry.path}, a running agent for instance"

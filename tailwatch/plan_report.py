@@ -1,0 +1,188 @@
+"""What a dry run found, as text for people and as JSON for programs; the JSON is described in docs/reference/cli.md."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from agents.config import AgentConfig
+from agents.cost_model import QueryCosts
+from agents.dry_run import QuerySeen, Seen
+from agents.epochs import names_of
+from agents.forecast import Forecast, QueryForecast, fixed_cores
+from tailwatch.terminal import table
+
+#: With fewer records, costs are mostly first guesses.
+FEW_RECORDS = 512
+
+
+def as_json(seen: Seen, forecasts: Sequence[Forecast], config: AgentConfig, remarks: Sequence[str]) -> dict[str, Any]:
+    """The whole of it; numbers are not rounded, what is not known is null."""
+    chosen = _chosen(forecasts, config)
+    return {
+        "agent": config.agent_id,
+        "policy": config.policy,
+        "seconds": seen.run_s,
+        "epoch_s": config.epoch_s,
+        "budget": {
+            "cores": seen.budget_cores,
+            "from": seen.budget_from,
+            "idle_cores": seen.idle.cores,
+            "fixed_cores": fixed_cores(seen),
+            "refused": seen.refused or None,
+        },
+        "notes": [*remarks, *_notes(seen)],
+        "sources": [
+            {
+                "source": one.name,
+                "streams": list(one.streams),
+                "records": one.rows,
+                "records_per_s": one.rows_per_s,
+                "not_read": one.not_read or None,
+            }
+            for one in seen.sources
+        ],
+        "queries": [_query_json(query, chosen.queries[query.plan.version]) for query in seen.queries],
+        "policies": [
+            {
+                "policy": one.policy,
+                "cores": one.cores,
+                "wire_bytes_per_s": one.wire_bytes_per_s,
+                "fits": one.fits,
+                "shares": {version: list(query.shares) for version, query in one.queries.items()},
+            }
+            for one in forecasts
+        ],
+    }
+
+
+def as_text(seen: Seen, forecasts: Sequence[Forecast], config: AgentConfig) -> str:
+    """One block for the agent, one per query, one for the policies."""
+    chosen = _chosen(forecasts, config)
+    idle = seen.idle
+    lines = [
+        f"agent {config.agent_id}, policy {config.policy}, read for {seen.run_s:.1f} s",
+        "",
+        f"budget       {seen.budget_cores:.3f} cores, from agent.budget.{seen.budget_from}",
+        f"idle agent   {idle.cores:.3f} cores: {idle.turn_s * 1e3:.2f} ms x {idle.turns_per_s:.1f} turns/s, "
+        f"{idle.checkpoint_cpu_s * 1e3:.1f} ms per checkpoint every {idle.checkpoint_every_s:g} s, "
+        f"{idle.samplers} sampler{'' if idle.samplers == 1 else 's'}",
+        f"for queries  {max(0.0, seen.budget_cores - fixed_cores(seen)):.3f} cores, with the reading of sources off",
+        "",
+        _sources(seen),
+    ]
+    for query in seen.queries:
+        lines += ["", *_query_text(query, chosen.queries[query.plan.version])]
+    lines += ["", _policies(forecasts, config)]
+    notes = _notes(seen)
+    if notes:
+        lines += ["", *(f"note: {note}" for note in notes)]
+    return "\n".join(lines)
+
+
+def _chosen(forecasts: Sequence[Forecast], config: AgentConfig) -> Forecast:
+    return next(one for one in forecasts if one.policy == config.policy)
+
+
+def _notes(seen: Seen) -> list[str]:
+    """What the reader must know to believe the figures."""
+    notes = [seen.refused] if seen.refused else []
+    for one in seen.sources:
+        if one.not_read:
+            notes.append(f"source {one.name} was not read: {one.not_read}")
+        elif not one.rows:
+            notes.append(f"source {one.name} gave no records in {seen.run_s:.1f} s")
+    for query in seen.queries:
+        name = f"query {query.plan.query}"
+        if query.costs is None:
+            notes.append(f"{name} met no records of stream {query.plan.source}, so nothing is known of its costs")
+        elif query.records < FEW_RECORDS:
+            notes.append(f"{name} met {query.records} records only, so its costs are mostly first guesses")
+        elif not query.paced:
+            notes.append(f"{name} reads files without rows_per_s, which are read as fast as the budget allows")
+    return notes
+
+
+def _sources(seen: Seen) -> str:
+    rows = [
+        [one.name, ", ".join(one.streams), "not read" if one.not_read else f"{one.rows:,}", f"{one.rows_per_s:,.1f}"]
+        for one in seen.sources
+    ]
+    return table(("source", "streams", "records", "records/s"), rows, (False, False, True, True))
+
+
+def _query_text(query: QuerySeen, forecast: QueryForecast) -> list[str]:
+    head = f"query {query.plan.query} {query.plan.version}, stream {query.plan.source}: "
+    costs = query.costs
+    if costs is None:
+        return [head + "no records"]
+    operators = names_of(query.plan)
+    rows = [
+        [
+            f"{number} {name}",
+            f"{operator.cpu_s * 1e6:.3f}",
+            "" if number == len(operators) else f"{operator.selectivity:.4g}",
+            f"{size:.1f}",
+            f"{cpu_s / size * 1e9:.1f}" if size else "",
+            f"{share:.3f}",
+        ]
+        for number, (name, operator, size, cpu_s, share) in enumerate(
+            zip(operators, costs.operators, costs.drained_bytes, costs.drained_s, forecast.shares, strict=True), 1
+        )
+    ]
+    headers = ("operator", "us/record", "out/in", "bytes/record before", "ns/byte to ship", "share")
+    groups = costs.groups
+    return [
+        head + f"{query.records:,} records, {query.records_per_s:,.1f}/s",
+        table(headers, rows, (False, True, True, True, True, True)),
+        f"about {groups.distinct:,.0f} groups, each {groups.group_bytes:.1f} bytes and "
+        f"{groups.group_s * 1e6:.2f} us per checkpoint",
+        f"predicted {forecast.cores:.4f} cores, {forecast.wire_bytes_per_s:,.0f} bytes/s, "
+        f"{forecast.records_per_s:,.0f} records/s",
+    ]
+
+
+def _policies(forecasts: Sequence[Forecast], config: AgentConfig) -> str:
+    rows = [
+        [
+            f"{one.policy} *" if one.policy == config.policy else one.policy,
+            f"{one.cores:.4f}",
+            f"{one.wire_bytes_per_s:,.0f}",
+            "" if one.fits else "over budget",
+        ]
+        for one in forecasts
+    ]
+    return table(("policy", "cores", "bytes/s", ""), rows, (False, True, True, False))
+
+
+def _query_json(query: QuerySeen, forecast: QueryForecast) -> dict[str, Any]:
+    costs = query.costs
+    found = None if costs is None else _costs_json(costs)
+    return {
+        "query": query.plan.query,
+        "version": query.plan.version,
+        "stream": query.plan.source,
+        "records": query.records,
+        "records_per_s": query.records_per_s,
+        "can_wait": not query.paced,
+        "operators": names_of(query.plan),
+        "shares": list(forecast.shares),
+        "costs": found,
+        "predicted": None
+        if costs is None
+        else {
+            "cores": forecast.cores,
+            "wire_bytes_per_s": forecast.wire_bytes_per_s,
+            "records_per_s": forecast.records_per_s,
+        },
+    }
+
+
+def _costs_json(costs: QueryCosts) -> dict[str, Any]:
+    groups = costs.groups
+    return {
+        "operators": [{"cpu_s": one.cpu_s, "out_per_in": one.selectivity} for one in costs.operators],
+        "cuts": [
+            {"cut": cut, "bytes": size, "ship_cpu_s": cpu_s}
+            for cut, (size, cpu_s) in enumerate(zip(costs.drained_bytes, costs.drained_s, strict=True))
+        ],
+        "groups": {"distinct": groups.distinct, "bytes": groups.group_bytes, "ship_cpu_s": groups.group_s},
+    }
