@@ -69,7 +69,7 @@ class Checkpointer:
         self._store()
         frames: list[SpoolFrame] = []
         for delta in self._executor.take():
-            frames += frames_of(delta, now_ns)
+            frames += frames_of(delta, now_ns, self._executor.shipping)
         frames.append(heartbeat_frame(self._heartbeat(now_ns, clean=clean)))
         kept = {one.source.name: one.to_store() for one in self._sources}
         positions = {name: position for name, position in kept.items() if position is not None}
@@ -95,7 +95,10 @@ class Checkpointer:
         if self._pending is None:
             return
         try:
+            shipping = self._executor.shipping
+            begun_s = shipping.clock()
             self._spool.store(self.incarnation, self._pending, self.room.make)
+            shipping.stored(sum(len(frame.body) for frame in self._pending.frames), shipping.clock() - begun_s)
         except SpoolWriteError:
             self.failures += 1
             raise

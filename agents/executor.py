@@ -1,28 +1,31 @@
-"""Runs the queries on what the sources give: each batch through the chain up to a cut, the rest left to collectors.
+"""Runs the queries on what the sources give, as far as the runtime decided and the allowance of CPU lasts.
 
-A cut of 0..row_stages drains the rows behind that stage; the number of the aggregate makes partial results here.
-What gathers between two checkpoints are deltas: partials, drained rows and manifests, which collectors add up.
+Each batch goes through every query's proxies and operators (query_run.py); what gathers between two checkpoints are
+deltas: partials, drained rows and manifests, which collectors add up. What shipping them will cost is owed at once.
 Versions of one query that are valid one after the other run side by side, each on the records of its own time.
-Small batches of live sources wait for a moment and run as one, since a chain's cost is mostly per batch.
-Law: per window, rows taken in = filtered + local + drained + dropped, for any cuts.
+Small batches of live sources wait for a moment and run as one, since a chain's cost is mostly per batch. Large ones
+are cut only where they may take more CPU than is left, so that the allowance is asked before it is overdrawn.
+Law: per window, rows taken in = filtered + local + drained + sampled out + dropped, whatever is decided.
 """
 
 import logging
+import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
-import numpy as np
 import polars as pl
 
 from agents.bounds import ALWAYS, Bounds, Spans
-from agents.shares import Policy
+from agents.cost_model import QueryCosts
+from agents.proxies import up_to
+from agents.query_run import QueryDelta, QueryRun
+from agents.shares import Allowance, Decision, Policy, ProxyCounts
+from agents.shipping import Shipping
 from agents.sources.source import Batch, Lost
+from agents.thinning import Thinning
 from pipeline.chain import Chain
-from pipeline.grouping import window_starts
-from pipeline.manifest import Manifest, drained, dropped, window_counts
-from pipeline.partial import Partial
 from pipeline.plan import Plan
 from pipeline.schema import HOST_COLUMN
 from pipeline.tables import StaticTable
@@ -30,101 +33,11 @@ from pipeline.tables import StaticTable
 log = logging.getLogger(__name__)
 
 WAITING_ROWS: Final = 2**14
-PARTIALS_HELD: Final = 8
-_GROUP_BYTES: Final = 512  # a rough size of one group's key and states, for the bound on memory
-
-
-@dataclass(slots=True)
-class QueryDelta:
-    """What one query has gathered since the last checkpoint. `drained` holds rows by cut."""
-
-    chain: Chain
-    partials: list[Partial] = field(default_factory=list)
-    drained: dict[int, list[pl.DataFrame]] = field(default_factory=dict)
-    manifest: Manifest = field(default_factory=Manifest)
-
-    @property
-    def plan(self) -> Plan:
-        """The query's plan."""
-        return self.chain.plan
-
-    @property
-    def held_bytes(self) -> int:
-        """About what this takes in memory."""
-        rows = sum(frame.estimated_size() for frames in self.drained.values() for frame in frames)
-        return int(rows) + sum(len(partial) for partial in self.partials) * _GROUP_BYTES
-
-
-class QueryRun:
-    """One query on this agent."""
-
-    def __init__(self, chain: Chain, cut: int, bounds: Bounds = ALWAYS) -> None:
-        """`cut` is where batches leave the chain unless `run` is told otherwise; `bounds` say whose records are its."""
-        self.chain = chain
-        self.cut = cut
-        self.bounds = bounds
-        self._delta = QueryDelta(chain)
-
-    @property
-    def aggregate_cut(self) -> int:
-        """The number of the last stage: rows that get there become partial results here."""
-        return self.chain.row_stages + 1
-
-    @property
-    def held_bytes(self) -> int:
-        """About what the gathered deltas take in memory."""
-        return self._delta.held_bytes
-
-    def run(self, batch: pl.DataFrame, cut: int | None = None) -> None:
-        """Take what is the query's of `batch`, rows of its stream, through the chain up to `cut`.
-
-        Nothing of the batch is kept when a stage cannot run on it: PipelineError or an error of Polars.
-        """
-        cut = self.cut if cut is None else cut
-        delta, window_ns = self._delta, self.chain.plan.window_ns
-        rows = self.chain.prepare(self.bounds.rows_within(batch))
-        if not rows.height:
-            return
-        windows, counts = window_counts(rows, window_ns)
-        for stage in range(1, min(cut, self.chain.row_stages) + 1):
-            rows = self.chain.apply(stage, rows)
-        left_windows, left_counts = window_counts(rows, window_ns)
-        filtered = counts.copy()
-        filtered[np.searchsorted(windows, left_windows)] -= left_counts
-        if cut < self.aggregate_cut:
-            item = drained(cut)
-            if rows.height:
-                delta.drained.setdefault(cut, []).append(rows)
-        else:
-            item = "local"
-            if rows.height:
-                delta.partials.append(self.chain.aggregate(rows))
-        delta.manifest.add("in", windows, counts)
-        delta.manifest.add("filtered", windows, filtered)
-        delta.manifest.add(item, left_windows, left_counts)
-        if len(delta.partials) >= PARTIALS_HELD:
-            delta.partials = [Partial.merge(delta.partials)]
-
-    def drop(self, batch: pl.DataFrame, reason: str) -> int:
-        """Account for what is the query's of a batch that cannot be kept; returns how many rows that is."""
-        rows = self.bounds.rows_within(batch)
-        self._give_up(window_counts(rows, self.chain.plan.window_ns), reason)
-        return rows.height
-
-    def lose(self, lost: Lost) -> None:
-        """Account for samples that never became rows."""
-        if self.bounds.covers(lost.ts_ns):
-            window = window_starts(np.array([lost.ts_ns], np.int64), self.chain.plan.window_ns)
-            self._give_up((window, np.array([lost.count], np.int64)), lost.reason)
-
-    def _give_up(self, windows_and_counts: tuple[np.ndarray, np.ndarray], reason: str) -> None:
-        self._delta.manifest.add("in", *windows_and_counts)
-        self._delta.manifest.add(dropped(reason), *windows_and_counts)
-
-    def take(self) -> QueryDelta:
-        """What was gathered; the query starts gathering anew."""
-        delta, self._delta = self._delta, QueryDelta(self.chain)
-        return delta
+#: The least rows that a batch is cut to; a call of Polars has a fixed cost.
+PIECE_ROWS: Final = 2**14
+# A batch may take this part of the CPU left, by prediction, before it is cut.
+_OF_WHAT_IS_LEFT: Final = 0.5
+MEMORY_BYTES: Final = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,15 +51,39 @@ class Wanted:
 class Executor:
     """All queries of this agent."""
 
-    def __init__(self, plans: Sequence[Plan], tables: Mapping[str, StaticTable], host: str, policy: Policy) -> None:
-        """Bind each plan to its tables; PipelineError when one does not fit."""
-        self._host = host
+    def __init__(
+        self,
+        plans: Sequence[Plan],
+        tables: Mapping[str, StaticTable],
+        host: str,
+        policy: Policy = "all-src",
+        *,
+        allowance: Allowance | None = None,
+        memory_max_bytes: int = MEMORY_BYTES,
+        clock: Callable[[], float] = time.process_time,
+    ) -> None:
+        """Bind each plan to its tables; PipelineError when one does not fit.
+
+        Until the first decision `policy` all-sp drains everything and any other runs everything here. Without an
+        `allowance` there is no end of CPU. Partial results of all queries take up to `memory_max_bytes`.
+        `clock` reads the CPU seconds of the process.
+        """
         self.dropped: Counter[str] = Counter()
+        self.shipping = Shipping(clock)
+        self.by_stream: dict[str, list[QueryRun]] = {}
+        self._host = host
+        self._policy = policy
+        self._allowance = allowance
+        self._memory_max_bytes = memory_max_bytes
+        self._clock = clock
         self._waiting: dict[str, list[pl.DataFrame]] = {}
         self._waiting_rows: dict[str, int] = {}
-        self._policy = policy
         self._leaving: list[QueryDelta] = []
-        self.by_stream: dict[str, list[QueryRun]] = {}
+        self._decision: Decision | None = None
+        self._thinning = Thinning()
+        self._costs: dict[str, QueryCosts] | None = None
+        self._epochs = 0.0
+        self._checkpoints = 0.0
         self.adopt([Wanted(Chain(plan, tables), ALWAYS.spans) for plan in plans])
 
     @property
@@ -155,8 +92,13 @@ class Executor:
         return [run for runs in self.by_stream.values() for run in runs]
 
     @property
+    def operators(self) -> dict[str, tuple[str, ...]]:
+        """By query version: the kinds of its operators in order, the aggregate last."""
+        return {run.chain.plan.version: kinds_of(run.chain.plan) for run in self.runs}
+
+    @property
     def held_bytes(self) -> int:
-        """About what waits here for the next checkpoint."""
+        """What waits here for the next checkpoint takes in memory."""
         waiting = sum(int(rows.estimated_size()) for frames in self._waiting.values() for rows in frames)
         left = sum(delta.held_bytes for delta in self._leaving)
         return waiting + left + sum(run.held_bytes for run in self.runs)
@@ -173,24 +115,62 @@ class Executor:
         for one in wanted:
             run = before.pop(one.chain.plan.version, None)
             if run is None:
-                run = QueryRun(one.chain, 0, Bounds(one.spans))
-                run.cut = run.aggregate_cut if self._policy != "all-sp" else 0
+                cut = 0 if self._policy == "all-sp" else one.chain.row_stages + 1
+                run = QueryRun(one.chain, cut, Bounds(one.spans), self._clock)
+                if self._decision is not None:
+                    _obey(run, self._decision)
                 added.append(run)
             run.bounds = replace(run.bounds, spans=one.spans)
             self.by_stream.setdefault(one.chain.plan.source, []).append(run)
         self._leaving += [run.take() for run in before.values()]
+        self.shipping.keep({run.chain.plan.version for run in self.runs})
         return added
 
-    def add(self, batch: Batch) -> None:
-        """Take a batch in; it runs at once if it is large, else with the next ones of its stream."""
+    def decide(self, decision: Decision) -> None:
+        """What holds from the next batch on; what waits was taken in before and runs first."""
+        self.run_waiting()
+        self._decision = decision
+        for run in self.runs:
+            _obey(run, decision)
+
+    def end_epoch(self) -> dict[str, ProxyCounts]:
+        """Run what waits; the records of the epoch by proxy, for each query version."""
+        self.run_waiting()
+        self._epochs += 1
+        counts = {run.chain.plan.version: run.proxies.take_counts() for run in self.runs}
+        offered = {version: count.reached[0] for version, count in counts.items()}
+        self._costs = None
+        if self._decision is not None and self._decision.profile:
+            checkpoint_epochs = self._epochs / max(1.0, self._checkpoints)
+            self._costs = {
+                version: run.profile.costs(self.shipping, checkpoint_epochs, offered[version])
+                for version, run in ((run.chain.plan.version, run) for run in self.runs)
+            }
+        for run in self.runs:
+            run.profile.end_epoch(offered[run.chain.plan.version])
+        self.shipping.forget()
+        if self._checkpoints > 8:
+            self._epochs, self._checkpoints = self._epochs / 2, self._checkpoints / 2
+        return counts
+
+    def costs(self) -> dict[str, QueryCosts] | None:
+        """What the epoch that `end_epoch` ended has found by query version; None if it was not to be profiled."""
+        return self._costs
+
+    def add(self, batch: Batch, *, live: bool = False) -> None:
+        """Take a batch in; it runs at once if it is large, else with the next ones of its stream.
+
+        Of `live` batches only a part is taken while the decision says so; the rest is counted as sampled out.
+        """
         if batch.stream not in self.by_stream:
             return
         for lost in batch.lost:
             self._lose(batch.stream, lost)
         if not batch.rows.height:
             return
-        self._waiting.setdefault(batch.stream, []).append(self._with_host(batch.rows))
-        self._waiting_rows[batch.stream] = self._waiting_rows.get(batch.stream, 0) + batch.rows.height
+        rows = self._thinned(batch.stream, batch.rows) if live else batch.rows
+        self._waiting.setdefault(batch.stream, []).append(self._with_host(rows))
+        self._waiting_rows[batch.stream] = self._waiting_rows.get(batch.stream, 0) + rows.height
         if self._waiting_rows[batch.stream] >= WAITING_ROWS:
             self._run(batch.stream)
 
@@ -214,6 +194,7 @@ class Executor:
     def take(self) -> list[QueryDelta]:
         """The deltas of all queries since the last call, everything taken in before included."""
         self.run_waiting()
+        self._checkpoints += 1
         left, self._leaving = self._leaving, []
         return left + [run.take() for run in self.runs]
 
@@ -222,18 +203,55 @@ class Executor:
         self._waiting_rows[stream] = 0
         batch = frames[0] if len(frames) == 1 else pl.concat(frames, how="diagonal")
         for run in self.by_stream[stream]:
-            self._run_query(run, batch)
+            done = 0
+            while done < batch.height:
+                left_s = self._allowance.left_s() if self._allowance is not None else None
+                rows = batch.height - done
+                if left_s is not None and left_s > 0 and rows > PIECE_ROWS:
+                    rows = _piece(run, rows, left_s)
+                piece = batch if rows == batch.height else batch.slice(done, rows)
+                self._run_query(run, piece, overflow=left_s is not None and left_s <= 0)
+                done += rows
 
-    def _run_query(self, run: QueryRun, batch: pl.DataFrame) -> None:
+    def _run_query(self, run: QueryRun, batch: pl.DataFrame, *, overflow: bool) -> None:
         """A query that fails on a batch gives that batch up, counted, and must not take the others with it."""
         plan = run.chain.plan
         try:
-            run.run(batch)
+            more = run.run(batch, overflow=overflow, most_bytes=self._room_bytes(run))
         # Queries come over the API: whatever one raises is its own affair. Polars' panics are no Exceptions.
         except (Exception, pl.exceptions.PanicException) as error:  # noqa: BLE001
             rows = run.drop(batch, "query_failed")
             self.dropped["query_failed"] += rows
             log.warning("query failed on a batch query=%s rows=%d error=%s", plan.query, rows, error)
+        else:
+            if self._allowance is not None:
+                self._allowance.owe(self._shipping_s(run, more))
+
+    def _room_bytes(self, run: QueryRun) -> float:
+        """What the partial results of this query may take: others hold theirs."""
+        held = sum(other.partial_bytes for other in self.runs if other is not run)
+        return self._memory_max_bytes - held - sum(delta.partial_bytes for delta in self._leaving)
+
+    def _shipping_s(self, run: QueryRun, more: Mapping[int, int]) -> float:
+        """CPU that the next checkpoint will take for what was gathered."""
+        version, last, shipping = run.chain.plan.version, run.operators, self.shipping
+        cpu_s = 0.0
+        for cut, count in more.items():
+            if cut < last:
+                cpu_s += count * shipping.row_s(version, cut)
+            else:
+                cpu_s += run.profile.new_groups(count, shipping.gathered(version)) * shipping.group_s(version, cut)
+        return cpu_s
+
+    def _thinned(self, stream: str, rows: pl.DataFrame) -> pl.DataFrame:
+        """The part of the rows that is taken in."""
+        if self._decision is None or self._decision.sampled >= 1:
+            return rows
+        kept = self._thinning.kept(stream, rows.height, self._decision.sampled)
+        gone = rows.filter(~kept)
+        for run in self.by_stream[stream]:
+            run.sample_out(gone)
+        return rows.filter(kept)
 
     def _lose(self, stream: str, lost: Lost) -> None:
         self.dropped[lost.reason] += lost.count
@@ -244,3 +262,23 @@ class Executor:
         if HOST_COLUMN in rows.columns:
             return rows.with_columns(pl.col(HOST_COLUMN).fill_null(self._host))
         return rows.with_columns(pl.lit(self._host, dtype=pl.String).alias(HOST_COLUMN))
+
+
+def kinds_of(plan: Plan) -> tuple[str, ...]:
+    """The kinds of a plan's operators in order: "filter", "join", "extract", "project", and "aggregate" last."""
+    return tuple(str(stage.__struct_config__.tag) for stage in plan.stages)
+
+
+def _obey(run: QueryRun, decision: Decision) -> None:
+    version, drain = run.chain.plan.version, up_to(0, run.operators)
+    run.proxies.shares = decision.shares.get(version, drain)
+    run.proxies.fallback = decision.fallback.get(version, drain)
+    run.profile.start(profiling=decision.profile)
+
+
+def _piece(run: QueryRun, rows: int, left_s: float) -> int:
+    """How many of the rows run before the allowance is asked again: those that it will most probably last for."""
+    each_s = run.profile.predicted_s(rows, run.proxies.shares) / rows
+    affordable = _OF_WHAT_IS_LEFT * left_s / each_s if each_s > 0 else rows
+    pieces = -(-rows // max(PIECE_ROWS, int(min(affordable, rows))))
+    return -(-rows // pieces)

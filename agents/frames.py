@@ -12,7 +12,9 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from agents.executor import QueryDelta
+from agents.group_estimates import Gathered
+from agents.query_run import QueryDelta
+from agents.shipping import Shipping
 from agents.waiting import SpoolFrame
 from pipeline.grouping import window_starts
 from pipeline.manifest import MANIFEST_SCHEMA, Manifest, drained, dropped
@@ -46,24 +48,33 @@ class Piece:
         return plain(self.rows, name).to_numpy()
 
 
-def frames_of(delta: QueryDelta, created_ns: int) -> list[SpoolFrame]:
-    """All frames of one query's delta; empty when nothing came in."""
+def frames_of(delta: QueryDelta, created_ns: int, shipping: Shipping | None = None) -> list[SpoolFrame]:
+    """All frames of one query's delta; empty when nothing came in. `shipping` is told what they took."""
     plan, manifest = delta.chain.plan, delta.manifest
+    shipping = shipping or Shipping()
     frames: list[SpoolFrame] = []
     if delta.partials:
-        for piece in pieces(Partial.merge(delta.partials).sorted().to_columns()):
+        begun_s = shipping.clock()
+        merged = Partial.merge(delta.partials).sorted()
+        for piece in pieces(merged.to_columns()):
             windows = piece.integers("window")
             if piece.body is None:
                 manifest = _too_large(manifest, "local", {int(windows[0]): int(piece.integers("rows")[0])}, plan)
             else:
                 frames.append(partial_frame(plan, windows, piece.body, created_ns))
+        gathered = Gathered(len(merged), int(merged.keys["rows"].sum()))
+        size_bytes = sum(len(frame.body) for frame in frames)
+        shipping.encoded_groups(plan.version, len(plan.stages), gathered, size_bytes, shipping.clock() - begun_s)
     for cut, batches in sorted(delta.drained.items()):
-        for piece in pieces(pl.concat(batches).to_dict()):
+        begun_s, before, rows = shipping.clock(), len(frames), pl.concat(batches)
+        for piece in pieces(rows.to_dict()):
             windows = window_starts(piece.integers(TIME_COLUMN), plan.window_ns)
             if piece.body is None:
                 manifest = _too_large(manifest, drained(cut), {int(windows[0]): 1}, plan)
             else:
                 frames.append(_frame("drained", plan, cut, windows, created_ns, piece.body))
+        size_bytes = sum(len(frame.body) for frame in frames[before:])
+        shipping.encoded(plan.version, cut, rows.height, size_bytes, shipping.clock() - begun_s)
     return frames + manifest_frames(plan, manifest, created_ns)
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from agents.executor import QueryDelta
 from agents.frames import frames_of
+from agents.query_run import QueryDelta
 from agents.waiting import SpoolFrame
 from pipeline.chain import Chain
 from pipeline.partial import Partial

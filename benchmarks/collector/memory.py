@@ -12,8 +12,8 @@ from concurrent.futures import ProcessPoolExecutor
 import numpy as np
 import psutil
 
-from agents.executor import QueryDelta
 from agents.frames import frames_of
+from agents.query_run import QueryDelta
 from benchmarks.collector.fleet import NOW_NS, Body, probe_plan, records, sent, sketches_of
 from benchmarks.collector.goals import MEMORY, SMALL_MEMORY
 from benchmarks.collector.sizing import Sizing

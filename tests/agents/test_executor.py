@@ -6,7 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents import executor as executor_module
-from agents.executor import Executor, QueryRun
+from agents.executor import Executor
+from agents.proxies import up_to
+from agents.query_run import QueryRun
 from agents.sources.source import Batch, Lost
 from pipeline.partial import Partial
 from tests.agents.world import CHAIN, PLAN, assert_same_answer, truth
@@ -43,7 +45,8 @@ def test_any_cuts_and_batching_give_the_answer_of_one_pass(sizes: list[int], cut
     run = QueryRun(CHAIN, 0)
     start = 0
     for size, cut in zip(sizes, cuts, strict=False):
-        run.run(records.slice(start, size), cut)
+        run.proxies.shares = up_to(cut, AGGREGATE)
+        run.run(records.slice(start, size))
         start += size
     got, fates = answer(run)
     assert_same_answer(got, truth(records))
@@ -54,9 +57,11 @@ def test_any_cuts_and_batching_give_the_answer_of_one_pass(sizes: list[int], cut
 def test_small_batches_wait_and_run_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
     real = QueryRun.run
-    monkeypatch.setattr(QueryRun, "run", lambda self, batch: (sizes.append(batch.height), real(self, batch))[1])
+    monkeypatch.setattr(
+        QueryRun, "run", lambda self, batch, **how: (sizes.append(batch.height), real(self, batch, **how))[1]
+    )
     monkeypatch.setattr(executor_module, "WAITING_ROWS", 100)
-    executor = Executor([PLAN], TABLES, "h", "local")
+    executor = Executor([PLAN], TABLES, "h", "all-src")
     records = probe_records(250, 3)
     for start in range(0, 250, 25):
         executor.add(Batch("probes", records.slice(start, 25)))
@@ -68,7 +73,7 @@ def test_small_batches_wait_and_run_as_one(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_the_host_is_added_where_it_is_missing_and_kept_where_it_is_given() -> None:
     plan = probe_plan("SELECT host, count(*) AS probes_total FROM probes GROUP BY TUMBLE(ts, INTERVAL '1' HOUR), host")
-    executor = Executor([plan], TABLES, "this-host", "local")
+    executor = Executor([plan], TABLES, "this-host", "all-src")
     records = probe_records(4, 1)
     executor.add(Batch("probes", records.drop("host")))
     executor.add(Batch("probes", records.with_columns(host=pl.Series(["other", None, "other", None]))))
@@ -79,7 +84,7 @@ def test_the_host_is_added_where_it_is_missing_and_kept_where_it_is_given() -> N
 
 def test_lost_samples_and_dropped_batches_are_in_the_manifest_by_reason() -> None:
     again = probe_plan("SELECT count(*) AS n_total FROM probes GROUP BY TUMBLE(ts, INTERVAL '1' HOUR)", name="again")
-    executor = Executor([PLAN, again], TABLES, "h", "local")
+    executor = Executor([PLAN, again], TABLES, "h", "all-src")
     records = probe_records(10, 1, windows=1)
     lost = (Lost(START_NS + 3, 7, "pipe_full"), Lost(START_NS + WINDOW_NS, 2, "overrun"))
     executor.add(Batch("probes", records, lost))
@@ -96,7 +101,7 @@ def test_lost_samples_and_dropped_batches_are_in_the_manifest_by_reason() -> Non
 
 def test_a_query_that_fails_on_a_batch_gives_it_up_counted_and_others_go_on() -> None:
     counts = probe_plan("SELECT count(*) AS n_total FROM probes GROUP BY TUMBLE(ts, INTERVAL '1' HOUR)", name="counts")
-    executor = Executor([PLAN, counts], TABLES, "h", "local")
+    executor = Executor([PLAN, counts], TABLES, "h", "all-src")
     executor.add(Batch("probes", probe_records(20, 1).with_columns(load=pl.lit("heavy"))))
     broken, fine = executor.take()
     assert broken.manifest.conserved()
@@ -108,7 +113,7 @@ def test_a_query_that_fails_on_a_batch_gives_it_up_counted_and_others_go_on() ->
 
 def test_a_query_that_fails_in_a_way_nobody_thought_of_takes_no_other_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     counts = probe_plan("SELECT count(*) AS n_total FROM probes GROUP BY TUMBLE(ts, INTERVAL '1' HOUR)", name="counts")
-    executor = Executor([PLAN, counts], TABLES, "h", "local")
+    executor = Executor([PLAN, counts], TABLES, "h", "all-src")
     monkeypatch.setattr(executor.runs[0].chain, "aggregate", lambda _: 1 // 0)
     executor.add(Batch("probes", probe_records(20, 1)))
     broken, fine = executor.take()

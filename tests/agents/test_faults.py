@@ -16,9 +16,9 @@ import pytest
 
 from agents import uplink
 from agents.agent import Agent
-from agents.executor import QueryRun
 from agents.frames import frames_of
 from agents.hand_over import Lane
+from agents.query_run import QueryRun
 from agents.sources import replay
 from agents.spool import Checkpoint, Spool, StoredPosition
 from agents.spool_room import SpoolRoom

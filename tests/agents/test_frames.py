@@ -6,8 +6,8 @@ import polars as pl
 import pytest
 
 from agents import frames as frames_module
-from agents.executor import QueryRun
 from agents.frames import frames_of, moved
+from agents.query_run import QueryRun
 from agents.waiting import SpoolFrame
 from pipeline.chain import Chain
 from pipeline.manifest import MANIFEST_SCHEMA, Manifest

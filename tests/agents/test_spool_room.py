@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.errors import SpoolWriteError
-from agents.executor import QueryRun
 from agents.frames import frames_of, heartbeat_frame
+from agents.query_run import QueryRun
 from agents.spool import Checkpoint, Incarnation, Spool
 from agents.spool_room import SpoolRoom
 from agents.uplink import Uplink

@@ -1,0 +1,61 @@
+"""What something costs in CPU as a fixed part per call and a slope per item, learnt while it is done anyway.
+
+A mean over calls would not do: a call of Polars takes 0.1-0.2 ms however few its rows are, so that fifty rows would
+seem to cost a hundred times what they do. Calls with few items say what is fixed, those with many what the slope is.
+Old calls are forgotten by halves, for costs change: a table grows, a host gets busier.
+"""
+
+from typing import Final
+
+# What is known of the fixed part moves by this much towards the next reading.
+_STEP: Final = 0.25
+#: No cost is nothing: a reading below the clock's resolution must not make an operator look free of charge.
+LEAST_S: Final = 1e-10
+
+
+class CostLine:
+    """cpu_s = fixed_s + slope_s * items."""
+
+    def __init__(self, few: int, slope_s: float, fixed_s: float = 0.0) -> None:
+        """Calls with up to `few` items tell the fixed part; slope and fixed part are first guesses."""
+        self.fixed_s = fixed_s
+        self._few = few
+        self._guess_s = slope_s
+        self._items = 0.0
+        self._cpu_s = 0.0
+        self._seen = False
+
+    @property
+    def items(self) -> float:
+        """How many items the slope rests on, old ones counting less."""
+        return self._items
+
+    @property
+    def slope_s(self) -> float:
+        """CPU seconds per item."""
+        return max(self._cpu_s / self._items, LEAST_S) if self._items > self._few else self._guess_s
+
+    def add(self, items: int, cpu_s: float) -> None:
+        """One call."""
+        if items > self._few:
+            self._items += items
+            self._cpu_s += max(0.0, cpu_s - self.fixed_s)
+            return
+        fixed_s = max(0.0, cpu_s - items * self.slope_s)
+        self.fixed_s = fixed_s if not self._seen else self.fixed_s + _STEP * (fixed_s - self.fixed_s)
+        self._seen = True
+
+    def add_more(self, cpu_s: float) -> None:
+        """Further CPU for items already counted."""
+        self._cpu_s += cpu_s
+
+    def at(self, items: float) -> float:
+        """What a call with so many items will take; nothing for none."""
+        return self.fixed_s + items * self.slope_s if items else 0.0
+
+    def forget(self) -> None:
+        """An epoch is over: what was seen counts half from now on."""
+        if self._items > self._few:
+            self._guess_s = self.slope_s
+        self._items /= 2
+        self._cpu_s /= 2

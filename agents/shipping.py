@@ -1,0 +1,141 @@
+"""What it takes to bring rows and groups to the transport, in bytes and CPU: encoding, the spool, the uplink.
+
+Checkpoints ship in bursts, so what is gathered is charged by prediction when it is gathered; what a checkpoint really
+takes is measured here and makes the next prediction. `spent_s` is what was measured so far: whoever counts CPU by
+epoch takes it out of the epoch in which it fell.
+The spool and the uplink cost per byte, and per checkpoint: the latter does not depend on what is shipped, so it
+must not make draining look dear on an agent that ships little.
+"""
+
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import Final
+
+from agents.cost_line import CostLine
+from agents.group_estimates import Gathered
+
+# First guesses, until something was encoded and sent.
+_ROW_S: Final = 3e-7
+_GROUP_S: Final = 3e-6
+_BYTE_S: Final = 3e-9
+_ROW_BYTES: Final = 20.0
+_GROUP_BYTES: Final = 60.0
+# Fewer rows say little about bytes per row, since names and types stand in every frame.
+ENOUGH_ROWS: Final = 512
+_FEW_ROWS: Final = 256
+_FEW_BYTES: Final = 16_384
+
+
+class Shipping:
+    """The shipping of one agent."""
+
+    def __init__(self, clock: Callable[[], float] = time.process_time) -> None:
+        """`clock` reads the CPU seconds of the process."""
+        self.clock = clock
+        self.spent_s = 0.0
+        self._encodings: dict[tuple[str, int], _Encoding] = {}
+        self._gathered: dict[str, Gathered] = {}
+        self._stored = CostLine(_FEW_BYTES, _BYTE_S)
+        self._sent = CostLine(_FEW_BYTES, _BYTE_S)
+
+    def encoded(self, version: str, cut: int, rows: int, size_bytes: int, cpu_s: float) -> None:
+        """A checkpoint encoded rows drained at a cut, or as many groups for the cut behind the last row stage."""
+        self.spent_s += cpu_s
+        self._of(version, cut).add(rows, size_bytes, cpu_s)
+
+    def encoded_groups(self, version: str, cut: int, gathered: Gathered, size_bytes: int, cpu_s: float) -> None:
+        """As `encoded`, for a partial result: merged, in order and encoded."""
+        self._gathered[version] = gathered
+        self.spent_s += cpu_s
+        self._of(version, cut, groups=True).add(gathered.groups, size_bytes, cpu_s)
+
+    def tried(self, version: str, cut: int, rows: int, size_bytes: int, cpu_s: float, *, groups: bool = False) -> None:
+        """A sample was encoded on trial, and thrown away: what checkpoints encoded of late counts more."""
+        found = self._of(version, cut, groups=groups)
+        found.cpu.add(rows, cpu_s)
+        if rows and not self.recent(version, cut):
+            found.bytes_each = size_bytes / rows
+
+    def stored(self, size_bytes: int, cpu_s: float) -> None:
+        """A checkpoint with frames of so many bytes went into the spool."""
+        self._count(self._stored, size_bytes, cpu_s)
+
+    def sent(self, size_bytes: int, cpu_s: float) -> None:
+        """So many bytes were taken from the spool to the transport; with 0 bytes it is no shipping."""
+        self._count(self._sent, size_bytes, cpu_s)
+
+    def recent(self, version: str, cut: int) -> bool:
+        """Whether checkpoints of the last epochs tell what this takes."""
+        found = self._encodings.get((version, cut))
+        return found is not None and found.rows >= found.enough
+
+    def row_bytes(self, version: str, cut: int) -> float:
+        """Encoded bytes of a row drained at the cut."""
+        return self._of(version, cut).bytes_each
+
+    def row_s(self, version: str, cut: int) -> float:
+        """CPU to encode, store and send a row drained at the cut."""
+        return self._each_s(self._of(version, cut))
+
+    def group_bytes(self, version: str, cut: int) -> float:
+        """Encoded bytes of a group; `cut` is the one behind the last row stage."""
+        return self._of(version, cut, groups=True).bytes_each
+
+    def group_s(self, version: str, cut: int) -> float:
+        """CPU to merge, encode, store and send a group."""
+        return self._each_s(self._of(version, cut, groups=True))
+
+    def gathered(self, version: str) -> Gathered | None:
+        """What the last partial result of the query was made of."""
+        return self._gathered.get(version)
+
+    def forget(self) -> None:
+        """An epoch is over: what was seen counts half from now on."""
+        for found in self._encodings.values():
+            found.forget()
+        self._stored.forget()
+        self._sent.forget()
+
+    def keep(self, versions: Collection[str]) -> None:
+        """Other versions run no longer."""
+        self._encodings = {key: found for key, found in self._encodings.items() if key[0] in versions}
+        self._gathered = {version: found for version, found in self._gathered.items() if version in versions}
+
+    def _of(self, version: str, cut: int, *, groups: bool = False) -> "_Encoding":
+        found = self._encodings.get((version, cut))
+        if found is None:
+            found = _Encoding(1, CostLine(0, _GROUP_S), _GROUP_BYTES) if groups else _Encoding()
+            self._encodings[version, cut] = found
+        return found
+
+    def _each_s(self, encoding: "_Encoding") -> float:
+        return encoding.cpu.slope_s + encoding.bytes_each * (self._stored.slope_s + self._sent.slope_s)
+
+    def _count(self, line: CostLine, size_bytes: int, cpu_s: float) -> None:
+        if size_bytes:
+            self.spent_s += cpu_s
+            line.add(size_bytes, cpu_s)
+
+
+@dataclass(slots=True)
+class _Encoding:
+    """Rows of one cut, or groups, as they were encoded: older ones count less."""
+
+    enough: int = ENOUGH_ROWS
+    cpu: CostLine = field(default_factory=lambda: CostLine(_FEW_ROWS, _ROW_S))
+    bytes_each: float = _ROW_BYTES
+    rows: float = 0.0
+    size_bytes: float = 0.0
+
+    def add(self, rows: int, size_bytes: int, cpu_s: float) -> None:
+        self.cpu.add(rows, cpu_s)
+        if rows >= self.enough:
+            self.rows += rows
+            self.size_bytes += size_bytes
+            self.bytes_each = self.size_bytes / self.rows
+
+    def forget(self) -> None:
+        self.rows /= 2
+        self.size_bytes /= 2
+        self.cpu.forget()
