@@ -71,6 +71,20 @@ class BudgetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     floor_cores: Cores = 0.05
     ceiling_cores: Cores = 2.0
 
+    def __post_init__(self) -> None:
+        """Refuse a budget that says nothing, or two things."""
+        named = {"cores": self.cores, "idle_share": self.idle_share, "cgroup_share": self.cgroup_share}
+        given = [f"{name}: {value:g}" for name, value in named.items() if value is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"a budget is {' and '.join(given) or 'none of its three kinds'}; "
+                "set exactly one of cores, idle_share and cgroup_share"
+            )
+        if self.floor_cores > self.ceiling_cores:
+            raise ValueError(
+                f"floor_cores is {self.floor_cores:g}, above ceiling_cores, {self.ceiling_cores:g}; exchange them"
+            )
+
 
 class RuntimeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """When the runtime acts. Shares are of an epoch's allowance, or of the records that reached a proxy.

@@ -6,6 +6,7 @@ AgentError
 │   ├── SpoolBusyError       another agent on this machine has it open
 │   ├── SpoolNewerError      a newer release wrote it; it is left untouched
 │   └── SpoolWriteError      the disk is full or the folder not writable; nothing accepted is lost, try again
+├── BudgetTooSmallError      an agent that does nothing takes more CPU than its budget
 ├── MetricsPortError         the port for the agent's own metrics is taken
 ├── ReloadError              a new configuration cannot be applied; the one before goes on
 │   └── NeedsRestartError    it changes what a running agent cannot change
@@ -35,6 +36,10 @@ class SpoolNewerError(SpoolError):
 
 class SpoolWriteError(SpoolError):
     """SQLite could not read or write the spool now; the last complete checkpoint stands."""
+
+
+class BudgetTooSmallError(AgentError):
+    """The budget is below what an idle agent takes."""
 
 
 class MetricsPortError(AgentError):
