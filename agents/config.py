@@ -109,7 +109,7 @@ class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     id: Name = ""
     host: Name = ""
-    policy: Policy = "all-src"
+    policy: Policy = "adaptive"
     budget: BudgetConfig = BudgetConfig(cores=1.0)
     runtime: RuntimeConfig = RuntimeConfig()
     #: Most bytes of partial results held between two checkpoints; records of further keys are drained.

@@ -17,14 +17,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from agents.agent import epochs_between_checkpoints, turn_interval_s
 from agents.checkpoint import Checkpointer
 from agents.config import AgentConfig, DatagramsConfig, ReplayConfig, SourceConfig
 from agents.cost_model import QueryCosts
 from agents.cpu_budget import CpuBudget
 from agents.errors import BudgetTooSmallError, SourceError
 from agents.executor import Executor, Wanted
-from agents.idle_floor import UPLINK_STEP_S, IdleCosts, check_floor
+from agents.idle_floor import UPLINK_STEP_S, IdleCosts, check_floor, samplers_of
+from agents.pace import epochs_between_checkpoints
 from agents.progress import SourceProgress
 from agents.shares import Decision
 from agents.sources.configured import configured_sources
@@ -103,8 +103,7 @@ class _Reading:
     cpu_s: float = 0.0
     ended_s: float | None = None
 
-    @property
-    def over(self) -> bool:
+    def is_over(self) -> bool:
         """Whether there is nothing more to read of it."""
         source = self.progress.source
         full = self.most_rows is not None and self.progress.rows >= self.most_rows
@@ -200,7 +199,7 @@ class DryRun:
         while True:
             busy = self._poll(executor)
             now_s = self._clock()
-            over = now_s >= until_s or all(one.over for one in self._readings)
+            over = now_s >= until_s or all(one.is_over() for one in self._readings)
             if over or now_s >= next_epoch_s:
                 self._end_epoch(executor)
                 next_epoch_s = now_s + _EPOCH_S
@@ -219,7 +218,7 @@ class DryRun:
     def _poll(self, executor: Executor) -> bool:
         busy = False
         for one in self._readings:
-            if one.over:
+            if one.is_over():
                 continue
             before_s = self._cpu_clock()
             batches = one.progress.poll(time.time_ns())
@@ -227,7 +226,7 @@ class DryRun:
             for batch in batches:
                 executor.add(batch)
                 busy = busy or one.most_rows is not None
-            if one.over:
+            if one.is_over():
                 one.ended_s = self._clock()
         return busy
 
@@ -263,16 +262,9 @@ class DryRun:
         before_s = self._cpu_clock()
         checkpointer.take(time.time_ns())
         checkpoint_s = self._cpu_clock() - before_s
-        samplers = sum(getattr(one.progress.source, "process_id", None) is not None for one in self._readings)
-        config, turn_s = self._config, sorted(turns)[_IDLE_TURNS // 2] + UPLINK_STEP_S
-        cores = config.budget.cores if config.budget.cores is not None else config.budget.floor_cores
-        return IdleCosts(
-            turn_s=turn_s,
-            turns_per_s=1 / turn_interval_s(config, cores, turn_s) + 1 / config.epoch_s,
-            checkpoint_cpu_s=checkpoint_s,
-            checkpoint_every_s=epochs_between_checkpoints(config) * config.epoch_s,
-            samplers=samplers,
-        )
+        turn_s = sorted(turns)[_IDLE_TURNS // 2] + UPLINK_STEP_S
+        samplers = samplers_of(one.progress.source for one in self._readings)
+        return IdleCosts.of(self._config, turn_s, checkpoint_s, samplers)
 
     def _source_seen(self, one: _Reading, began_s: float, run_s: float) -> SourceSeen:
         source: Source = one.progress.source

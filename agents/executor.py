@@ -74,7 +74,7 @@ class Executor:
         self._host = host
         self._policy = policy
         self._allowance = allowance
-        self._memory_max_bytes = memory_max_bytes
+        self.memory_max_bytes = memory_max_bytes
         self._clock = clock
         self._waiting: dict[str, list[pl.DataFrame]] = {}
         self._waiting_rows: dict[str, int] = {}
@@ -230,7 +230,7 @@ class Executor:
     def _room_bytes(self, run: QueryRun) -> float:
         """What the partial results of this query may take: others hold theirs."""
         held = sum(other.partial_bytes for other in self.runs if other is not run)
-        return self._memory_max_bytes - held - sum(delta.partial_bytes for delta in self._leaving)
+        return self.memory_max_bytes - held - sum(delta.partial_bytes for delta in self._leaving)
 
     def _shipping_s(self, run: QueryRun, more: Mapping[int, int]) -> float:
         """CPU that the next checkpoint will take for what was gathered."""

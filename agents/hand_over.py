@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 from agents.spool_file import transaction
 from agents.waiting import COLUMNS
 from wire.errors import FrameTooLargeError
-from wire.frame import MAX_FRAME_BYTES, Header, encode_frame
+from wire.frame import MAX_FRAME_BYTES, Header, Kind, encode_frame
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +44,7 @@ class HandedFrame:
     partition: int
     payload: bytes
     backlog: bool
+    kind: Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,13 +178,14 @@ class HandOver:
             (frame_id,),
         ).fetchone()
         (body,) = self._db.execute("SELECT body FROM frames WHERE id = ?", (frame_id,)).fetchone()
+        header = Header(*row)
         try:
-            payload = encode_frame(Header(*row), body)
+            payload = encode_frame(header, body)
         except FrameTooLargeError as error:
             self._unsendable.add(frame_id)
             log.error("a frame cannot be sent, it stays id=%d error=%s", frame_id, error)  # noqa: TRY400
             return None
-        return HandedFrame(frame_id, int(row[3]), payload, backlog)
+        return HandedFrame(frame_id, header.partition, payload, backlog, header.kind)
 
 
 def _fitting(chosen: list[_Next], max_bytes: float) -> list[_Next]:

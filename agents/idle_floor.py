@@ -4,11 +4,14 @@ Below that no choice of shares helps: the agent would be over its budget for eve
 almost none are left, and the answers would be worth little. Better to say so at the start.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from agents.config import BudgetConfig
+from agents.config import AgentConfig, BudgetConfig
 from agents.errors import BudgetTooSmallError
+from agents.pace import epochs_between_checkpoints, turn_interval_s
+from agents.sources.source import Source
 
 # The hiccup sampler's CPU, measured as 2.2 to 3.0 % of a core; right after its start it cannot be read off yet.
 SAMPLER_CORES: Final = 0.022
@@ -26,11 +29,30 @@ class IdleCosts:
     checkpoint_every_s: float
     samplers: int = 0
 
+    @staticmethod
+    def of(config: AgentConfig, turn_s: float, checkpoint_cpu_s: float, samplers: int) -> "IdleCosts":
+        """What an agent with these settings takes, from what a turn and a checkpoint took."""
+        budget = config.budget
+        cores = budget.cores if budget.cores is not None else budget.floor_cores
+        return IdleCosts(
+            turn_s=turn_s,
+            # The end of an epoch is about one more.
+            turns_per_s=1 / turn_interval_s(config, cores, turn_s) + 1 / config.epoch_s,
+            checkpoint_cpu_s=checkpoint_cpu_s,
+            checkpoint_every_s=epochs_between_checkpoints(config) * config.epoch_s,
+            samplers=samplers,
+        )
+
     @property
     def cores(self) -> float:
         """What all of it takes."""
         own = self.turn_s * self.turns_per_s + self.checkpoint_cpu_s / self.checkpoint_every_s
         return own + self.samplers * SAMPLER_CORES
+
+
+def samplers_of(sources: Iterable[Source]) -> int:
+    """How many of them have a process of their own."""
+    return sum(hasattr(source, "process_id") for source in sources)
 
 
 def check_floor(budget: BudgetConfig, idle: IdleCosts) -> None:

@@ -68,6 +68,11 @@ class Planner:
         return self._own.streams
 
     @property
+    def own_versions(self) -> set[str]:
+        """The queries of the agent's own configuration."""
+        return {chain.plan.version for chain in self._own.chains}
+
+    @property
     def begun_ns(self) -> Mapping[str, int]:
         """By version: from when on it has run on files that were read before it was known."""
         return self._kept.begun_ns

@@ -5,22 +5,26 @@ Nothing is done here. What is compared is what runs with what is wanted; a sourc
 changed in any case: whoever reloads may have mended it.
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from agents.config import AgentConfig, SourceConfig
 from agents.errors import NeedsRestartError
+from agents.own_metrics import Sample
 from agents.progress import SourceProgress
 from agents.sources.source import Source
 from pipeline.chain import Chain
 from pipeline.plan import Plan
 from pipeline.tables import StaticTable
 
+log = logging.getLogger(__name__)
+
 #: An agent is who it is, and its spool is where it is, for as long as it runs.
 NEEDS_RESTART: Final = ("id", "host", "spool_path")
 #: Whom the planner asks, how, and how often.
-PLANNING: Final = ("plan_url", "plan_poll_s", "plan_ca_path", "api_key", "api_key_path", "streams")
+PLANNING: Final = frozenset({"plan_url", "plan_poll_s", "plan_ca_path", "api_key", "api_key_path", "streams"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,41 @@ class SourceChanges:
     changed: list[tuple[SourceProgress, Source]] = field(default_factory=list)
     removed: list[SourceProgress] = field(default_factory=list)
     added: list[Source] = field(default_factory=list)
+
+
+class ReloadLog:
+    """What became of the configurations that one agent was given while it ran."""
+
+    def __init__(self) -> None:
+        self._results = {"applied": 0, "refused": 0}
+        self._refused = ""
+
+    def applied(self, changed: Sequence[str], queries: int, sources: int) -> None:
+        """The last one runs now."""
+        self._results["applied"] += 1
+        self._refused = ""
+        log.info(
+            "configuration reloaded changed=%s queries=%d sources=%d", ",".join(changed) or "none", queries, sources
+        )
+
+    def refuse(self, reason: str) -> None:
+        """The last one cannot be used."""
+        self._results["refused"] += 1
+        self._refused = reason
+        log.error("configuration not reloaded, the one before goes on reason=%s", reason)
+
+    @property
+    def notes(self) -> str:
+        """Why the last one was refused, as lines for people; empty when it runs."""
+        return "".join(f"reload: refused: {line}\n" for line in self._refused.splitlines())
+
+    def samples(self) -> list[Sample]:
+        """Own metrics."""
+        name = "tailwatch_agents_"
+        return [
+            *(Sample(name + "reloads_total", n, (("result", result),)) for result, n in self._results.items()),
+            Sample(name + "reload_last_refused", bool(self._refused)),
+        ]
 
 
 def refuse_what_needs_a_restart(before: AgentConfig, after: AgentConfig) -> None:

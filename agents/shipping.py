@@ -8,6 +8,7 @@ must not make draining look dear on an agent that ships little.
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Final
@@ -34,6 +35,7 @@ class Shipping:
         """`clock` reads the CPU seconds of the process."""
         self.clock = clock
         self.spent_s = 0.0
+        self.bytes_by_version: Counter[str] = Counter()
         self._encodings: dict[tuple[str, int], _Encoding] = {}
         self._gathered: dict[str, Gathered] = {}
         self._stored = CostLine(_FEW_BYTES, _BYTE_S)
@@ -42,12 +44,14 @@ class Shipping:
     def encoded(self, version: str, cut: int, rows: int, size_bytes: int, cpu_s: float) -> None:
         """A checkpoint encoded rows drained at a cut, or as many groups for the cut behind the last row stage."""
         self.spent_s += cpu_s
+        self.bytes_by_version[version] += size_bytes
         self._of(version, cut).add(rows, size_bytes, cpu_s)
 
     def encoded_groups(self, version: str, cut: int, gathered: Gathered, size_bytes: int, cpu_s: float) -> None:
         """As `encoded`, for a partial result: merged, in order and encoded."""
         self._gathered[version] = gathered
         self.spent_s += cpu_s
+        self.bytes_by_version[version] += size_bytes
         self._of(version, cut, groups=True).add(gathered.groups, size_bytes, cpu_s)
 
     def tried(self, version: str, cut: int, rows: int, size_bytes: int, cpu_s: float, *, groups: bool = False) -> None:

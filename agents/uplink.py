@@ -9,6 +9,7 @@ more of it is under way than is let through in a second, so that on a slow line,
 import logging
 import random
 import time
+from collections import Counter
 from collections.abc import Callable
 from math import inf
 from typing import Final
@@ -46,6 +47,7 @@ class Uplink:
         self.failures = 0
         self.frames_published = 0
         self.bytes_published = 0
+        self.bytes_by_kind: Counter[str] = Counter()
         self._spool = spool
         self._publisher = publisher
         self._clock = clock
@@ -136,6 +138,7 @@ class Uplink:
     def _count(self, frame: HandedFrame) -> None:
         self.frames_published += 1
         self.bytes_published += len(frame.payload)
+        self.bytes_by_kind[frame.kind] += len(frame.payload)
         if frame.backlog:
             self._allowance.spend(len(frame.payload))
             self._backlog_under_way[frame.id] = len(frame.payload)

@@ -202,9 +202,15 @@ def _add_plan(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     plan = _parser(actions.add_parser, "plan", text, example=_EXAMPLES["agent plan"])
     plan.add_argument("--seconds", type=_seconds, default=5.0, metavar="N", help="how long to read (default: 5)")
     plan.add_argument(
-        "--rows", type=_rows, default=1_000_000, metavar="N", help="most rows of a file without a pace (default: 1000000)"
+        "--rows",
+        type=_rows,
+        default=1_000_000,
+        metavar="N",
+        help="most rows of a file without a pace (default: 1000000)",
     )
-    plan.add_argument("--budget", type=_cores, metavar="CORES", help="agent.budget.cores, instead of the configured one")
+    plan.add_argument(
+        "--budget", type=_cores, metavar="CORES", help="agent.budget.cores, instead of the configured one"
+    )
     plan.add_argument("--no-api", dest="asks_api", action="store_false", help="do not ask the API at agent.plan_url")
     plan.add_argument("--json", dest="as_json", action="store_true", help="the same as JSON")
     plan.add_argument("--id", metavar="NAME", help="agent.id: name of this agent (default: the host's name)")

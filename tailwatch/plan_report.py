@@ -8,6 +8,7 @@ from agents.cost_model import QueryCosts
 from agents.dry_run import QuerySeen, Seen
 from agents.epochs import names_of
 from agents.forecast import Forecast, QueryForecast, fixed_cores
+from agents.idle_floor import IdleCosts
 from tailwatch.terminal import table
 
 #: With fewer records, costs are mostly first guesses.
@@ -62,9 +63,7 @@ def as_text(seen: Seen, forecasts: Sequence[Forecast], config: AgentConfig) -> s
         f"agent {config.agent_id}, policy {config.policy}, read for {seen.run_s:.1f} s",
         "",
         f"budget       {seen.budget_cores:.3f} cores, from agent.budget.{seen.budget_from}",
-        f"idle agent   {idle.cores:.3f} cores: {idle.turn_s * 1e3:.2f} ms x {idle.turns_per_s:.1f} turns/s, "
-        f"{idle.checkpoint_cpu_s * 1e3:.1f} ms per checkpoint every {idle.checkpoint_every_s:g} s, "
-        f"{idle.samplers} sampler{'' if idle.samplers == 1 else 's'}",
+        f"idle agent   {idle.cores:.3f} cores: {_idle_text(idle)}",
         f"for queries  {max(0.0, seen.budget_cores - fixed_cores(seen)):.3f} cores, with the reading of sources off",
         "",
         _sources(seen),
@@ -76,6 +75,14 @@ def as_text(seen: Seen, forecasts: Sequence[Forecast], config: AgentConfig) -> s
     if notes:
         lines += ["", *(f"note: {note}" for note in notes)]
     return "\n".join(lines)
+
+
+def _idle_text(idle: IdleCosts) -> str:
+    samplers = "1 sampler" if idle.samplers == 1 else f"{idle.samplers} samplers"
+    turns = f"{idle.turn_s * 1e3:.2f} ms x {idle.turns_per_s:.1f} turns/s"
+    return (
+        f"{turns}, {idle.checkpoint_cpu_s * 1e3:.1f} ms per checkpoint every {idle.checkpoint_every_s:g} s, {samplers}"
+    )
 
 
 def _chosen(forecasts: Sequence[Forecast], config: AgentConfig) -> Forecast:
@@ -130,13 +137,13 @@ def _query_text(query: QuerySeen, forecast: QueryForecast) -> list[str]:
     ]
     headers = ("operator", "us/record", "out/in", "bytes/record before", "ns/byte to ship", "share")
     groups = costs.groups
+    each = f"{groups.group_bytes:.1f} bytes and {groups.group_s * 1e6:.2f} us"
+    taken = f"{forecast.cores:.4f} cores, {forecast.wire_bytes_per_s:,.0f} bytes/s"
     return [
         head + f"{query.records:,} records, {query.records_per_s:,.1f}/s",
         table(headers, rows, (False, True, True, True, True, True)),
-        f"about {groups.distinct:,.0f} groups, each {groups.group_bytes:.1f} bytes and "
-        f"{groups.group_s * 1e6:.2f} us per checkpoint",
-        f"predicted {forecast.cores:.4f} cores, {forecast.wire_bytes_per_s:,.0f} bytes/s, "
-        f"{forecast.records_per_s:,.0f} records/s",
+        f"about {groups.distinct:,.0f} groups, each {each} per checkpoint",
+        f"predicted {taken}, {forecast.records_per_s:,.0f} records/s",
     ]
 
 

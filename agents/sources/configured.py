@@ -32,6 +32,11 @@ def configured_sources(config: AgentConfig, plans: Sequence[Plan]) -> list[Sourc
     return sources
 
 
+def entries_by_name(config: AgentConfig, configured: Sequence[Source]) -> dict[str, SourceConfig]:
+    """The entries of the configured sources, by the names of these."""
+    return {source.name: entry for source, entry in zip(configured, config.sources, strict=True)}
+
+
 def _source(
     entry: SourceConfig, schemas: Mapping[str, Schema], plans: Iterable[Plan], *, asks_for_plans: bool
 ) -> Source:

@@ -51,6 +51,7 @@ class DatagramsSource:
 
     replayable: Final = False
     finished: Final = False
+    lag_rows: Final = None
 
     def __init__(self, stream: str, path: Path, schema: Schema) -> None:
         """`schema` is the stream's whole schema: the order of its columns is the order in a row."""

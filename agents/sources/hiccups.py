@@ -44,6 +44,7 @@ class HiccupsSource:
     name: Final = "hiccups"
     replayable: Final = False
     finished: Final = False
+    lag_rows: Final = None
 
     def __init__(self, command: tuple[str, ...] | None = None) -> None:
         """`command` starts the sampler; by default this interpreter, isolated and without site packages."""

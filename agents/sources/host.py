@@ -42,6 +42,7 @@ class HostSource:
     name: Final = "host"
     replayable: Final = False
     finished: Final = False
+    lag_rows: Final = None
 
     def __init__(self, interval_s: float = 1.0) -> None:
         """Rows every `interval_s`."""

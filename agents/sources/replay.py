@@ -68,6 +68,13 @@ class ReplaySource:
         """The one stream."""
         return {self._stream: self._schema}
 
+    @property
+    def lag_rows(self) -> int | None:
+        """Rows due by the pace that were not asked for yet; None without a pace."""
+        if self._rows_per_s is None:
+            return None
+        return 0 if self.finished or self._file is None else max(0, self._due() - self._since_open)
+
     def open(self, position: bytes | None) -> None:
         """Open the file at `position`; rows that cannot be read are told by `poll`, wherever in the file they are.
 
@@ -96,8 +103,7 @@ class ReplaySource:
             raise self._unreadable
         allowed = BATCH_ROWS
         if self._rows_per_s is not None:
-            due = int((time.monotonic() - self._opened_s) * self._rows_per_s)
-            allowed = min(allowed, due - self._since_open)
+            allowed = min(allowed, self._due() - self._since_open)
         if self._block is None or allowed <= 0:
             return []
         rows = self._typed(self._block.slice(self._handed_out, allowed))
@@ -129,6 +135,9 @@ class ReplaySource:
         if self._file is not None:
             self._file.close()
         self._file = self._block = None
+
+    def _due(self) -> int:
+        return int((time.monotonic() - self._opened_s) * (self._rows_per_s or 0.0))
 
     def _decode(self, position: bytes) -> Position:
         try:

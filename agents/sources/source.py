@@ -51,6 +51,10 @@ class Source(Protocol):
     def finished(self) -> bool:
         """Whether there is nothing more to come, ever."""
 
+    @property
+    def lag_rows(self) -> int | None:
+        """Of a file with a pace: rows that were due by now and have not been given; None of all others."""
+
     def open(self, position: bytes | None) -> None:
         """Begin at `position`; raises SourceError with the reason when that cannot be."""
 

@@ -59,6 +59,7 @@ def requests_agent(folder: Path, publisher: object, **changes: object) -> Agent:
     values: dict[str, object] = {
         "id": "agent-1",
         "spool_path": str(folder / "spool.db"),
+        "policy": "all-src",
         "checkpoint_s": 60.0,
         "sources": (DatagramsConfig(stream="api_requests", path=str(folder / "rows.sock")),),
     }

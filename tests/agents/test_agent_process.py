@@ -79,6 +79,7 @@ from tests.fleet import TABLES
 from wire.embedded import EmbeddedPublisher
 folder, data = pathlib.Path(sys.argv[1]), sys.argv[2]
 config = AgentConfig(id="a", host="h", spool_path=str(folder / "spool.db"), checkpoint_s=0.05, epoch_s=0.05,
+    policy="all-src",
     sources=(ReplayConfig(stream="probes", path=data, rows_per_s=20000), HiccupsConfig(), HostConfig()))
 plans = [decode_plan((folder / name).read_bytes()) for name in ("probes.plan", "hiccups.plan")]
 heavy = {"numba", "sqlalchemy", "fastapi", "xgboost", "pyarrow", "pandas"}

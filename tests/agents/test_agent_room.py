@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from agents import agent as agent_module
 from agents.agent import Agent
 from agents.config import AgentConfig, DatagramsConfig, ReplayConfig
 from agents.sources import replay
@@ -29,12 +28,12 @@ def test_a_full_disk_stops_files_counts_live_rows_and_loses_nothing_accepted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(replay, "BATCH_ROWS", 500)
-    monkeypatch.setattr(agent_module, "HELD_BYTES", 4_000)
     path, records = probe_file(tmp_path, 20_000)
     config = AgentConfig(
         id="agent-1",
         host="h",
         spool_path=str(tmp_path / "spool.db"),
+        policy="all-src",
         checkpoint_s=60,
         epoch_s=60,
         sources=(
@@ -44,6 +43,7 @@ def test_a_full_disk_stops_files_counts_live_rows_and_loses_nothing_accepted(
     )
     with publisher_to(tmp_path / "log.db") as publisher:
         agent = Agent(config, [PLAN, REQUESTS], TABLES, publisher, machine=MACHINE)
+        agent.intake.held_bytes = 4_000
         agent.uplink = Uplink(agent.spool, BrokenPublisher())  # so that nothing makes room in the file
         (pages,) = agent.spool._db.execute("PRAGMA page_count").fetchone()
         agent.spool._db.execute(f"PRAGMA max_page_count = {pages}")
@@ -103,11 +103,11 @@ def test_a_file_is_read_no_faster_than_the_spool_takes_it(tmp_path: Path) -> Non
         agent = Agent(config, [PLAN], TABLES, publisher, machine=MACHINE)
         used: list[int] = []
         for _ in range(20):
-            agent._poll()  # and no checkpoint that would make room
+            agent.intake.poll()  # and no checkpoint that would make room
         assert agent.sources[0].rows < 200_000
 
         def finished() -> bool:
-            agent._poll()
+            agent.intake.poll()
             used.append(agent.executor.held_bytes)
             return agent.sources[0].source.finished
 
@@ -131,7 +131,7 @@ def test_with_a_full_spool_files_wait_and_live_rows_are_counted(tmp_path: Path) 
         agent = Agent(config, [PLAN, REQUESTS], TABLES, publisher, machine=MACHINE)
         agent.spool.bytes = agent.spool.max_bytes
         send_requests(str(tmp_path / "rows.sock"), 30)
-        agent._poll()
+        agent.intake.poll()
         assert agent.sources[0].rows == 0
         assert agent.counters()["samples_dropped_spool_full_total"] == 30
         agent.spool._measure()

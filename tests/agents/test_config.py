@@ -14,7 +14,7 @@ def test_an_empty_section_gives_an_agent_of_this_host() -> None:
     config = decoded({})
     assert config.agent_id == config.host_name != ""
     assert config.sources == (HiccupsConfig(), HostConfig(interval_s=1.0))
-    assert (config.policy, config.checkpoint_s, config.metrics_port) == ("all-src", 2.0, 0)
+    assert (config.policy, config.checkpoint_s, config.metrics_port) == ("adaptive", 2.0, 0)
 
 
 def test_each_kind_of_source_is_told_by_its_kind() -> None:

@@ -109,7 +109,7 @@ class World:
         self.live += stamps
         rows = [[stamp, f"/{next(self.numbers)}", "GET", 200, 1.0] for stamp in stamps]
         source._waiting.append(msgspec.msgpack.encode({"stream": "api_requests", "rows": rows}))  # type: ignore[attr-defined]
-        self.agent._take_in(self.agent.sources[1])
+        self.agent.intake.take_in(self.agent.sources[1])
 
     def act(self, action: str) -> None:
         if action == "send":

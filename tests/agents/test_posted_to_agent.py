@@ -64,6 +64,7 @@ def probe_agent(folder: Path, publisher: Publisher, api: PlanApi, **changes: obj
         "id": "agent-1",
         "host": "h",
         "spool_path": str(folder / "spool.db"),
+        "policy": "all-src",
         "checkpoint_s": 60.0,
         "streams": {"probes": STREAM},
         "sources": (DatagramsConfig(stream="probes", path=str(folder / "rows.sock")),),
@@ -145,7 +146,7 @@ def test_a_retired_query_of_the_file_takes_no_more_records(tmp_path: Path, api: 
         agent = requests_agent(tmp_path, publisher, plan_url=api.url, plan_poll_s=0.1)
         path = str(tmp_path / "rows.sock")
         send_requests(path, 3)
-        assert turned(agent, lambda: agent.samples() and sum(agent._records_in.values()) == 3)
+        assert turned(agent, lambda: agent.samples() and sum(agent.intake.records_in.values()) == 3)
         api.say(retired=("requests",))
         assert turned(agent, lambda: not agent.executor.runs)
         send_requests(path, 5)

@@ -63,6 +63,7 @@ def requests_config(folder: Path, *sockets: str, **changes: object) -> AgentConf
     values: dict[str, object] = {
         "id": "agent-1",
         "spool_path": str(folder / "spool.db"),
+        "policy": "all-src",
         "checkpoint_s": 60.0,
         "sources": tuple(DatagramsConfig(stream="api_requests", path=str(folder / name)) for name in sockets),
     }

@@ -40,6 +40,7 @@ def replay_config(folder: Path, path: Path, **changes: object) -> AgentConfig:
     values: dict[str, object] = {
         "id": "agent-1",
         "host": "h",
+        "policy": "all-src",
         "checkpoint_s": 60.0,
         "epoch_s": 60.0,
         "spool_path": str(folder / "spool.db"),
