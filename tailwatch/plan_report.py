@@ -30,7 +30,7 @@ def as_json(seen: Seen, forecasts: Sequence[Forecast], config: AgentConfig, rema
             "fixed_cores": fixed_cores(seen),
             "refused": seen.refused or None,
         },
-        "notes": [*remarks, *_notes(seen)],
+        "notes": [*remarks, *_notes(seen, chosen)],
         "sources": [
             {
                 "source": one.name,
@@ -71,7 +71,7 @@ def as_text(seen: Seen, forecasts: Sequence[Forecast], config: AgentConfig) -> s
     for query in seen.queries:
         lines += ["", *_query_text(query, chosen.queries[query.plan.version])]
     lines += ["", _policies(forecasts, config)]
-    notes = _notes(seen)
+    notes = _notes(seen, chosen)
     if notes:
         lines += ["", *(f"note: {note}" for note in notes)]
     return "\n".join(lines)
@@ -89,9 +89,14 @@ def _chosen(forecasts: Sequence[Forecast], config: AgentConfig) -> Forecast:
     return next(one for one in forecasts if one.policy == config.policy)
 
 
-def _notes(seen: Seen) -> list[str]:
+def _notes(seen: Seen, chosen: Forecast) -> list[str]:
     """What the reader must know to believe the figures."""
-    notes = [seen.refused] if seen.refused else []
+    notes = [f"the agent would not start: {seen.refused}"] if seen.refused else []
+    if not chosen.fits and not seen.refused:
+        notes.append(
+            f"policy {chosen.policy} takes {chosen.cores:.4f} cores here, more than the budget: files with a pace "
+            "would fall behind, live records would be thinned by the breaker where the policy allows"
+        )
     for one in seen.sources:
         if one.not_read:
             notes.append(f"source {one.name} was not read: {one.not_read}")

@@ -9,8 +9,16 @@ from pathlib import Path
 import pytest
 
 from agents.agent import Agent
-from agents.config import AgentConfig, DatagramsConfig, HostConfig, ReplayConfig
-from agents.errors import AgentError, MetricsPortError, NeedsRestartError, ReloadError, SourceError, SpoolWriteError
+from agents.config import AgentConfig, BudgetConfig, DatagramsConfig, HostConfig, ReplayConfig
+from agents.errors import (
+    AgentError,
+    BudgetTooSmallError,
+    MetricsPortError,
+    NeedsRestartError,
+    ReloadError,
+    SourceError,
+    SpoolWriteError,
+)
 from agents.own_metrics import page_of
 from agents.progress import SourceProgress
 from agents.reload import NewSetup, Refusal, source_changes
@@ -348,16 +356,37 @@ def test_it_begins_and_ends_to_ask_an_api_and_asks_another(tmp_path: Path, publi
         agent.close()
 
 
+def test_a_budget_below_the_floor_is_refused(tmp_path: Path, publisher: EmbeddedPublisher) -> None:
+    agent = requests_agent(tmp_path, publisher)
+    scarce = requests_config(tmp_path, "rows.sock", "more.sock", budget=BudgetConfig(cores=1e-9))
+    with pytest.raises(BudgetTooSmallError, match=r"agent\.budget\.cores is 1e-09"):
+        agent.reload(setup(scarce, NEXT))
+    assert len(agent.sources) == 1
+    assert agent.loop.budget_cores > 1e-9
+    agent.abandon()
+
+
 def test_numbers_change_while_it_runs(tmp_path: Path, publisher: EmbeddedPublisher) -> None:
     agent = requests_agent(tmp_path, publisher)
     changed = requests_config(
-        tmp_path, "rows.sock", spool_max_bytes=2**25, checkpoint_s=0.05, catch_up_bytes_per_s=2**22
+        tmp_path,
+        "rows.sock",
+        policy="all-sp",
+        budget=BudgetConfig(cores=0.25),
+        memory_max_bytes=2**22,
+        spool_max_bytes=2**25,
+        epoch_s=0.05,
+        checkpoint_s=0.05,
+        catch_up_bytes_per_s=2**22,
     )
     agent.reload(setup(changed, REQUESTS))
     stored_before = agent._checkpointer.stored
     assert turned(agent, lambda: agent._checkpointer.stored > stored_before + 1)
     assert agent.spool.max_bytes == 2**25
     assert agent.uplink._allowance.most == 2**22
+    assert agent.executor.memory_max_bytes == 2**22
+    assert (agent.loop.budget_cores, agent.loop.status().policy) == (0.25, "all-sp")
+    assert agent.executor.runs[0].proxies.shares == (0.0,) * agent.executor.runs[0].operators
     agent.close()
 
 
