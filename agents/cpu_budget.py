@@ -146,7 +146,7 @@ def _groups(root: Path) -> Iterator[Path]:
         return
     mounted = root / "sys/fs/cgroup"
     for line in lines:
-        _, controllers, path = (line.split(":", 2) + ["", ""])[:3]
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
         if not controllers:
             tops = [mounted, mounted / "unified"]
         elif "cpu" in controllers.split(","):

@@ -67,7 +67,8 @@ def check_floor(budget: BudgetConfig, idle: IdleCosts) -> None:
     wanted = -(-idle.cores * 1000 // 10) / 100  # rounded up to hundredths, so that it is enough
     raise BudgetTooSmallError(
         f"agent.budget.{name} is {given:g}, but this agent takes {idle.cores:.4f} cores when idle "
-        f"({idle.turn_s * 1e3:.2f} ms x {idle.turns_per_s:.1f} turns a second, {idle.checkpoint_cpu_s * 1e3:.1f} ms each "
-        f"{idle.checkpoint_every_s:g} s for a checkpoint, {idle.samplers} samplers); set agent.budget.{name} to {wanted:g} "
-        "or more, a longer agent.checkpoint_s, or fewer sources"
+        f"({idle.turn_s * 1e3:.2f} ms x {idle.turns_per_s:.1f} turns a second, "
+        f"{idle.checkpoint_cpu_s * 1e3:.1f} ms each {idle.checkpoint_every_s:g} s for a checkpoint, "
+        f"{idle.samplers} samplers); set agent.budget.{name} to {wanted:g} or more, a longer agent.checkpoint_s, or "
+        "fewer sources"
     )

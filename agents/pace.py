@@ -6,8 +6,7 @@ from typing import Final
 from agents.config import AgentConfig
 
 TURN_S: Final = 0.1
-# Where looking after the sources ten times a second would take more than this part of the budget, it is done less
-# often.
+# Looking after the sources takes no more than this part of the budget, or it is done less often.
 TURNING_SHARE: Final = 0.1
 
 

@@ -231,7 +231,7 @@ class Runtime:
             self._fixed_s = max(0.0, median(cpu_s - done_s for cpu_s, done_s in epochs))
             return 1.0
         done_s = sum(each for _, each in epochs)
-        if done_s < _TELLING * len(epochs) * self._room_s:
+        if done_s <= _TELLING * len(epochs) * self._room_s:
             return 1.0
         actual = sum(cpu_s - self._fixed for cpu_s, _ in epochs) / done_s
         return min(_CALIBRATED_MOST, max(1 / _CALIBRATED_MOST, actual))

@@ -1,6 +1,7 @@
 """The budget: a fixed number, a share of idle CPU, a share of a cgroup's quota; read from files under another root."""
 
 import logging
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -77,7 +78,7 @@ def test_the_idle_share_follows_the_host_smoothly() -> None:
         host.after(1.0, 1.0, 0.0)
     given = [host.after(1.0, 3.0, 0.0) for _ in range(30)]
     assert 2.0 < given[0] < 3.0
-    assert all(later < sooner for sooner, later in zip(given, given[1:], strict=False))
+    assert all(later < sooner for sooner, later in pairwise(given))
     assert given[-1] == pytest.approx(1.0, abs=0.02)
 
 

@@ -16,8 +16,11 @@ class Children:
         self.taken_s: dict[int, float] = {}
         self.running: list[int] = []
 
+    def read_s(self, child: int) -> float | None:
+        return self.taken_s.get(child)
+
     def meter(self) -> CpuMeter:
-        return CpuMeter(lambda: self.running, own_s=lambda: 5.0, child_s=lambda child: self.taken_s.get(child))
+        return CpuMeter(lambda: self.running, own_s=lambda: 5.0, child_s=self.read_s)
 
 
 def test_what_the_process_took_before_the_meter_was_made_does_not_count() -> None:
