@@ -15,7 +15,8 @@ from operator import mul
 from typing import Final, TypeAlias
 
 # Rounds of finding the groups that belong to an answer, and from which change of e on they are found.
-_ROUNDS: Final = 8
+_ROUNDS: Final = 6
+_HALVINGS: Final = 16
 _CLOSE: Final = 1e-3
 # Aggregates that run in part and are tried without, at most.
 _EXCLUDED: Final = 3
@@ -263,7 +264,29 @@ def _with_groups(models: Mapping[str, QueryCosts], allowance_s: float, without: 
         aggregated = {version: kept[-1] for version, kept in met[-1].items()}
         if moved < _CLOSE:
             break
+    met.append(_exactly(models, met[-1], allowance_s))
     return min(met, key=lambda kept: _worth(models, kept, allowance_s))
+
+
+def _exactly(models: Mapping[str, QueryCosts], kept: dict[str, Kept], allowance_s: float) -> dict[str, Kept]:
+    """The aggregate that runs in part, if there is one, run for just as many records as the allowance is good for."""
+    version = next((version for version, one in kept.items() if 0 < one[-1] < 1), None)
+    if version is None:
+        return kept
+    costs, one = models[version], kept[version]
+    others_s = sum(_taken(models[other], its).cpu_s for other, its in kept.items() if other != version)
+
+    def with_part(part: float) -> Kept:
+        return tuple(part if e == one[-1] else e for e in one)
+
+    def fits(part: float) -> bool:
+        return _taken(costs, with_part(part)).cpu_s <= allowance_s - others_s
+
+    good, bad = (0.0, 1.0) if fits(0.0) else (1.0, 0.0)
+    for _ in range(_HALVINGS):
+        middle = (good + bad) / 2
+        good, bad = (middle, bad) if fits(middle) else (good, middle)
+    return kept | {version: with_part(good)}
 
 
 def _worth(models: Mapping[str, QueryCosts], kept: Mapping[str, Kept], allowance_s: float) -> tuple[float, float]:

@@ -11,21 +11,30 @@ _DRIFT: Final = 0.25
 
 
 class Drift:
-    """Measured against modelled, summed over the last EPOCHS stable epochs: checkpoints come in bursts."""
+    """Measured against modelled, summed over the last EPOCHS stable epochs in which anything was measured.
+
+    Bytes come at checkpoints: what the model says of the epochs between two of them is kept for the second.
+    """
 
     def __init__(self) -> None:
         """Nothing seen yet."""
         self._epochs: deque[tuple[float, float]] = deque(maxlen=EPOCHS)
+        self._unanswered = 0.0
         self._settled: float | None = None
 
     def restart(self) -> None:
         """A new profile, or other shares by the user's will: what comes now is the measure."""
         self._epochs.clear()
+        self._unanswered = 0.0
         self._settled = None
 
     def add(self, measured: float, modelled: float) -> bool:
         """Take a stable epoch in; returns whether measured has drifted from modelled by more than a quarter."""
-        self._epochs.append((measured, modelled))
+        self._unanswered += modelled
+        if measured == 0:
+            return False
+        self._epochs.append((measured, self._unanswered))
+        self._unanswered = 0.0
         by_model = sum(each for _, each in self._epochs)
         if len(self._epochs) < EPOCHS or by_model <= 0:
             return False

@@ -61,9 +61,12 @@ class Load:
 
 
 def judge(seen: EpochSeen, load: Load, config: RuntimeConfig, actual: Smoothed) -> Judgement:
-    """Judge an epoch by its CPU and counts; `actual` is what earlier epochs said, and takes this one in."""
+    """Judge an epoch by its counts and by CPU and budget, both per epoch as it is set.
+
+    `actual` is what earlier epochs said, and takes this one in.
+    """
     unpaced_s = sum(
-        demand.done_s(load.models[version], counts)
+        demand.done_s(load.models[version], counts) / seen.length_epochs
         for version, counts in seen.counts.items()
         if version in seen.unpaced and version in load.models
     )
@@ -94,8 +97,8 @@ def _by_counts(seen: EpochSeen, load: Load) -> tuple[float, float]:
         costs = load.models.get(version)
         missed_s = math.inf
         if costs is not None:
-            done_s += demand.done_s(costs, counts)
-            missed_s = demand.missed_s(costs, counts, load.shares[version])
+            done_s += demand.done_s(costs, counts) / seen.length_epochs
+            missed_s = demand.missed_s(costs, counts, load.shares[version]) / seen.length_epochs
         if missed_s > _MATTERS * seen.budget_s:
             overflow = max(overflow, demand.overflow_share(counts))
     return done_s, overflow

@@ -15,6 +15,7 @@ When an epoch's allowance is used up, `fallback_for` says what is left: the chea
 which stay what they are.
 """
 
+import math
 from collections.abc import Mapping
 from itertools import product
 from math import prod
@@ -28,8 +29,8 @@ from agents.shares import Policy, Shares
 STATIC: Final[frozenset[Policy]] = frozenset({"all-sp", "all-src", "filter-src"})
 # Policies that stay what they are when the allowance is used up.
 _UNMOVED: Final[frozenset[Policy]] = frozenset({"all-sp", "all-src"})
-# An e this near to 1 becomes 1 where that costs no more than ROUNDING_COST of the allowance: a hundredth of the raw
-# records can be more bytes than the partial results of all others.
+# All that saves bytes is done where it costs no more than ROUNDING_COST of the allowance; within the same bound an e
+# this near to 1 becomes 1: a hundredth of the raw records can be more bytes than the partial results of all others.
 NEAR_ONE: Final = 0.97
 ROUNDING_COST: Final = 1.03
 # best-op tries every combination of prefixes up to this many, and improves one query at a time beyond.
@@ -58,7 +59,7 @@ def shares_for(
     if policy == "all-sp" or not profiled:
         return shares
     if policy == "adaptive":
-        kept = _rounded(profiled, cost_model.least_bytes(profiled, allowance_s), allowance_s)
+        kept = _fewest_bytes(profiled, allowance_s)
     elif policy == "best-op":
         kept = _best_prefixes(profiled, allowance_s)
     else:
@@ -89,6 +90,14 @@ def _shares(kept: Mapping[str, Kept]) -> dict[str, Shares]:
 def _leading_filters(kinds: tuple[str, ...]) -> Shares:
     leading = next((i for i, kind in enumerate(kinds) if kind != "filter"), len(kinds))
     return (1.0,) * leading + (0.0,) * (len(kinds) - leading)
+
+
+def _fewest_bytes(models: Mapping[str, QueryCosts], allowance_s: float) -> dict[str, Kept]:
+    """All that saves bytes where the allowance is just short of it, else what it is good for."""
+    everything = cost_model.least_bytes(models, math.inf)
+    if taken(models, _shares(everything)).cpu_s <= ROUNDING_COST * allowance_s:
+        return everything
+    return _rounded(models, cost_model.least_bytes(models, allowance_s), allowance_s)
 
 
 def _rounded(models: Mapping[str, QueryCosts], kept: dict[str, Kept], allowance_s: float) -> dict[str, Kept]:

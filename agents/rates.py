@@ -64,9 +64,9 @@ class Current:
         self._costs = costs
         self._selectivities = _selectivities(costs)
 
-    def add(self, counts: ProxyCounts) -> None:
-        """Take an epoch's counts in."""
-        self._records.add(counts.reached[0])
+    def add(self, counts: ProxyCounts, length_epochs: float = 1.0) -> None:
+        """Take in the counts of an epoch, so long."""
+        self._records.add(counts.reached[0] / length_epochs)
         for i, selectivity in enumerate(self._selectivities):
             if counts.local[i] >= _ENOUGH:
                 selectivity.add(counts.reached[i + 1] / counts.local[i])

@@ -19,6 +19,7 @@ and later, and does not hold up the others. Profiles that do not lead to quiet b
 import math
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import replace
 from statistics import median
 from typing import Final
 
@@ -28,7 +29,7 @@ from agents.cost_model import QueryCosts, kept_of, predicted
 from agents.drift import Drift
 from agents.judgement import Judgement, Load, judge
 from agents.rates import Current, Smoothed
-from agents.shares import Decision, EpochSeen, Policy, ProxyCounts, Shares, State
+from agents.shares import Decision, EpochSeen, Policy, Shares, State
 from agents.tuning import Stretch
 from agents.unprofiled import Unprofiled
 
@@ -78,7 +79,7 @@ class Runtime:
         self._stretch = Stretch()
         self._actual = Smoothed(1.0, measured=False)
         self._drift, self._bytes_drift = Drift(), Drift()
-        self._recent: deque[tuple[float, Mapping[str, ProxyCounts]]] = deque(maxlen=config.probe_epochs)
+        self._recent: deque[EpochSeen] = deque(maxlen=config.probe_epochs)
         self._unprofiled = Unprofiled()
         self._unstable = 0
         self._quiet = 0
@@ -137,6 +138,8 @@ class Runtime:
 
     def end_of_epoch(self, seen: EpochSeen) -> Decision:
         """Take an epoch in; returns the decision for the next one."""
+        length = max(seen.length_epochs, 1e-3)
+        seen = replace(seen, cpu_s=seen.cpu_s / length, budget_s=seen.budget_s / length, length_epochs=length)
         self.epochs_in_state += 1
         self._budget_s, self._unpaced = seen.budget_s, seen.unpaced
         self._note_rates(seen)
@@ -149,7 +152,7 @@ class Runtime:
         elif seen.overruled:
             self._decide()
         else:
-            self._recent.append((seen.cpu_s, seen.counts))
+            self._recent.append(seen)
             self._weigh(seen)
         return self.decision
 
@@ -174,7 +177,7 @@ class Runtime:
     def _note_rates(self, seen: EpochSeen) -> None:
         for version, counts in seen.counts.items():
             if version in self._current:
-                self._current[version].add(counts)
+                self._current[version].add(counts, seen.length_epochs)
         self._unprofiled.add({v: counts for v, counts in seen.counts.items() if v in self._operators}, self._current)
         self._known_left = max(0, self._known_left - 1)
         if self._basis is None:
@@ -222,8 +225,12 @@ class Runtime:
         """
         models = self.models
         epochs = [
-            (cpu_s, sum(demand.done_s(models[version], each) for version, each in counts.items() if version in models))
-            for cpu_s, counts in self._recent
+            (
+                seen.cpu_s,
+                sum(demand.done_s(models[version], each) for version, each in seen.counts.items() if version in models)
+                / seen.length_epochs,
+            )
+            for seen in self._recent
         ]
         if not epochs or not models:
             return 1.0
@@ -372,11 +379,20 @@ class Runtime:
         if settled and not self._known_left:
             shares = self._unless_jumping(models, shares)
         # Files that can wait get what is best per record, however long it takes; they never drain for want of CPU.
-        patient = policies.shares_for(self._policy, models, waiting, math.inf)
+        alone = {version: self._read_alone(costs) for version, costs in models.items() if version in waiting}
+        patient = policies.shares_for(self._policy, alone, waiting, math.inf)
         fallback = policies.fallback_for(self._policy, models, paced)
         self._decided_s = self._allowance_s
         self._expected_s = policies.taken(models, shares).cpu_s
         self.decision = Decision(shares | patient, fallback | patient, profile)
+
+    def _read_alone(self, costs: QueryCosts) -> QueryCosts:
+        """A file's query at the rate it would be read at if it had the budget for itself.
+
+        By the rate that the others leave it, it would stay out of the aggregate for having too few records per group.
+        """
+        each_s = predicted(replace(costs, records=1.0), (1.0,) * len(costs.operators)).cpu_s
+        return replace(costs, records=max(costs.records, self._room_s / each_s if each_s > 0 else 0.0))
 
     def _unless_jumping(self, models: Mapping[str, QueryCosts], shares: dict[str, Shares]) -> dict[str, Shares]:
         now = {version: self.decision.shares.get(version, ()) for version in shares}

@@ -73,6 +73,8 @@ class EpochSeen:
             they take is no measure of the load, so they get the shares with fewest bytes and no part of the budget.
         wire_bytes: encoded for the wire, by query version, partials and drained rows; may come in bursts. None if
             it is not known.
+        length_epochs: how long it was, in epochs as they are set: one that was held up is longer. CPU, budget and
+            counts are of that length.
         overruled: the breaker held the proxies in this epoch: nothing is to be learned about the shares decided.
     """
 
@@ -83,6 +85,7 @@ class EpochSeen:
     unpaced: frozenset[str] = frozenset()
     wire_bytes: Mapping[str, float] | None = None
     overruled: bool = False
+    length_epochs: float = 1.0
 
 
 class Allowance(Protocol):

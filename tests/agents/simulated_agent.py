@@ -100,6 +100,16 @@ class SimulatedAgent:
             self._epoch()
         return self.epochs[-epochs:]
 
+    def adopt(self, version: str, costs: QueryCosts, kinds: tuple[str, ...]) -> None:
+        """One more query from the next epoch on."""
+        self.truth[version], self.kinds[version] = costs, kinds
+        self.runtime.adopt(self.kinds)
+
+    def leave(self, version: str) -> None:
+        """One query less."""
+        del self.truth[version], self.kinds[version]
+        self.runtime.adopt(self.kinds)
+
     def _epoch(self) -> None:
         decision, state, theta_s = self.runtime.decision, self.runtime.state, self.runtime.theta_s
         self._bucket_s = min(self._bucket_s, _CARRIED * self.budget_s) + _REFILL * self.budget_s

@@ -1,0 +1,407 @@
+"""The runtime against simulated agents: how soon it settles, what it uses, what it does when nothing helps."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cache
+from itertools import pairwise
+from statistics import mean, median
+from typing import Any
+
+import pytest
+
+from agents.config import RuntimeConfig
+from agents.cost_model import QueryCosts, least_bytes, predicted, shares_of
+from agents.runtime import Runtime
+from agents.shares import EpochSeen, Policy, ProxyCounts
+from tests.agents.simulated_agent import LOGS, LOGS_KINDS, PROBES, PROBES_KINDS, Epoch, SimulatedAgent
+
+PHASE = 36
+SEEDS = 4
+
+
+def probes_agent(budget_s: float = 0.5, **settings: Any) -> SimulatedAgent:
+    """An agent with the query of server probes, whose all-local chain takes 0.96 core."""
+    return SimulatedAgent({"probes": PROBES}, {"probes": PROBES_KINDS}, budget_s, **settings)
+
+
+def logs_agent(budget_s: float = 0.5, **settings: Any) -> SimulatedAgent:
+    """An agent with the query of log lines, whose all-local chain takes 0.79 core."""
+    return SimulatedAgent({"logs": LOGS}, {"logs": LOGS_KINDS}, budget_s, **settings)
+
+
+def changed(agent: SimulatedAgent, *, rate: float = 1.0, cost: float = 1.0) -> None:
+    """Other rates and operator costs from now on, relative to now."""
+    for version, costs in agent.truth.items():
+        operators = tuple(replace(one, cpu_s=one.cpu_s * cost) for one in costs.operators)
+        agent.truth[version] = replace(costs, records=costs.records * rate, operators=operators)
+
+
+def budget(to_s: float) -> Callable[[SimulatedAgent], None]:
+    """A step of the budget."""
+
+    def step(agent: SimulatedAgent) -> None:
+        agent.budget_s = to_s
+
+    return step
+
+
+# The phases of a run, each of PHASE epochs.
+STEPS: Mapping[str, Callable[[SimulatedAgent], None]] = {
+    "start": lambda _: None,
+    "budget 0.9": budget(0.9),
+    "budget 0.3": budget(0.3),
+    "budget 0.6": budget(0.6),
+    "rate x 1.5": lambda agent: changed(agent, rate=1.5),
+    "rate x 0.6": lambda agent: changed(agent, rate=0.6),
+    "operators x 2": lambda agent: changed(agent, cost=2.0),
+    "operators x 0.4": lambda agent: changed(agent, cost=0.4),
+}
+
+
+def good(epoch: Epoch) -> bool:
+    """Stable to the runtime and in truth: no overflow to speak of, no more asked for than the budget."""
+    return epoch.stable and epoch.overflow <= 0.05 and epoch.asked_s <= 1.06 * epoch.budget_s
+
+
+def settled_after(epochs: list[Epoch]) -> int:
+    """Epochs before the first of two good ones in a row."""
+    pairs = pairwise(epochs)
+    return next((i for i, pair in enumerate(pairs) if all(good(each) for each in pair)), len(epochs))
+
+
+def phases(agent: SimulatedAgent) -> dict[str, list[Epoch]]:
+    """All steps, one after the other."""
+    found = {}
+    for name, step in STEPS.items():
+        step(agent)
+        found[name] = agent.run(PHASE)
+    return found
+
+
+def used(epochs: list[Epoch]) -> list[float]:
+    """Parts of the budget."""
+    return [epoch.cpu_s / epoch.budget_s for epoch in epochs]
+
+
+@cache
+def runs(sigma: float, policy: Policy = "adaptive") -> list[dict[str, list[Epoch]]]:
+    """Runs of both workloads over all phases."""
+    agents = [
+        make(sigma=sigma, seed=seed, policy=policy) for make in (probes_agent, logs_agent) for seed in range(SEEDS)
+    ]
+    return [phases(agent) for agent in agents]
+
+
+def test_the_shares_settle_soon_after_every_change() -> None:
+    """Costs measured with errors of 10 %; detection and profile are counted."""
+    found = runs(0.1)
+    epochs = sorted(settled_after(phase) for run in found for phase in run.values())
+    assert median(epochs) <= 5
+    assert epochs[int(0.95 * len(epochs))] <= 8
+    # At the start nothing is known: three epochs of watching, one of profile.
+    assert 4 <= median(settled_after(run["start"]) for run in found) <= 5
+    # A step of the budget needs no detection.
+    assert median(settled_after(run["budget 0.9"]) for run in found) <= 2
+
+
+@pytest.mark.parametrize("sigma", [0.0, 0.3, 0.5])
+def test_the_shares_settle_whatever_the_errors_of_a_profile(sigma: float) -> None:
+    epochs = sorted(settled_after(phase) for run in runs(sigma) for phase in run.values())
+    assert median(epochs) <= 5
+    assert epochs[int(0.95 * len(epochs))] <= 10
+    assert epochs[-1] < PHASE - 10
+
+
+@pytest.mark.parametrize("policy", ["adaptive", "best-op", "lb-dp"])
+def test_settled_epochs_keep_within_the_budget_on_average(policy: Policy) -> None:
+    for run in runs(0.1, policy):
+        for name, phase in run.items():
+            parts = used(phase[settled_after(phase) :])
+            worst = max(mean(parts[i : i + 10]) for i in range(len(parts) - 9))
+            assert worst <= 1.05, name
+
+
+def test_settled_epochs_use_the_budget_where_that_saves_bytes() -> None:
+    for sigma in (0.0, 0.1, 0.3):
+        for run in runs(sigma):
+            for name, phase in run.items():
+                settled = phase[settled_after(phase) + 8 :]
+                local = all(share == 1 for shares in settled[-1].shares.values() for share in shares)
+                # Parts of an aggregate that would ship more than they save leave a gap below the budget.
+                whole = settled[-1].shares.get("logs", (0.5,))[-1] == 0.0
+                assert local or whole or mean(used(settled)) >= 0.95, name
+
+
+def test_settled_bytes_are_near_the_least_that_true_costs_allow() -> None:
+    ratios = []
+    for make in (probes_agent, logs_agent):
+        agent = make(sigma=0.1, seed=5)
+        for step in STEPS.values():
+            step(agent)
+            phase = agent.run(PHASE)
+            best = least_bytes(agent.truth, 0.985 * agent.budget_s - agent.fixed_s)
+            least = sum(predicted(agent.truth[v], shares_of(kept)).wire_bytes for v, kept in best.items())
+            ratios.append(mean(epoch.wire_bytes for epoch in phase[-10:]) / least)
+    assert median(ratios) <= 1.02
+    assert max(ratios) <= 1.15
+
+
+def test_nothing_moves_much_once_it_has_settled() -> None:
+    for make in (probes_agent, logs_agent):
+        agent = make(sigma=0.1, seed=3)
+        agent.run(40)
+        late = agent.run(300)
+        assert not any(epoch.profiled for epoch in late)
+        assert all(epoch.state == "probe" for epoch in late)
+        for version in agent.truth:
+            for i in range(len(late[0].shares[version])):
+                shares = [epoch.shares[version][i] for epoch in late]
+                assert max(shares) - min(shares) <= 0.1
+
+
+@pytest.mark.parametrize("policy", ["adaptive", "best-op", "lb-dp"])
+def test_noise_of_rates_and_cpu_does_not_keep_it_busy(policy: Policy) -> None:
+    agent = probes_agent(sigma=0.2, epoch_noise=0.03, rate_noise=0.04, policy=policy, seed=2)
+    agent.run(40)
+    late = agent.run(400)
+    assert sum(epoch.profiled for epoch in late) <= 12
+    assert sum(epoch.stable for epoch in late) >= 0.85 * len(late)
+    assert mean(used(late)) <= 1.02
+
+
+def test_states_follow_each_other_as_they_should() -> None:
+    agent = probes_agent(sigma=0.0)
+    agent.run(12)
+    assert [epoch.state for epoch in agent.epochs[:6]] == ["startup", "probe", "probe", "profile", "adapt", "probe"]
+    assert [epoch.profiled for epoch in agent.epochs[:5]] == [False, False, False, True, False]
+
+
+def test_all_is_drained_before_the_first_profile() -> None:
+    agent = probes_agent()
+    agent.run(4)
+    assert all(sum(epoch.shares["probes"]) == 0 for epoch in agent.epochs)
+
+
+def test_a_budget_for_everything_leads_to_all_local_and_stays_there() -> None:
+    """At exactly what all local takes, a hundredth of raw records would be many bytes."""
+    for part in (1.0, 1.01, 1.5):
+        agent = probes_agent(part * (predicted(PROBES, (1.0,) * 5).cpu_s + 0.02), sigma=0.1, seed=4)
+        agent.run(30)
+        late = agent.run(60)
+        assert mean(all(share == 1 for share in epoch.shares["probes"]) for epoch in late) >= 0.95
+        assert mean(epoch.wire_bytes for epoch in late) <= 1.3 * predicted(PROBES, (1.0,) * 5).wire_bytes
+
+
+def test_a_budget_below_draining_all_leads_to_the_cheapest_way_and_rests_there() -> None:
+    """Nothing helps: the runtime must not search for ever. What then happens is the breaker's affair."""
+    agent = probes_agent(0.03, sigma=0.1)
+    agent.run(60)
+    late = agent.run(200)
+    assert sum(epoch.profiled for epoch in late) <= 4
+    assert all(sum(epoch.shares["probes"]) <= 1.1 for epoch in late)
+
+
+def test_costs_that_change_in_every_epoch_end_in_rarer_profiles() -> None:
+    agent = probes_agent(sigma=0.5)
+    for epoch in range(400):
+        agent.truth["probes"] = PROBES
+        changed(agent, cost=2.0 if epoch % 2 else 0.5)
+        agent.run(1)
+    assert sum(epoch.profiled for epoch in agent.epochs[200:]) <= 10
+    assert mean(used(agent.epochs[200:])) <= 1.05
+
+
+def test_a_drift_of_costs_leads_to_a_new_profile() -> None:
+    agent = probes_agent(0.5, sigma=0.0)
+    agent.run(40)
+    for _ in range(60):
+        changed(agent, cost=1.01)
+        agent.run(1)
+    assert sum(epoch.profiled for epoch in agent.epochs[40:]) >= 1
+
+
+def test_queries_share_the_budget_by_bytes_saved_per_second() -> None:
+    agent = SimulatedAgent({"probes": PROBES, "logs": LOGS}, {"probes": PROBES_KINDS, "logs": LOGS_KINDS}, 0.8)
+    agent.run(40)
+    late = agent.run(20)
+    best = least_bytes(agent.truth, 0.985 * 0.8 - agent.fixed_s)
+    least = sum(predicted(agent.truth[v], shares_of(kept)).wire_bytes for v, kept in best.items())
+    assert mean(epoch.wire_bytes for epoch in late) <= 1.05 * least
+    assert 0.95 <= mean(used(late)) <= 1.02
+
+
+def test_a_new_query_is_drained_until_it_is_profiled_and_the_others_go_on() -> None:
+    agent = probes_agent(0.9)
+    agent.run(30)
+    before = agent.epochs[-1].shares["probes"]
+    agent.adopt("logs", LOGS, LOGS_KINDS)
+    arriving = agent.run(4)
+    assert all(sum(epoch.shares["logs"]) == 0 for epoch in arriving)
+    assert all(epoch.shares["probes"] == pytest.approx(before, abs=0.1) for epoch in arriving)
+    settled = agent.run(30)[-10:]
+    assert set(agent.runtime.models) == {"probes", "logs"}
+    assert all(epoch.shares["logs"][1] == 1.0 for epoch in settled)
+    assert 0.95 <= mean(used(settled)) <= 1.02
+
+
+def test_a_query_that_is_gone_gives_its_part_back() -> None:
+    agent = SimulatedAgent({"probes": PROBES, "logs": LOGS}, {"probes": PROBES_KINDS, "logs": LOGS_KINDS}, 0.8)
+    agent.run(30)
+    agent.leave("probes")
+    late = agent.run(20)[-10:]
+    assert all(share == 1.0 for epoch in late for share in epoch.shares["logs"])
+    assert set(agent.runtime.decision.shares) == {"logs"}
+    assert set(agent.runtime.models) == {"logs"}
+
+
+def test_a_query_without_records_holds_nobody_up() -> None:
+    agent = SimulatedAgent(
+        {"probes": PROBES, "silent": replace(LOGS, records=0)}, {"probes": PROBES_KINDS, "silent": LOGS_KINDS}, 0.5
+    )
+    agent.run(10)
+    assert set(agent.runtime.models) == {"probes"}
+    late = agent.run(100)
+    assert not any(epoch.profiled for epoch in late)
+    assert 0.95 <= mean(used(late[-50:])) <= 1.02
+    assert agent.runtime.predicted_bytes("silent") is None
+
+
+def test_a_query_whose_records_come_later_is_profiled_then() -> None:
+    agent = SimulatedAgent(
+        {"probes": PROBES, "late": replace(LOGS, records=0)}, {"probes": PROBES_KINDS, "late": LOGS_KINDS}, 0.9
+    )
+    agent.run(20)
+    agent.truth["late"] = LOGS
+    agent.run(10)
+    assert set(agent.runtime.models) == {"probes", "late"}
+
+
+def test_a_query_whose_records_are_never_there_when_measured_is_tried_ever_more_rarely() -> None:
+    agent = SimulatedAgent(
+        {"probes": PROBES, "shy": replace(LOGS, records=50)}, {"probes": PROBES_KINDS, "shy": LOGS_KINDS}, 0.5
+    )
+    for _ in range(300):
+        agent.truth["shy"] = replace(LOGS, records=0 if agent.runtime.decision.profile else 50)
+        agent.run(1)
+    tries = [i for i, epoch in enumerate(agent.epochs) if epoch.profiled]
+    assert 3 <= len(tries) <= 8
+    gaps = [after - before for before, after in pairwise(tries)]
+    assert gaps == sorted(gaps)
+    assert mean(used(agent.epochs[100:])) >= 0.95
+
+
+def test_records_that_stop_and_come_back_do_no_harm() -> None:
+    agent = probes_agent(0.5)
+    agent.run(30)
+    agent.truth["probes"] = replace(PROBES, records=0)
+    agent.run(30)
+    agent.truth["probes"] = PROBES
+    late = agent.run(30)
+    assert settled_after(late) <= 8
+    assert mean(used(late[-10:])) >= 0.95
+
+
+@pytest.mark.parametrize("policy", ["all-sp", "all-src", "filter-src"])
+def test_static_policies_do_not_move_and_are_not_profiled_within_the_budget(policy: Policy) -> None:
+    agent = probes_agent(2.0, policy=policy)
+    agent.run(40)
+    assert len({epoch.shares["probes"] for epoch in agent.epochs}) == 1
+    assert not any(epoch.profiled for epoch in agent.epochs)
+
+
+def test_a_static_policy_over_its_budget_is_profiled_once_so_that_the_breaker_knows_the_cheapest_way() -> None:
+    agent = probes_agent(0.3, policy="all-src")
+    agent.run(60)
+    assert sum(epoch.profiled for epoch in agent.epochs) == 1
+    assert set(agent.runtime.models) == {"probes"}
+    assert all(epoch.shares["probes"] == (1.0,) * 5 for epoch in agent.epochs)
+
+
+def test_files_that_can_wait_are_all_local_and_take_nothing_from_the_others() -> None:
+    agent = SimulatedAgent(
+        {"probes": PROBES, "files": replace(LOGS, groups=replace(LOGS.groups, distinct=300))},
+        {"probes": PROBES_KINDS, "files": LOGS_KINDS},
+        0.6,
+        unpaced=frozenset({"files"}),
+    )
+    agent.run(40)
+    late = agent.run(30)
+    assert all(epoch.shares["files"] == (1.0,) * 4 for epoch in late)
+    best = least_bytes({"probes": PROBES}, 0.6 - agent.fixed_s)["probes"]
+    assert late[-1].shares["probes"][-1] >= 0.7 * shares_of(best)[-1]
+
+
+def test_an_overruled_epoch_teaches_nothing_about_the_shares() -> None:
+    agent = probes_agent(0.5)
+    agent.run(30)
+    theta_s, state = agent.runtime.theta_s, agent.runtime.state
+    drained = ProxyCounts([38_000, 0, 0, 0, 0], [0] * 5, [0] * 5)
+    for _ in range(20):
+        agent.runtime.end_of_epoch(EpochSeen(0.05, 0.5, {"probes": drained}, overruled=True))
+    assert agent.runtime.theta_s == pytest.approx(theta_s)
+    assert agent.runtime.state == state
+
+
+def test_an_epoch_that_was_held_up_is_no_change_of_the_load() -> None:
+    agent = probes_agent(0.5, sigma=0.0, batch_noise=0.0, epoch_noise=0.0)
+    agent.run(40)
+    shares = agent.runtime.decision.shares["probes"]
+    counts = ProxyCounts(
+        [3 * 38_000, 98_040, 98_040, 98_040, 98_040], [114_000, 98_040, 98_040, 98_040, 33_000], [0] * 5
+    )
+    cpu_s = 3 * 0.985 * 0.5
+    agent.runtime.end_of_epoch(EpochSeen(cpu_s, 1.5, {"probes": counts}, length_epochs=3.0))
+    assert agent.runtime.decision.shares["probes"] == pytest.approx(shares, abs=0.03)
+    assert agent.runtime.models["probes"].records == pytest.approx(38_000)
+
+
+def test_another_policy_takes_over_with_what_is_known() -> None:
+    agent = probes_agent(0.5, sigma=0.0)
+    agent.run(30)
+    agent.runtime.configure("all-sp", RuntimeConfig())
+    assert all(sum(epoch.shares["probes"]) == 0 for epoch in agent.run(3))
+    agent.runtime.configure("lb-dp", RuntimeConfig())
+    late = agent.run(6)
+    assert not any(epoch.profiled for epoch in late)
+    assert all(epoch.shares["probes"][1:] == (1.0,) * 4 for epoch in late)
+    assert 0.95 <= used(late)[-1] <= 1.05
+
+
+def test_what_is_fixed_is_what_the_profile_does_not_explain() -> None:
+    agent = probes_agent(0.5, sigma=0.0, fixed_s=0.1)
+    agent.run(30)
+    assert agent.runtime.theta_s == pytest.approx(0.985 * 0.5, rel=0.02)
+
+
+def test_a_prediction_is_for_the_present_shares() -> None:
+    agent = probes_agent(0.5, sigma=0.0)
+    agent.run(30)
+    found = agent.runtime.predicted_bytes("probes")
+    assert found == pytest.approx(agent.epochs[-1].wire_bytes, rel=0.02)
+
+
+def test_the_steps_of_a_search_are_limited() -> None:
+    """Epochs that are congested whatever is decided: costs without measure, no share helps."""
+    models = {"probes": PROBES}
+    runtime = Runtime("adaptive", RuntimeConfig(adapt_steps=5), {"probes": PROBES_KINDS})
+    states = []
+    for _ in range(400):
+        shares = runtime.decision.shares["probes"]
+        counts = _counts(PROBES, shares)
+        costs = models if runtime.decision.profile else None
+        states.append(runtime.state)
+        runtime.end_of_epoch(EpochSeen(1.2 + sum(shares), 1.0, {"probes": counts}, costs))
+    in_a_row, longest = 0, 0
+    for state in states:
+        in_a_row = in_a_row + 1 if state == "adapt" else 0
+        longest = max(longest, in_a_row)
+    assert longest <= 5
+    assert states[-100:].count("profile") <= 3
+
+
+def _counts(costs: QueryCosts, shares: tuple[float, ...]) -> ProxyCounts:
+    counts, reaching = ProxyCounts.zeros(len(shares)), int(costs.records)
+    for i, share in enumerate(shares):
+        counts.reached[i], counts.local[i] = reaching, round(share * reaching)
+        reaching = round(counts.local[i] * costs.operators[i].selectivity)
+    return counts
