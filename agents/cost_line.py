@@ -23,6 +23,7 @@ class CostLine:
         self._guess_s = slope_s
         self._items = 0.0
         self._cpu_s = 0.0
+        self._calls = 0.0
         self._seen = False
 
     @property
@@ -33,13 +34,17 @@ class CostLine:
     @property
     def slope_s(self) -> float:
         """CPU seconds per item."""
-        return max(self._cpu_s / self._items, LEAST_S) if self._items > self._few else self._guess_s
+        if self._items <= self._few:
+            return self._guess_s
+        # The fixed part as it is known now: it may have been learnt after these calls.
+        return max((self._cpu_s - self._calls * self.fixed_s) / self._items, LEAST_S)
 
     def add(self, items: int, cpu_s: float) -> None:
         """One call."""
         if items > self._few:
             self._items += items
-            self._cpu_s += max(0.0, cpu_s - self.fixed_s)
+            self._cpu_s += cpu_s
+            self._calls += 1
             return
         fixed_s = max(0.0, cpu_s - items * self.slope_s)
         self.fixed_s = fixed_s if not self._seen else self.fixed_s + _STEP * (fixed_s - self.fixed_s)
@@ -59,3 +64,4 @@ class CostLine:
             self._guess_s = self.slope_s
         self._items /= 2
         self._cpu_s /= 2
+        self._calls /= 2

@@ -179,6 +179,8 @@ class QueryRun:
                 return
             more_groups = int((FULL * most_bytes - held_bytes) / bytes_of(partial) * len(partial))
             taken.partials, taken.partial_bytes = held, held_bytes
+        # Groups held grow while they aggregate; those that alone exceed the bound may do so no longer.
+        held = held if held_bytes <= most_bytes else []
         fits = rows_with_room(taken.local, self.chain.plan, held, more_groups)
         taken.local, crowded = taken.local.filter(fits), taken.local.filter(~fits)
         taken.crowded = crowded.height
