@@ -32,6 +32,7 @@ def test_every_command_of_the_issue_is_there() -> None:
         "tailwatch topic create",
         "tailwatch topic check",
         "tailwatch agent run",
+        "tailwatch agent plan",
         "tailwatch collector run",
         "tailwatch api run",
         "tailwatch db upgrade",

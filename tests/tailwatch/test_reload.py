@@ -32,7 +32,7 @@ class RunningAgent:
         HOSTS.frame.write_csv(folder / "hosts.csv")
         self.folder = folder
         self.port = free_port()
-        self.source: dict[str, Any] = {"kind": "replay", "stream": "probes", "path": str(data), "rows_per_s": 5_000}
+        self.source: dict[str, Any] = {"kind": "replay", "stream": "probes", "path": str(data), "rows_per_s": 500}
         self.agent = {"id": "a", "host": "h", "checkpoint_s": 0.1, "epoch_s": 0.1, "metrics_port": self.port}
         self.write()
         command = [sys.executable, "-m", "tailwatch.cli", "agent", "run", "--config", str(folder / "tailwatch.yaml")]
