@@ -89,6 +89,9 @@ class Runtime:
         self._steps, self._steps_most = 0, config.adapt_steps
         # By the model, beside what is fixed: the allowance that was decided for, and what its shares should take.
         self._decided_s = self._expected_s = 0.0
+        # The budget that the shares were decided for; it moves by itself where it is a share of what is idle.
+        self._decided_for_s = 0.0
+        self._budget_moved = False
         self.state: State = "startup"
         self.epochs_in_state = 0
         self.judged: Judgement | None = None
@@ -107,8 +110,16 @@ class Runtime:
 
     @property
     def stable(self) -> bool:
-        """Whether the last epoch was neither congested nor idle, and no query waits for its profile."""
-        return self.judged is not None and self.judged.verdict == "stable" and not self._unprofiled.due
+        """Whether the last epoch was neither congested nor idle, and no query waits for its profile.
+
+        An epoch whose budget was not the one that its shares were decided for is not.
+        """
+        return (
+            self.judged is not None
+            and self.judged.verdict == "stable"
+            and not self._unprofiled.due
+            and not self._budget_moved
+        )
 
     def predicted_bytes(self, version: str) -> float | None:
         """Wire bytes per epoch of a version with its present shares; None before it is profiled."""
@@ -142,6 +153,8 @@ class Runtime:
         seen = replace(seen, cpu_s=seen.cpu_s / length, budget_s=seen.budget_s / length, length_epochs=length)
         self.epochs_in_state += 1
         self._budget_s, self._unpaced = seen.budget_s, seen.unpaced
+        self._decided_for_s = self._decided_for_s or seen.budget_s
+        self._budget_moved = abs(seen.budget_s - self._decided_for_s) > _BUDGET_CHANGE * self._decided_for_s
         self._note_rates(seen)
         if self.state == "startup":
             self._enter("probe")
@@ -251,12 +264,16 @@ class Runtime:
             # Other shares, other errors of the model: a step wants to know how far off it is for these.
             self._actual.restart()
         load = Load(self._policy, self.models, paced, shares, self._fixed)
-        self.judged = judged = judge(seen, load, self._config, self._actual)
+        # Whether theta is right shows against the budget it was made for; the next one is followed at once anyway.
+        decided_for = replace(seen, budget_s=self._decided_for_s)
+        self.judged = judged = judge(decided_for, load, self._config, self._actual)
         stable = judged.verdict == "stable"
         self._quiet = self._quiet + 1 if stable else 0
         if self._quiet >= _QUIET_EPOCHS:
             self._restless = 0
-        if self.state == "adapt":
+        if self._budget_moved and judged.verdict == "indebted":
+            self._decide()
+        elif self.state == "adapt":
             self._step(judged)
         elif not self._tuned:
             self._watch_static(seen)
@@ -308,7 +325,7 @@ class Runtime:
             self._stretch.was_too_little(tried, suggested)
         if self._stretch.collapsed or self._steps >= self._steps_most:
             self._stretch.give_up()
-            if self._steps_most < self._config.adapt_steps:
+            if self._steps_most < self._config.adapt_steps and self._restless <= 1:
                 self._profile()
                 return
             self._enter("probe")
@@ -320,9 +337,10 @@ class Runtime:
         By what its records asked for; where they came as expected and the shares leap over some of the allowance, all
         of that allowance was tested with them.
         """
-        if self._room_s <= 0:
+        room_s = self._decided_for_s - self._fixed
+        if room_s <= 0:
             return self._stretch.value
-        tried, decided = judged.expected_s / self._room_s, self._decided_s / self._room_s
+        tried, decided = judged.expected_s / room_s, self._decided_s / room_s
         if abs(judged.expected_s - self._expected_s) > _AS_EXPECTED * self._expected_s:
             return tried
         return max(tried, decided) if judged.verdict == "idle" else min(tried, decided)
@@ -332,7 +350,7 @@ class Runtime:
         if self._has_drifted(seen, judged):
             self._profile()
             return
-        used = judged.asked_s / self._budget_s
+        used = judged.asked_s / self._decided_for_s
         missing = TARGET - used
         apart = any(0 < share < 1 for shares in self.decision.shares.values() for share in shares)
         if missing < 0 and not apart and used <= _HELD_OVER and judged.overflow <= _HELD_OVERFLOW:
@@ -382,7 +400,7 @@ class Runtime:
         alone = {version: self._read_alone(costs) for version, costs in models.items() if version in waiting}
         patient = policies.shares_for(self._policy, alone, waiting, math.inf)
         fallback = policies.fallback_for(self._policy, models, paced)
-        self._decided_s = self._allowance_s
+        self._decided_for_s, self._decided_s = self._budget_s, self._allowance_s
         self._expected_s = policies.taken(models, shares).cpu_s
         self.decision = Decision(shares | patient, fallback | patient, profile)
 
