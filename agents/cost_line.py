@@ -54,6 +54,15 @@ class CostLine:
         """Further CPU for items already counted."""
         self._cpu_s += cpu_s
 
+    def tried(self, few: int, few_s: float, many: int = 0, many_s: float = 0.0) -> None:
+        """What a trial took with few items, and with many where the slope rests on too little."""
+        slope_s = self.slope_s
+        if many > few:
+            slope_s = max((many_s - few_s) / (many - few), LEAST_S)
+            self._guess_s, self._items, self._cpu_s, self._calls = slope_s, 0.0, 0.0, 0.0
+        self.fixed_s = max(0.0, few_s - few * slope_s)
+        self._seen = True
+
     def at(self, items: float) -> float:
         """What a call with so many items will take; nothing for none."""
         return self.fixed_s + items * self.slope_s if items else 0.0

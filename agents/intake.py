@@ -13,6 +13,7 @@ from agents.checkpoint import Checkpointer
 from agents.epochs import EpochLoop
 from agents.executor import Executor
 from agents.progress import SourceProgress
+from agents.sources.replay import BATCH_ROWS
 from agents.spool import Spool
 from agents.spool_room import SPOOL_FULL
 
@@ -73,13 +74,18 @@ class Intake:
         return rows
 
     def _read_on(self, one: SourceProgress) -> bool:
-        """Read a file on if it may be; whether it gave something."""
-        if not self._roomy() or not self._loop.may_read(paced=one.source.lag_rows is not None):
+        """Read a file on if it may be; whether it has more to give at once.
+
+        With a pace, a few rows are due at any moment: only a poll as large as can be tells that more wait. Else the
+        loop would turn without a pause, and a turn costs CPU.
+        """
+        paced = one.source.lag_rows is not None
+        if not self._roomy() or not self._loop.may_read(paced=paced):
             return False
         left_s = self._loop.allowance.left_s()
         rows = self.take_in(one)
         self._loop.note_file(rows, left_s - self._loop.allowance.left_s())
-        return rows > 0
+        return rows >= (BATCH_ROWS if paced else 1)
 
     def _roomy(self) -> bool:
         """Whether files may be read on: with less than half the cap in use, counting what the next checkpoint adds."""

@@ -15,7 +15,7 @@ from typing import Final
 
 import polars as pl
 
-from agents.cost_line import CostLine
+from agents.cost_line import LEAST_S, CostLine
 from agents.cost_model import Groups, OperatorCosts, QueryCosts
 from agents.group_estimates import Gathered, chao1
 from agents.shares import Shares
@@ -28,11 +28,16 @@ log = logging.getLogger(__name__)
 
 #: So many rows of an epoch should reach each operator for a profile.
 PROBE_ROWS: Final = 4096
-# Operators behind a filter that keeps little would want the whole stream: after so many batches it is enough.
-_PROBE_BATCHES: Final = 3
+# Operators behind a filter that keeps little would want the whole stream: this much of it is enough.
+_MOST_PROBE_ROWS: Final = 3 * PROBE_ROWS
 # Calls with up to so many rows tell the fixed cost of a call.
 _FEW_ROWS: Final = 256
 _TRIAL_ROWS: Final = 64
+# Runs of a trial, as long as they take no more than this together.
+_TRIALS: Final = 3
+_TRIALS_S: Final = 0.006
+_MANY_ROWS: Final = 2**15
+_REPEATED: Final = 16
 _FIRST_ROW_S: Final = 1e-7
 
 
@@ -50,19 +55,20 @@ class QueryProfile:
         self._samples: dict[int, pl.DataFrame] = {}
         self._sampled: Partial | None = None
         self._probed = [0] * len(self._operators)
-        self._batches = 0
 
-    @property
-    def probe_rows(self) -> int:
-        """Rows that every proxy sends on of the next batch, whatever its share."""
-        if not self.profiling or self._batches >= _PROBE_BATCHES or min(self._probed) >= PROBE_ROWS:
+    def probe_rows(self, *, overflow: bool) -> int:
+        """Rows that every proxy sends on of the next batch, whatever its share; of one probe even with no CPU left."""
+        enough = min(self._probed) >= PROBE_ROWS or self._probed[0] >= _MOST_PROBE_ROWS
+        if not self.profiling or enough or (overflow and self._probed[0]):
             return 0
         return PROBE_ROWS
 
     def ran(self, i: int, rows_in: pl.DataFrame, rows_out: int, cpu_s: float) -> None:
         """Operator i took rows in and gave `rows_out` rows, or as many groups."""
         operator = self._operators[i - 1]
-        operator.cpu.add(rows_in.height, cpu_s)
+        if operator.warm:
+            operator.cpu.add(rows_in.height, cpu_s)
+        operator.warm = True
         operator.taken += rows_in.height
         operator.left += rows_out
         if self.profiling:
@@ -71,10 +77,8 @@ class QueryProfile:
 
     def passed(self, partial: Partial | None) -> None:
         """A batch has gone all the way; `partial` is what was aggregated of it."""
-        if self.profiling:
-            self._batches += 1
-            if partial is not None and (self._sampled is None or len(self._sampled) < len(partial)):
-                self._sampled = partial
+        if self.profiling and partial is not None and (self._sampled is None or len(self._sampled) < len(partial)):
+            self._sampled = partial
 
     def merged(self, cpu_s: float) -> None:
         """Partial results were merged, which is a cost of the aggregate."""
@@ -106,7 +110,6 @@ class QueryProfile:
         self._samples.clear()
         self._sampled = None
         self._probed = [0] * len(self._operators)
-        self._batches = 0
 
     def end_epoch(self, records: int) -> None:
         """So many records were offered in the epoch that ends; what was seen counts half from now on."""
@@ -144,23 +147,35 @@ class QueryProfile:
             self._samples[cut] = rows.head(PROBE_ROWS)
 
     def _try(self, cut: int, rows: pl.DataFrame, shipping: Shipping) -> None:
-        """A few rows through the operator behind the cut, for the fixed cost of a call; all of them encoded."""
-        few = rows.head(_TRIAL_ROWS)
-        operator = cut + 1
-        for _ in range(2):
-            begun_s = self._clock()
-            if operator <= self._chain.row_stages:
-                self._chain.apply(operator, few)
-            else:
-                self._chain.aggregate(few)
-            self._operators[cut].cpu.add(few.height, self._clock() - begun_s)
+        """A few rows through the operator behind the cut, and all where it has run on few; then all encoded."""
+        few, cpu = rows.head(_TRIAL_ROWS), self._operators[cut].cpu
+        few_s = self._least_s(cut, few)
+        if cpu.items >= _MOST_PROBE_ROWS:
+            cpu.tried(few.height, few_s)
+        else:
+            rows_s = self._least_s(cut, rows)
+            many = _repeated(rows, max(rows_s - few_s, rows_s / 10))
+            cpu.tried(few.height, few_s, many.height, self._least_s(cut, many))
         version = self._chain.plan.version
         if shipping.recent(version, cut):
             return
-        for part in (few, rows):
+        few, rows = self._chain.plain(cut, few), self._chain.plain(cut, rows)
+        for part in (few, few, rows):  # what runs for the first time takes far longer
             begun_s = self._clock()
             size = len(pack_columns(part))
             shipping.tried(version, cut, part.height, size, self._clock() - begun_s)
+
+    def _least_s(self, cut: int, rows: pl.DataFrame) -> float:
+        """The least that some runs of the operator behind the cut took: other threads only ever add to it."""
+        taken_s: list[float] = []
+        while len(taken_s) < _TRIALS and sum(taken_s[1:]) < _TRIALS_S:
+            begun_s = self._clock()
+            if cut < self._chain.row_stages:
+                self._chain.local(cut + 1, rows)
+            else:
+                self._chain.aggregate(rows)
+            taken_s.append(self._clock() - begun_s)
+        return min(taken_s)
 
     def _try_groups(self, partial: Partial, shipping: Shipping) -> None:
         version, cut = self._chain.plan.version, len(self._operators)
@@ -178,6 +193,12 @@ class QueryProfile:
         return max(found, sampled) if few else found
 
 
+def _repeated(rows: pl.DataFrame, cpu_s: float) -> pl.DataFrame:
+    """The rows as often as is cheap, where once they take so long: the jitter of the fixed cost matters less then."""
+    most = _TRIALS_S / 4 / max(cpu_s / rows.height, LEAST_S)
+    return pl.concat([rows] * max(1, min(int(most) // rows.height, _MANY_ROWS // rows.height, _REPEATED)))
+
+
 @dataclass(slots=True)
 class _Operator:
     """What one operator was read to do, old batches counting less."""
@@ -186,6 +207,7 @@ class _Operator:
     taken: float = 0.0
     left: float = 0.0
     guess: float = 1.0
+    warm: bool = False  # the first run fills caches and builds tables: it says nothing of the next
 
     @property
     def selectivity(self) -> float:
