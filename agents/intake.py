@@ -13,7 +13,7 @@ from agents.checkpoint import Checkpointer
 from agents.epochs import EpochLoop
 from agents.executor import Executor
 from agents.progress import SourceProgress
-from agents.sources.replay import BATCH_ROWS
+from agents.sources import replay
 from agents.spool import Spool
 from agents.spool_room import SPOOL_FULL
 
@@ -85,7 +85,7 @@ class Intake:
         left_s = self._loop.allowance.left_s()
         rows = self.take_in(one)
         self._loop.note_file(rows, left_s - self._loop.allowance.left_s())
-        return rows >= (BATCH_ROWS if paced else 1)
+        return rows >= (replay.BATCH_ROWS if paced else 1)
 
     def _roomy(self) -> bool:
         """Whether files may be read on: with less than half the cap in use, counting what the next checkpoint adds."""

@@ -9,7 +9,7 @@ from agents.config import AgentConfig, DatagramsConfig, ReplayConfig
 from agents.sources import replay
 from agents.uplink import Uplink
 from pipeline.chain import Chain
-from tests.agents.live import REQUESTS, received_of, send_requests, turned
+from tests.agents.live import REQUESTS, received_of, send_requests, turned, until
 from tests.agents.world import (
     MACHINE,
     PLAN,
@@ -137,3 +137,21 @@ def test_with_a_full_spool_files_wait_and_live_rows_are_counted(tmp_path: Path) 
         agent.spool._measure()
         assert turned(agent, lambda: agent.sources[0].source.finished)
         agent.close()
+
+
+@pytest.mark.parametrize(("rows_per_s", "pauses"), [(None, False), (1_000.0, True)])
+def test_a_file_with_a_pace_leaves_the_loop_its_pauses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows_per_s: float | None, pauses: bool
+) -> None:
+    monkeypatch.setattr(replay, "BATCH_ROWS", 2_000)
+    path, _ = probe_file(tmp_path, 20_000)
+    source = ReplayConfig(stream="probes", path=str(path), rows_per_s=rows_per_s)
+    config = replay_config(tmp_path, path, sources=(source,))
+    with publisher_to(tmp_path / "log.db") as publisher:
+        agent = Agent(config, [PLAN], TABLES, publisher, machine=MACHINE)
+        waits_s: list[float] = []
+        assert turned(agent, lambda: agent.sources[0].rows)
+        read = agent.sources[0].rows
+        assert until(lambda: (waits_s.append(agent.turn()), agent.sources[0].rows > read)[1])
+        assert (waits_s[-1] > 0) == pauses
+        agent.abandon()
