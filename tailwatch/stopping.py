@@ -67,7 +67,7 @@ class Terminal:
 
 @contextmanager
 def hang_ups_held_back() -> Iterator[None]:
-    """A process started within never gets a SIGHUP, unless it unblocks it; one sent to us comes afterwards."""
+    """A process started within never gets a SIGHUP, unless it unblocks it; one sent to us is not lost."""
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
         yield

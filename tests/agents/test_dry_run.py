@@ -46,7 +46,7 @@ def seen_of(config: AgentConfig, *plans: Plan, seconds: float = 30.0, most_rows:
 
 def test_a_file_is_read_to_its_end_and_each_query_is_profiled(tmp_path: Path) -> None:
     path, records = probe_file(tmp_path, 20_000)
-    seen = seen_of(replay_config(tmp_path, path), PLAN, COUNTS)
+    seen = seen_of(replay_config(tmp_path, path, epoch_s=2.0, checkpoint_s=5.0), PLAN, COUNTS)
     (source,) = seen.sources
     assert (source.rows, source.streams, source.not_read) == (20_000, ("probes",), "")
     assert source.rows_per_s > 0
@@ -57,6 +57,8 @@ def test_a_file_is_read_to_its_end_and_each_query_is_profiled(tmp_path: Path) ->
     assert (probes.records, counts.records, probes.paced) == (20_000, 20_000, False)
     kept = (records["err"] == 0).mean()
     assert probes.costs.operators[0].selectivity == pytest.approx(kept, abs=0.01)
+    assert probes.costs.records == pytest.approx(probes.records_per_s * 2.0), "per epoch of the configuration"
+    assert probes.costs.groups.checkpoint_epochs == 3
     assert len(probes.costs.operators) == len(PLAN.stages)
     assert probes.costs.groups.distinct == pytest.approx(truth(records).height, abs=1)
     assert all(size > 0 for size in probes.costs.drained_bytes)
