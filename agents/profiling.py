@@ -13,13 +13,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
 import polars as pl
 
 from agents.cost_line import LEAST_S, CostLine
 from agents.cost_model import Groups, OperatorCosts, QueryCosts
 from agents.group_estimates import Gathered, chao1
 from agents.shares import Shares
-from agents.shipping import Shipping
+from agents.shipping import Shipping, Trial
 from pipeline.chain import Chain
 from pipeline.partial import Partial
 from wire.columns import pack_columns
@@ -33,6 +34,7 @@ _MOST_PROBE_ROWS: Final = 3 * PROBE_ROWS
 # Calls with up to so many rows tell the fixed cost of a call.
 _FEW_ROWS: Final = 256
 _TRIAL_ROWS: Final = 64
+_TRIAL_GROUPS: Final = 16
 # Runs of a trial, as long as they take no more than this together.
 _TRIALS: Final = 3
 _TRIALS_S: Final = 0.006
@@ -182,10 +184,15 @@ class QueryProfile:
         version = self._chain.plan.version
         if shipping.recent(version, cut):
             return
-        for part in (few, few, rows):  # what runs for the first time takes far longer
-            begun_s = self._clock()
-            size = len(pack_columns(self._chain.plain(cut, part)))
-            shipping.tried(version, cut, part.height, size, self._clock() - begun_s)
+        self._trial(lambda: pack_columns(self._chain.plain(cut, few)), few.height)  # the first call takes far longer
+        small = self._trial(lambda: pack_columns(self._chain.plain(cut, few)), few.height)
+        large = self._trial(lambda: pack_columns(self._chain.plain(cut, rows)), rows.height)
+        shipping.tried(version, cut, small, large)
+
+    def _trial(self, encode: Callable[[], bytes], rows: int) -> Trial:
+        begun_s = self._clock()
+        size_bytes = len(encode())
+        return Trial(rows, size_bytes, self._clock() - begun_s)
 
     def _least_s(self, cut: int, rows: pl.DataFrame) -> float:
         """The least that some runs of the operator behind the cut took: other threads only ever add to it."""
@@ -203,9 +210,11 @@ class QueryProfile:
         version, cut = self._chain.plan.version, len(self._operators)
         if shipping.recent(version, cut) or not len(partial):
             return
-        begun_s = self._clock()
-        size = len(pack_columns(partial.sorted().to_columns()))
-        shipping.tried(version, cut, len(partial), size, self._clock() - begun_s, groups=True)
+        few = partial.take(np.arange(min(len(partial), _TRIAL_GROUPS)))
+        self._trial(lambda: pack_columns(few.sorted().to_columns()), len(few))
+        small = self._trial(lambda: pack_columns(few.sorted().to_columns()), len(few))
+        large = self._trial(lambda: pack_columns(partial.sorted().to_columns()), len(partial))
+        shipping.tried(version, cut, small, large, groups=True)
 
     def _distinct(self, gathered: Gathered | None) -> float:
         """From what was shipped, unless the sample says that it had met only a part of the groups so far."""

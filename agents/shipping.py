@@ -13,19 +13,28 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Final
 
-from agents.cost_line import CostLine
+from agents.cost_line import ShippingLine
 from agents.group_estimates import Gathered
 
-# First guesses, until something was encoded and sent.
-_ROW_S: Final = 3e-7
-_GROUP_S: Final = 3e-6
-_BYTE_S: Final = 3e-9
+# What is usual, per item and per call; readings soon say better.
+_ROW_S, _ROWS_S = 1e-7, 5e-4
+_GROUP_S, _GROUPS_S = 2e-6, 1.5e-3
+_BYTE_S, _BYTES_S = 8e-9, 1.5e-3
 _ROW_BYTES: Final = 20.0
 _GROUP_BYTES: Final = 60.0
 # Fewer rows say little about bytes per row, since names and types stand in every frame.
 ENOUGH_ROWS: Final = 512
-_FEW_ROWS: Final = 256
-_FEW_BYTES: Final = 16_384
+# Trials tell a slope where one is so much larger than the other.
+_MANY: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """Rows, or groups, that were encoded on trial."""
+
+    rows: int
+    size_bytes: int
+    cpu_s: float
 
 
 class Shipping:
@@ -38,8 +47,8 @@ class Shipping:
         self.bytes_by_version: Counter[str] = Counter()
         self._encodings: dict[tuple[str, int], _Encoding] = {}
         self._gathered: dict[str, Gathered] = {}
-        self._stored = CostLine(_FEW_BYTES, _BYTE_S)
-        self._sent = CostLine(_FEW_BYTES, _BYTE_S)
+        self._stored = ShippingLine(_BYTE_S, _BYTES_S)
+        self._sent = ShippingLine(_BYTE_S, _BYTES_S)
 
     def encoded(self, version: str, cut: int, rows: int, size_bytes: int, cpu_s: float) -> None:
         """A checkpoint encoded rows drained at a cut, or as many groups for the cut behind the last row stage."""
@@ -54,12 +63,13 @@ class Shipping:
         self.bytes_by_version[version] += size_bytes
         self._of(version, cut, groups=True).add(gathered.groups, size_bytes, cpu_s)
 
-    def tried(self, version: str, cut: int, rows: int, size_bytes: int, cpu_s: float, *, groups: bool = False) -> None:
-        """A sample was encoded on trial, and thrown away: what checkpoints encoded of late counts more."""
+    def tried(self, version: str, cut: int, few: "Trial", many: "Trial", *, groups: bool = False) -> None:
+        """Samples were encoded and thrown away, where checkpoints of late tell nothing."""
         found = self._of(version, cut, groups=groups)
-        found.cpu.add(rows, cpu_s)
-        if rows and not self.recent(version, cut):
-            found.bytes_each = size_bytes / rows
+        if many.rows:
+            found.bytes_each = many.size_bytes / many.rows
+        if many.rows > _MANY * few.rows:
+            found.cpu.tried(few.rows, few.cpu_s, many.rows, many.cpu_s)
 
     def stored(self, size_bytes: int, cpu_s: float) -> None:
         """A checkpoint with frames of so many bytes went into the spool."""
@@ -98,8 +108,6 @@ class Shipping:
         """An epoch is over: what was seen counts half from now on."""
         for found in self._encodings.values():
             found.forget()
-        self._stored.forget()
-        self._sent.forget()
 
     def keep(self, versions: Collection[str]) -> None:
         """Other versions run no longer."""
@@ -109,14 +117,14 @@ class Shipping:
     def _of(self, version: str, cut: int, *, groups: bool = False) -> "_Encoding":
         found = self._encodings.get((version, cut))
         if found is None:
-            found = _Encoding(1, CostLine(0, _GROUP_S), _GROUP_BYTES) if groups else _Encoding()
+            found = _Encoding(1, ShippingLine(_GROUP_S, _GROUPS_S), _GROUP_BYTES) if groups else _Encoding()
             self._encodings[version, cut] = found
         return found
 
     def _each_s(self, encoding: "_Encoding") -> float:
         return encoding.cpu.slope_s + encoding.bytes_each * (self._stored.slope_s + self._sent.slope_s)
 
-    def _count(self, line: CostLine, size_bytes: int, cpu_s: float) -> None:
+    def _count(self, line: ShippingLine, size_bytes: int, cpu_s: float) -> None:
         if size_bytes:
             self.spent_s += cpu_s
             line.add(size_bytes, cpu_s)
@@ -127,7 +135,7 @@ class _Encoding:
     """Rows of one cut, or groups, as they were encoded: older ones count less."""
 
     enough: int = ENOUGH_ROWS
-    cpu: CostLine = field(default_factory=lambda: CostLine(_FEW_ROWS, _ROW_S))
+    cpu: ShippingLine = field(default_factory=lambda: ShippingLine(_ROW_S, _ROWS_S))
     bytes_each: float = _ROW_BYTES
     rows: float = 0.0
     size_bytes: float = 0.0
@@ -142,4 +150,3 @@ class _Encoding:
     def forget(self) -> None:
         self.rows /= 2
         self.size_bytes /= 2
-        self.cpu.forget()
