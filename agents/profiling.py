@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from agents.cost_line import LEAST_S, CostLine
+from agents.cost_line import CostLine
 from agents.cost_model import Groups, OperatorCosts, QueryCosts
 from agents.group_estimates import Gathered, chao1
 from agents.shares import Shares
@@ -27,17 +27,19 @@ from wire.columns import pack_columns
 
 log = logging.getLogger(__name__)
 
-#: So many rows of an epoch should reach each operator for a profile.
+#: So many rows of an epoch go into the first operator for a profile.
 PROBE_ROWS: Final = 4096
-# Operators behind a filter that keeps little would want the whole stream: this much of it is enough.
+# More, up to a limit, where a filter leaves later operators fewer than this.
+_LEAST_PROBE_ROWS: Final = 512
 _MOST_PROBE_ROWS: Final = 3 * PROBE_ROWS
 # Calls with up to so many rows tell the fixed cost of a call.
 _FEW_ROWS: Final = 256
 _TRIAL_ROWS: Final = 64
 _TRIAL_GROUPS: Final = 16
-# Runs of a trial, as long as they take no more than this together.
-_TRIALS: Final = 3
-_TRIALS_S: Final = 0.006
+# A trial runs on more and more rows until they take this long beside the fixed cost; each twice, the first may be cold.
+_TRIALS: Final = 2
+_TRIAL_S: Final = 1e-3
+_FIRST_TRIAL_ROWS: Final = 1024
 _MANY_ROWS: Final = 2**15
 _REPEATED: Final = 16
 _FIRST_ROW_S: Final = 1e-7
@@ -65,10 +67,11 @@ class QueryProfile:
 
     def probe_rows(self, *, overflow: bool) -> int:
         """Rows that every proxy sends on of the next batch, whatever its share; of one probe even with no CPU left."""
-        enough = min(self._probed) >= PROBE_ROWS or self._probed[0] >= _MOST_PROBE_ROWS
-        if not self.profiling or enough or (overflow and self._probed[0]):
+        first, fewest = self._probed[0], min(self._probed)
+        enough = first >= _MOST_PROBE_ROWS or (first >= PROBE_ROWS and fewest >= _LEAST_PROBE_ROWS)
+        if not self.profiling or enough or (overflow and first):
             return 0
-        return PROBE_ROWS
+        return PROBE_ROWS - first if first < PROBE_ROWS else PROBE_ROWS
 
     def begin(self) -> None:
         """A batch begins. Only some are read by the clock: a reading takes up to 10 us while Polars has threads."""
@@ -178,9 +181,14 @@ class QueryProfile:
         if cpu.items >= _MOST_PROBE_ROWS:
             cpu.tried(few.height, few_s)
         else:
-            rows_s = self._least_s(cut, rows)
-            many = _repeated(rows, max(rows_s - few_s, rows_s / 10))
-            cpu.tried(few.height, few_s, many.height, self._least_s(cut, many))
+            wanted = _FIRST_TRIAL_ROWS
+            while True:
+                many = _sized(rows, wanted)
+                many_s = self._least_s(cut, many)
+                if many_s - few_s >= _TRIAL_S or wanted >= _MANY_ROWS or many.height < wanted:
+                    break
+                wanted *= 4
+            cpu.tried(few.height, few_s, many.height, many_s)
         version = self._chain.plan.version
         if shipping.recent(version, cut):
             return
@@ -197,7 +205,7 @@ class QueryProfile:
     def _least_s(self, cut: int, rows: pl.DataFrame) -> float:
         """The least that some runs of the operator behind the cut took: other threads only ever add to it."""
         taken_s: list[float] = []
-        while len(taken_s) < _TRIALS and sum(taken_s[1:]) < _TRIALS_S:
+        for _ in range(_TRIALS):
             begun_s = self._clock()
             if cut < self._chain.row_stages:
                 self._chain.local(cut + 1, rows)
@@ -224,10 +232,9 @@ class QueryProfile:
         return max(found, sampled) if few else found
 
 
-def _repeated(rows: pl.DataFrame, cpu_s: float) -> pl.DataFrame:
-    """The rows as often as is cheap, where once they take so long: the jitter of the fixed cost matters less then."""
-    most = _TRIALS_S / 4 / max(cpu_s / rows.height, LEAST_S)
-    return pl.concat([rows] * max(1, min(int(most) // rows.height, _MANY_ROWS // rows.height, _REPEATED)))
+def _sized(rows: pl.DataFrame, wanted: int) -> pl.DataFrame:
+    """So many of the rows, some of them repeatedly: the more, the less a jitter of the fixed cost matters."""
+    return pl.concat([rows] * min(-(-wanted // rows.height), _REPEATED)).head(wanted)
 
 
 @dataclass(slots=True)
