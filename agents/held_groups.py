@@ -6,8 +6,6 @@ so no constant per group would do for a bound on memory.
 
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
-from functools import cache
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -17,6 +15,9 @@ from pipeline.partial import Partial
 from pipeline.plan import Plan
 from pipeline.schema import TIME_COLUMN
 from pipeline.state import BoolArray
+
+# Names of the fields of states and what they are made of: looking them up took longer than adding up.
+_PARTS: dict[type[object], tuple[str, ...]] = {}
 
 
 def bytes_of(partial: Partial) -> int:
@@ -58,10 +59,10 @@ def _bytes(held: object) -> int:
         return held.nbytes
     if isinstance(held, pl.DataFrame | pl.Series):
         return int(held.estimated_size())
-    kind: Any = type(held)
-    return sum(_bytes(getattr(held, name)) for name in _parts(kind))
-
-
-@cache
-def _parts(kind: Any) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else ()
+    kind = type(held)
+    if kind not in _PARTS:
+        _PARTS[kind] = tuple(field.name for field in fields(held)) if is_dataclass(held) else ()
+    total = 0
+    for name in _PARTS[kind]:
+        total += _bytes(getattr(held, name))
+    return total

@@ -13,20 +13,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
 import polars as pl
 
-from agents.cost_line import LEAST_S, CostLine
+from agents.cost_line import CostLine
 from agents.cost_model import Groups, OperatorCosts, QueryCosts
 from agents.group_estimates import Gathered, chao1
 from agents.shares import Shares
-from agents.shipping import Shipping
+from agents.shipping import Shipping, Trial
 from pipeline.chain import Chain
 from pipeline.partial import Partial
 from wire.columns import pack_columns
 
 log = logging.getLogger(__name__)
 
-#: So many rows of an epoch should reach each operator for a profile.
+#: So many rows of an epoch go into the first operator for a profile.
 PROBE_ROWS: Final = 4096
 # So many batches are probed, the 1st, 2nd, 4th, ...: operators behind a filter that keeps little would want the whole
 # stream, and rows that follow each other may well be of different groups, where a source goes round all of them.
@@ -35,9 +36,11 @@ _MOST_PROBE_ROWS: Final = 3 * PROBE_ROWS
 # Calls with up to so many rows tell the fixed cost of a call.
 _FEW_ROWS: Final = 256
 _TRIAL_ROWS: Final = 64
-# Runs of a trial, as long as they take no more than this together.
-_TRIALS: Final = 3
-_TRIALS_S: Final = 0.006
+_TRIAL_GROUPS: Final = 16
+# A trial runs on more and more rows until they take this long beside the fixed cost; each twice, the first may be cold.
+_TRIALS: Final = 2
+_TRIAL_S: Final = 1e-3
+_FIRST_TRIAL_ROWS: Final = 1024
 _MANY_ROWS: Final = 2**15
 _REPEATED: Final = 16
 _FIRST_ROW_S: Final = 1e-7
@@ -189,12 +192,11 @@ class QueryProfile:
 
     def try_shipping(self, cut: int, rows: pl.DataFrame, shipping: Shipping) -> None:
         """Encode a sample of rows drained at the cut, so that what they are charged is no guess any more."""
-        rows = self._chain.plain(cut, rows.head(PROBE_ROWS))
-        few = rows.head(_TRIAL_ROWS)
-        for part in (few, few, rows):  # what runs for the first time takes far longer
-            begun_s = self._clock()
-            size = len(pack_columns(part))
-            shipping.tried(self._chain.plan.version, cut, part.height, size, self._clock() - begun_s)
+        few, many = rows.head(_TRIAL_ROWS), rows.head(PROBE_ROWS)
+        self._trial(lambda: pack_columns(self._chain.plain(cut, few)), few.height)  # the first call takes far longer
+        small = self._trial(lambda: pack_columns(self._chain.plain(cut, few)), few.height)
+        large = self._trial(lambda: pack_columns(self._chain.plain(cut, many)), many.height)
+        shipping.tried(self._chain.plan.version, cut, small, large)
 
     def _try(self, cut: int, rows: pl.DataFrame, shipping: Shipping) -> None:
         """A few rows through the operator behind the cut, and all where it has run on few; then all encoded."""
@@ -203,16 +205,25 @@ class QueryProfile:
         if cpu.items >= _MOST_PROBE_ROWS:
             cpu.tried(few.height, few_s)
         else:
-            rows_s = self._least_s(cut, rows)
-            many = _repeated(rows, max(rows_s - few_s, rows_s / 10))
-            cpu.tried(few.height, few_s, many.height, self._least_s(cut, many))
-        if not shipping.recent(self._chain.plan.version, cut):
-            self.try_shipping(cut, rows, shipping)
+            wanted = _FIRST_TRIAL_ROWS
+            while True:
+                many = _sized(rows, wanted)
+                many_s = self._least_s(cut, many)
+                if many_s - few_s >= _TRIAL_S or wanted >= _MANY_ROWS or many.height < wanted:
+                    break
+                wanted *= 4
+            cpu.tried(few.height, few_s, many.height, many_s)
+        self.try_shipping(cut, rows, shipping)
+
+    def _trial(self, encode: Callable[[], bytes], rows: int) -> Trial:
+        begun_s = self._clock()
+        size_bytes = len(encode())
+        return Trial(rows, size_bytes, self._clock() - begun_s)
 
     def _least_s(self, cut: int, rows: pl.DataFrame) -> float:
         """The least that some runs of the operator behind the cut took: other threads only ever add to it."""
         taken_s: list[float] = []
-        while len(taken_s) < _TRIALS and sum(taken_s[1:]) < _TRIALS_S:
+        for _ in range(_TRIALS):
             begun_s = self._clock()
             if cut < self._chain.row_stages:
                 self._chain.local(cut + 1, rows)
@@ -225,15 +236,16 @@ class QueryProfile:
         version, cut = self._chain.plan.version, len(self._operators)
         if shipping.recent(version, cut) or not len(partial):
             return
-        begun_s = self._clock()
-        size = len(pack_columns(partial.sorted().to_columns()))
-        shipping.tried(version, cut, len(partial), size, self._clock() - begun_s, groups=True)
+        few = partial.take(np.arange(min(len(partial), _TRIAL_GROUPS)))
+        self._trial(lambda: pack_columns(few.sorted().to_columns()), len(few))
+        small = self._trial(lambda: pack_columns(few.sorted().to_columns()), len(few))
+        large = self._trial(lambda: pack_columns(partial.sorted().to_columns()), len(partial))
+        shipping.tried(version, cut, small, large, groups=True)
 
 
-def _repeated(rows: pl.DataFrame, cpu_s: float) -> pl.DataFrame:
-    """The rows as often as is cheap, where once they take so long: the jitter of the fixed cost matters less then."""
-    most = _TRIALS_S / 4 / max(cpu_s / rows.height, LEAST_S)
-    return pl.concat([rows] * max(1, min(int(most) // rows.height, _MANY_ROWS // rows.height, _REPEATED)))
+def _sized(rows: pl.DataFrame, wanted: int) -> pl.DataFrame:
+    """So many of the rows, some of them repeatedly: the more, the less a jitter of the fixed cost matters."""
+    return pl.concat([rows] * min(-(-wanted // rows.height), _REPEATED)).head(wanted)
 
 
 @dataclass(slots=True)

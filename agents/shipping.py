@@ -13,19 +13,30 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Final
 
-from agents.cost_line import CostLine
+from agents.cost_line import ShippingLine
 from agents.group_estimates import Gathered
 
-# First guesses, until something was encoded and sent.
-_ROW_S: Final = 3e-7
-_GROUP_S: Final = 3e-6
-_BYTE_S: Final = 3e-9
+# What is usual, per item and per call; readings soon say better.
+_ROW_S, _ROWS_S = 1e-7, 5e-4
+_GROUP_S, _GROUPS_S = 2e-6, 1.5e-3
+_BYTE_S, _BYTES_S = 8e-9, 1.5e-3
 _ROW_BYTES: Final = 20.0
 _GROUP_BYTES: Final = 60.0
 # Fewer rows say little about bytes per row, since names and types stand in every frame.
 ENOUGH_ROWS: Final = 512
-_FEW_ROWS: Final = 256
-_FEW_BYTES: Final = 16_384
+# Samples and frames differ by no more than this, or something else is wrong.
+_MOST_SCALED: Final = 4.0
+# Trials tell a slope where one is so much larger than the other.
+_MANY: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """Rows, or groups, that were encoded on trial."""
+
+    rows: int
+    size_bytes: int
+    cpu_s: float
 
 
 class Shipping:
@@ -38,8 +49,8 @@ class Shipping:
         self.bytes_by_version: Counter[str] = Counter()
         self._encodings: dict[tuple[str, int], _Encoding] = {}
         self._gathered: dict[str, Gathered] = {}
-        self._stored = CostLine(_FEW_BYTES, _BYTE_S)
-        self._sent = CostLine(_FEW_BYTES, _BYTE_S)
+        self._stored = ShippingLine(_BYTE_S, _BYTES_S)
+        self._sent = ShippingLine(_BYTE_S, _BYTES_S)
 
     def encoded(self, version: str, cut: int, rows: int, size_bytes: int, cpu_s: float) -> None:
         """A checkpoint encoded rows drained at a cut, or as many groups for the cut behind the last row stage."""
@@ -54,12 +65,18 @@ class Shipping:
         self.bytes_by_version[version] += size_bytes
         self._of(version, cut, groups=True).add(gathered.groups, size_bytes, cpu_s)
 
-    def tried(self, version: str, cut: int, rows: int, size_bytes: int, cpu_s: float, *, groups: bool = False) -> None:
-        """A sample was encoded on trial, and thrown away: what checkpoints encoded of late counts more."""
+    def tried(self, version: str, cut: int, few: "Trial", many: "Trial", *, groups: bool = False) -> None:
+        """Samples were encoded and thrown away; where checkpoints tell more, only the sample's size is noted."""
         found = self._of(version, cut, groups=groups)
-        found.cpu.add(rows, cpu_s)
-        if rows and not self.recent(version, cut):
-            found.bytes_each = size_bytes / rows
+        if many.rows:
+            found.tried_each = many.size_bytes / many.rows
+        if self.recent(version, cut):
+            return
+        found.on_trial = True
+        if many.rows:
+            found.bytes_each = found.tried_each
+        if many.rows > _MANY * few.rows:
+            found.cpu.tried(few.rows, few.cpu_s, many.rows, many.cpu_s)
 
     def stored(self, size_bytes: int, cpu_s: float) -> None:
         """A checkpoint with frames of so many bytes went into the spool."""
@@ -79,12 +96,17 @@ class Shipping:
         return found is not None and found.rows >= found.enough
 
     def row_bytes(self, version: str, cut: int) -> float:
-        """Encoded bytes of a row drained at the cut."""
-        return self._of(version, cut).bytes_each
+        """Encoded bytes of a row drained at the cut.
+
+        Text repeats more in a whole frame than in a sample. What that is worth is seen at a cut that was both tried and
+        drained at, and holds for its neighbours too: beside real bytes, those of a bare trial would look too many.
+        """
+        found = self._of(version, cut)
+        return found.bytes_each * self._sample_to_frame(version, cut) if found.on_trial else found.bytes_each
 
     def row_s(self, version: str, cut: int) -> float:
         """CPU to encode, store and send a row drained at the cut."""
-        return self._each_s(self._of(version, cut))
+        return self._each_s(self._of(version, cut), self.row_bytes(version, cut))
 
     def group_bytes(self, version: str, cut: int) -> float:
         """Encoded bytes of a group; `cut` is the one behind the last row stage."""
@@ -92,7 +114,7 @@ class Shipping:
 
     def group_s(self, version: str, cut: int) -> float:
         """CPU to merge, encode, store and send a group."""
-        return self._each_s(self._of(version, cut, groups=True))
+        return self._each_s(self._of(version, cut, groups=True), self.group_bytes(version, cut))
 
     def gathered(self, version: str) -> Gathered | None:
         """What the last partial result of the query was made of."""
@@ -102,8 +124,6 @@ class Shipping:
         """An epoch is over: what was seen counts half from now on."""
         for found in self._encodings.values():
             found.forget()
-        self._stored.forget()
-        self._sent.forget()
 
     def keep(self, versions: Collection[str]) -> None:
         """Other versions run no longer."""
@@ -113,14 +133,28 @@ class Shipping:
     def _of(self, version: str, cut: int, *, groups: bool = False) -> "_Encoding":
         found = self._encodings.get((version, cut))
         if found is None:
-            found = _Encoding(1, CostLine(0, _GROUP_S), _GROUP_BYTES) if groups else _Encoding()
+            found = (
+                _Encoding(1, ShippingLine(_GROUP_S, _GROUPS_S), _GROUP_BYTES, groups=True) if groups else _Encoding()
+            )
             self._encodings[version, cut] = found
         return found
 
-    def _each_s(self, encoding: "_Encoding") -> float:
-        return encoding.cpu.slope_s + encoding.bytes_each * (self._stored.slope_s + self._sent.slope_s)
+    def _each_s(self, encoding: "_Encoding", bytes_each: float) -> float:
+        return encoding.cpu.slope_s + bytes_each * (self._stored.slope_s + self._sent.slope_s)
 
-    def _count(self, line: CostLine, size_bytes: int, cpu_s: float) -> None:
+    def _sample_to_frame(self, version: str, cut: int) -> float:
+        """Bytes of a row in frames by those in samples, at the nearest cut that tells both; else 1."""
+        known = {
+            at: one.bytes_each / one.tried_each
+            for (of, at), one in self._encodings.items()
+            if of == version and not one.groups and one.tried_each and not one.on_trial
+        }
+        if not known:
+            return 1.0
+        ratio = known[min(known, key=lambda at: (abs(at - cut), at))]
+        return max(1 / _MOST_SCALED, min(ratio, _MOST_SCALED))
+
+    def _count(self, line: ShippingLine, size_bytes: int, cpu_s: float) -> None:
         if size_bytes:
             self.spent_s += cpu_s
             line.add(size_bytes, cpu_s)
@@ -131,8 +165,11 @@ class _Encoding:
     """Rows of one cut, or groups, as they were encoded: older ones count less."""
 
     enough: int = ENOUGH_ROWS
-    cpu: CostLine = field(default_factory=lambda: CostLine(_FEW_ROWS, _ROW_S))
+    cpu: ShippingLine = field(default_factory=lambda: ShippingLine(_ROW_S, _ROWS_S))
     bytes_each: float = _ROW_BYTES
+    groups: bool = False
+    tried_each: float = 0.0  # what a sample took
+    on_trial: bool = False  # bytes_each is no more than that
     rows: float = 0.0
     size_bytes: float = 0.0
 
@@ -141,9 +178,8 @@ class _Encoding:
         if rows >= self.enough:
             self.rows += rows
             self.size_bytes += size_bytes
-            self.bytes_each = self.size_bytes / self.rows
+            self.bytes_each, self.on_trial = self.size_bytes / self.rows, False
 
     def forget(self) -> None:
         self.rows /= 2
         self.size_bytes /= 2
-        self.cpu.forget()
