@@ -15,7 +15,7 @@ from typing import Final
 
 import polars as pl
 
-from agents.cost_line import CostLine
+from agents.cost_line import LEAST_S, CostLine
 from agents.cost_model import Groups, OperatorCosts, QueryCosts
 from agents.group_estimates import Gathered, chao1
 from agents.shares import Shares
@@ -34,8 +34,10 @@ _MOST_PROBE_ROWS: Final = 3 * PROBE_ROWS
 _FEW_ROWS: Final = 256
 _TRIAL_ROWS: Final = 64
 # Runs of a trial, as long as they take no more than this together.
-_TRIALS: Final = 4
-_TRIALS_S: Final = 0.01
+_TRIALS: Final = 3
+_TRIALS_S: Final = 0.006
+_MANY_ROWS: Final = 2**15
+_REPEATED: Final = 16
 _FIRST_ROW_S: Final = 1e-7
 
 
@@ -147,13 +149,17 @@ class QueryProfile:
     def _try(self, cut: int, rows: pl.DataFrame, shipping: Shipping) -> None:
         """A few rows through the operator behind the cut, and all where it has run on few; then all encoded."""
         few, cpu = rows.head(_TRIAL_ROWS), self._operators[cut].cpu
-        if cpu.items >= _MOST_PROBE_ROWS or rows.height <= _FEW_ROWS:
-            cpu.tried(few.height, self._least_s(cut, few))
+        few_s = self._least_s(cut, few)
+        if cpu.items >= _MOST_PROBE_ROWS:
+            cpu.tried(few.height, few_s)
         else:
-            cpu.tried(few.height, self._least_s(cut, few), rows.height, self._least_s(cut, rows))
+            rows_s = self._least_s(cut, rows)
+            many = _repeated(rows, max(rows_s - few_s, rows_s / 10))
+            cpu.tried(few.height, few_s, many.height, self._least_s(cut, many))
         version = self._chain.plan.version
         if shipping.recent(version, cut):
             return
+        few, rows = self._chain.plain(cut, few), self._chain.plain(cut, rows)
         for part in (few, few, rows):  # what runs for the first time takes far longer
             begun_s = self._clock()
             size = len(pack_columns(part))
@@ -162,10 +168,10 @@ class QueryProfile:
     def _least_s(self, cut: int, rows: pl.DataFrame) -> float:
         """The least that some runs of the operator behind the cut took: other threads only ever add to it."""
         taken_s: list[float] = []
-        while len(taken_s) < _TRIALS and sum(taken_s) < _TRIALS_S:
+        while len(taken_s) < _TRIALS and sum(taken_s[1:]) < _TRIALS_S:
             begun_s = self._clock()
             if cut < self._chain.row_stages:
-                self._chain.apply(cut + 1, rows)
+                self._chain.local(cut + 1, rows)
             else:
                 self._chain.aggregate(rows)
             taken_s.append(self._clock() - begun_s)
@@ -185,6 +191,12 @@ class QueryProfile:
         sampled = chao1(self._sampled.keys["rows"].to_numpy()) if self._sampled is not None else 1.0
         few = gathered is None or gathered.records < PROBE_ROWS * 4
         return max(found, sampled) if few else found
+
+
+def _repeated(rows: pl.DataFrame, cpu_s: float) -> pl.DataFrame:
+    """The rows as often as is cheap, where once they take so long: the jitter of the fixed cost matters less then."""
+    most = _TRIALS_S / 4 / max(cpu_s / rows.height, LEAST_S)
+    return pl.concat([rows] * max(1, min(int(most) // rows.height, _MANY_ROWS // rows.height, _REPEATED)))
 
 
 @dataclass(slots=True)

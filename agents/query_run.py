@@ -153,7 +153,7 @@ class QueryRun:
         for i in range(1, self.operators + 1):
             local = taken.passage.through(i, rows.height)
             if local < rows.height:
-                taken.drained.append((i - 1, _of_its_own(rows, local)))
+                taken.drained.append((i - 1, self.chain.plain(i - 1, _of_its_own(rows, local))))
                 rows = rows.head(local)
             if not local:
                 return
@@ -164,7 +164,7 @@ class QueryRun:
 
     def _through(self, i: int, rows: pl.DataFrame) -> pl.DataFrame:
         begun_s = self._clock()
-        after = self.chain.apply(i, rows)
+        after = self.chain.local(i, rows)
         self.profile.ran(i, rows, after.height, self._clock() - begun_s)
         return after
 
@@ -184,7 +184,7 @@ class QueryRun:
         fits = rows_with_room(taken.local, self.chain.plan, held, more_groups)
         taken.local, crowded = taken.local.filter(fits), taken.local.filter(~fits)
         taken.crowded = crowded.height
-        taken.drained.append((self.operators - 1, crowded))
+        taken.drained.append((self.operators - 1, self.chain.plain(self.operators - 1, crowded)))
         if taken.local.height:
             self._add(taken, self._aggregated(taken.local), most_bytes)
 

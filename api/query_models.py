@@ -57,7 +57,7 @@ class MetricOfQuery(_Model):
 class StageOfQuery(_Model):
     """One stage of the chain, in words."""
 
-    kind: Literal["filter", "join", "project", "aggregate"]
+    kind: Literal["filter", "join", "extract", "project", "aggregate"]
     text: str = Field(examples=["err = 0"])
 
 

@@ -5,10 +5,12 @@ by itself. Two traps stand against that, both found by measurement:
 - Polars computes `x / c` as x * (1 / c) and POW(x, c) by multiplying where it knows c to be the same in all rows: a
   literal, a CASE that took one branch throughout, any column of one row. That is off by one ulp, and depends on the
   rows beside. The compiler multiplies such operands by the column ONES, which Polars never takes for a constant.
-- Text that a table delivers travels as Enum inside `finish` (its codes are the group codes), never in what `apply`
-  returns: drained rows have the plain types of `schema_at`.
+- Text that a table delivers and that becomes a label as it is travels as Enum inside `finish` and from `local` to
+  `local` (its codes are the group codes), never in what `apply` and `plain` return: drained rows have the plain types
+  of `schema_at`.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
@@ -17,11 +19,13 @@ import polars as pl
 
 from pipeline.coded import Coded
 from pipeline.errors import PlanError, SchemaError, TableError
-from pipeline.grouping import group, label_text, window_starts
+from pipeline.grouping import group, label_text, rows_of, window_starts
 from pipeline.partial import Partial
-from pipeline.plan import AggregateStage, FilterStage, JoinStage, Plan, ProjectStage, RowStage
-from pipeline.schema import COLUMN_TYPES, TIME_COLUMN, Schema, check, empty
+from pipeline.plan import AggregateStage, ExtractStage, FilterStage, JoinStage, Plan, ProjectStage, RowStage
+from pipeline.schema import COLUMN_TYPES, TIME_COLUMN, Schema, check, empty, polars_schema
+from pipeline.sql_extracts import groups_of
 from pipeline.states import accumulate
+from pipeline.table_rows import TableRows
 from pipeline.tables import StaticTable
 
 # A float64 column of ones that expressions may name; it exists only while a stage that names it runs.
@@ -41,7 +45,8 @@ class Chain:
         self.plan = plan
         self._aggregate = plan.aggregate
         try:
-            self._stages = [_runner(stage, tables) for stage in plan.row_stages]
+            known: dict[tuple[str, str], TableRows] = {}
+            self._stages = [_runner(stage, tables, known) for stage in plan.row_stages]
         except pl.exceptions.PolarsError as error:
             raise PlanError(f"query {plan.query!r}: a stage cannot be read: {error}") from error
         self.row_stages = len(self._stages)
@@ -73,9 +78,26 @@ class Chain:
         Raises:
             PlanError: there is no such row stage.
         """
-        if not 1 <= i <= self.row_stages:
-            raise PlanError(f"query {self.plan.query!r} has row stages 1..{self.row_stages}, not {i}")
+        self._check_stage(i)
         return self._run(i, rows, coded=False)
+
+    def local(self, i: int, rows: pl.DataFrame) -> pl.DataFrame:
+        """As `apply`, for rows that stay in this process: labels of static tables stay codes, which is faster.
+
+        Takes what `prepare`, `apply` or `local` gave for cut i-1; `local`, `aggregate` and `plain` take what it gives.
+        Rows that are drained go through `plain` first.
+
+        Raises:
+            PlanError: there is no such row stage.
+        """
+        self._check_stage(i)
+        return self._run(i, rows, coded=True)
+
+    def plain(self, cut: int, rows: pl.DataFrame) -> pl.DataFrame:
+        """Rows of a cut in the types of `schema_at`, whichever way they came there."""
+        wanted = polars_schema(self.schema_at(cut))
+        coded = [pl.col(name).cast(dtype) for name, dtype in wanted.items() if rows.schema[name] != dtype]
+        return rows.with_columns(coded) if coded else rows
 
     def aggregate(self, rows: pl.DataFrame, coded: Mapping[str, Coded] | None = None) -> Partial:
         """The last stage, on rows of the last cut. Groups come in no particular order.
@@ -96,7 +118,7 @@ class Chain:
                 of_groups[name] = label.take(groups.firsts)
                 keys[name] = of_groups[name].to_series(name)
             else:
-                keys[name] = label_text(label.gather(groups.firsts)).alias(name)
+                keys[name] = label_text(rows_of(label, groups.firsts)).alias(name)
         states = {a.alias: accumulate(a, rows, groups, self.plan.scale) for a in stage.aggregates}
         return Partial(self.plan, pl.DataFrame(keys), states, of_groups)
 
@@ -112,6 +134,10 @@ class Chain:
             rows = self._run(i, rows, coded=True)
         # Row stages leave rows out and make columns anew: then the codes are those of other rows.
         return self.aggregate(rows, coded if after == self.row_stages else None)
+
+    def _check_stage(self, i: int) -> None:
+        if not 1 <= i <= self.row_stages:
+            raise PlanError(f"query {self.plan.query!r} has row stages 1..{self.row_stages}, not {i}")
 
     def _run(self, i: int, rows: pl.DataFrame, *, coded: bool) -> pl.DataFrame:
         try:
@@ -177,7 +203,7 @@ class _Filter:
 
 
 class _Join:
-    def __init__(self, stage: JoinStage, table: StaticTable) -> None:
+    def __init__(self, stage: JoinStage, table: StaticTable, known: dict[tuple[str, str], TableRows]) -> None:
         self.stage = stage
         try:
             keyed = table.keyed_by(stage.right_key)
@@ -187,6 +213,8 @@ class _Join:
         except pl.exceptions.ColumnNotFoundError as error:
             raise PlanError(f"table {stage.table!r} has no such column: {error}") from error
         self.coded_table = self.table
+        # One for all joins by one key of a table: two would push each other out of the processor's caches.
+        self.rows = known.setdefault((stage.table, stage.right_key), TableRows(self.table["#key"]))
 
     def encode_text(self, columns: set[str]) -> None:
         """Prepares a second table in which these text columns are Enums, "" among their categories for NULL."""
@@ -206,9 +234,56 @@ class _Join:
 
     def run(self, rows: pl.DataFrame, keep: list[str], *, coded: bool) -> pl.DataFrame:
         table = self.coded_table if coded else self.table
+        found = self.rows.of(rows[self.stage.left_key])
+        if found is not None:
+            return self._looked_up(rows, table, found, keep)
         how = "left" if self.stage.outer else "inner"
         joined = rows.join(table, left_on=self.stage.left_key, right_on="#key", how=how, maintain_order="left")  # type: ignore[arg-type]
         return joined.select(keep)
+
+    def _looked_up(self, rows: pl.DataFrame, table: pl.DataFrame, found: pl.Series, keep: list[str]) -> pl.DataFrame:
+        joined = self.stage.columns.keys() & set(keep)
+        if not found.null_count():
+            return pl.DataFrame([table[name][found] if name in joined else rows[name] for name in keep])
+        if self.stage.outer:
+            columns = table.select(pl.col(name).gather(found) for name in joined)  # NULL where the place is
+            return pl.DataFrame([columns[name] if name in joined else rows[name] for name in keep])
+        here = found.is_not_null()
+        found = found.filter(here)
+        return pl.DataFrame([table[name][found] if name in joined else rows[name].filter(here) for name in keep])
+
+
+class _Extract:
+    """Each text is matched once per regular expression, however many of its groups are wanted."""
+
+    def __init__(self, stage: ExtractStage) -> None:
+        self.stage = stage
+        self.groups = {one.pattern: groups_of(one.pattern) for one in stage.columns.values()}
+        for one in stage.columns.values():
+            if not 0 <= one.group <= len(self.groups[one.pattern]):
+                raise PlanError(f"regular expression {one.pattern!r} has no group {one.group}; compile the query again")
+
+    def reads(self) -> set[str]:
+        return {one.source for one in self.stage.columns.values()}
+
+    def needs(self, after: set[str]) -> set[str]:
+        made = self.stage.columns
+        return (after - made.keys()) | {made[name].source for name in after if name in made}
+
+    def run(self, rows: pl.DataFrame, keep: list[str], *, coded: bool) -> pl.DataFrame:  # noqa: ARG002
+        wanted = {name: one for name, one in self.stage.columns.items() if name in keep}
+        times = Counter((one.source, one.pattern) for one in wanted.values() if one.group)
+        matches = {match: f"#match{place}" for place, match in enumerate(times) if times[match] > 1}
+        structs = [pl.col(s).str.extract_groups(p).alias(name) for (s, p), name in matches.items()]
+        columns = []
+        for name, one in wanted.items():
+            match = matches.get((one.source, one.pattern)) if one.group else None
+            if match is None:
+                columns.append(pl.col(one.source).str.extract(one.pattern, one.group).alias(name))
+            else:
+                field = self.groups[one.pattern][one.group - 1]
+                columns.append(pl.col(match).struct.field(field).alias(name))
+        return rows.with_columns(structs).with_columns(columns).select(keep)
 
 
 class _Project:
@@ -229,11 +304,15 @@ class _Project:
         return _with_ones(rows, roots).select(columns).head(rows.height)
 
 
-def _runner(stage: RowStage, tables: Mapping[str, StaticTable]) -> _Filter | _Join | _Project:
+def _runner(
+    stage: RowStage, tables: Mapping[str, StaticTable], known: dict[tuple[str, str], TableRows]
+) -> _Filter | _Join | _Extract | _Project:
     if isinstance(stage, FilterStage):
         return _Filter(stage)
     if isinstance(stage, JoinStage):
-        return _Join(stage, tables[stage.table])
+        return _Join(stage, tables[stage.table], known)
+    if isinstance(stage, ExtractStage):
+        return _Extract(stage)
     return _Project(stage)
 
 

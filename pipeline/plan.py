@@ -60,6 +60,23 @@ class JoinStage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="jo
     outer: bool
 
 
+class Extraction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A part of a text column: what `group` of the regular expression matched first; 0 is the whole match.
+
+    NULL where the text is NULL, where nothing matches, and where the group took no part in the match.
+    """
+
+    source: str
+    pattern: str
+    group: int
+
+
+class ExtractStage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="extract"):
+    """Adds the text columns that regular expressions take out of others."""
+
+    columns: dict[str, Extraction]
+
+
 class ProjectStage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="project"):
     """Replaces the columns by expressions over them; `ts` is always kept."""
 
@@ -83,8 +100,8 @@ class AggregateStage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ta
     aggregates: list[Aggregate]
 
 
-Stage: TypeAlias = FilterStage | JoinStage | ProjectStage | AggregateStage
-RowStage: TypeAlias = FilterStage | JoinStage | ProjectStage
+RowStage: TypeAlias = FilterStage | JoinStage | ExtractStage | ProjectStage
+Stage: TypeAlias = FilterStage | JoinStage | ExtractStage | ProjectStage | AggregateStage
 
 
 class Metric(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

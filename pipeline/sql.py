@@ -1,8 +1,9 @@
 """Streaming SQL to a plan: reads each clause, then lays the stages out.
 
 Order of stages: filters that need only the stream, then per join its table and the filters that become possible with
-it, then the projection, then the windowed aggregate. So rows are dropped before they cost a look-up, and each stage
-carries only the columns that later ones read. docs/reference/queries.md is the language as users see it.
+it, then what regular expressions extract (before the first filter that needs it), then the projection, then the
+windowed aggregate. So rows are dropped before they cost a look-up or a match, and each stage carries only the columns
+that later ones read. docs/reference/queries.md is the language as users see it.
 """
 
 import re
@@ -15,6 +16,7 @@ from pipeline.errors import PlanError, QueryError
 from pipeline.plan import Aggregate, AggregateStage, FilterStage, JoinStage, Plan, ProjectStage, Stage
 from pipeline.schema import TIME_COLUMN, Schema
 from pipeline.sql_expressions import Expressions, Typed
+from pipeline.sql_extracts import Extracts
 from pipeline.sql_groups import Groups
 from pipeline.sql_joins import JoinClause, read_from, read_joins
 from pipeline.sql_text import SqlText
@@ -58,13 +60,13 @@ def compile_query(
     conditions = [expressions.condition(part) for part in _conjuncts(where.this)] if where else []
     groups = Groups(select, expressions)
     project, aggregate = _last_stages(groups)
-    stages = [*_row_stages(joins, conditions, groups), project, aggregate]
-    used = {key for stage in stages for key in _reads(stage)} | _read_by(conditions, groups)
+    read = expressions.extracts.sources(_read_by(conditions, groups)) | {join.left_key for join in joins}
+    stages = [*_row_stages(joins, conditions, read, expressions.extracts), project, aggregate]
     kinds = names.columns
     plan = Plan(
         query=name,
         source=source,
-        source_schema={TIME_COLUMN: "int64"} | {c: kinds[c] for c in sorted(used) if c in kinds and c != TIME_COLUMN},
+        source_schema={TIME_COLUMN: "int64"} | {c: kinds[c] for c in sorted(read) if c in kinds and c != TIME_COLUMN},
         scale=scale,
         tables={join.table: tables[join.table].content_hash for join in sorted(joins, key=lambda join: join.table)},
         stages=stages,
@@ -82,25 +84,33 @@ def _conjuncts(node: exp.Expr) -> list[exp.Expr]:
     return [node]
 
 
-def _row_stages(joins: list[JoinClause], conditions: list[Typed], groups: Groups) -> list[Stage]:
-    """Filters and joins. A condition stands behind the last join whose columns it reads."""
-    read = _read_by(conditions, groups) | {join.left_key for join in joins}
+def _row_stages(joins: list[JoinClause], conditions: list[Typed], read: set[str], extracts: Extracts) -> list[Stage]:
+    """Filters, joins and extractions. A condition stands behind the last join whose columns it reads."""
     aliases = [join.alias for join in joins]
-    behind: dict[int, list[str]] = {}
+    behind: dict[int, list[Typed]] = {}
     for condition in conditions:
-        level = max(
-            (aliases.index(owner) + 1 for c in condition.columns if (owner := _owner(c)) is not None), default=0
-        )
-        behind.setdefault(level, []).append(condition.sql)
-    stages: list[Stage] = []
+        owners = [_owner(column) for column in extracts.sources(condition.columns)]
+        level = max((aliases.index(owner) + 1 for owner in owners if owner is not None), default=0)
+        behind.setdefault(level, []).append(condition)
+    stages: list[Stage | None] = []
+    made: set[str] = set()
     for level, join in enumerate([None, *joins]):
         if join is not None:
             mine = sorted(c for c in read if _owner(c) == join.alias)
             columns = {c: c.removeprefix(f"{join.alias}.") for c in mine}
             stages.append(JoinStage(join.table, join.left_key, join.right_key, columns, join.outer))
-        if level in behind:
-            stages.append(FilterStage(" AND ".join(behind[level])))
-    return stages
+        here = behind.get(level, [])
+        ready = [condition for condition in here if extracts.made_of(condition.columns) <= made]
+        stages.append(_filter(ready))
+        later = [condition for condition in here if condition not in ready]
+        stages.append(extracts.stage({column for condition in later for column in condition.columns}, made))
+        stages.append(_filter(later))
+    stages.append(extracts.stage_of_rest(made))
+    return [stage for stage in stages if stage is not None]
+
+
+def _filter(conditions: list[Typed]) -> FilterStage | None:
+    return FilterStage(" AND ".join(condition.sql for condition in conditions)) if conditions else None
 
 
 def _last_stages(groups: Groups) -> tuple[ProjectStage, AggregateStage]:
@@ -120,10 +130,6 @@ def _read_by(conditions: list[Typed], groups: Groups) -> set[str]:
     arguments = [metric.argument for metric in groups.metrics if metric.argument is not None]
     parts = [*conditions, *groups.labels.values(), *arguments]
     return {column for part in parts for column in part.columns} - {ONES}
-
-
-def _reads(stage: Stage) -> set[str]:
-    return {stage.left_key} if isinstance(stage, JoinStage) else set()
 
 
 def _owner(column: str) -> str | None:

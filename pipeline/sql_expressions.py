@@ -19,6 +19,8 @@ from sqlglot import exp
 
 from pipeline.chain import ONES
 from pipeline.errors import QueryError, nearest
+from pipeline.plan import Extraction
+from pipeline.sql_extracts import Extracts, groups_of
 from pipeline.sql_functions import (
     AGGREGATE_NAMES,
     ALLOWED,
@@ -49,6 +51,7 @@ _MORE_ARGUMENTS: Final[dict[type[exp.Expr], tuple[str, ...]]] = {
     exp.If: ("true", "false"),
     exp.ILike: ("negate",),
     exp.Like: ("negate",),
+    exp.RegexpExtract: ("position",),  # where the parser puts the group
     exp.TryCast: ("to",),
 }
 _AGGREGATES: Final = (exp.AggFunc, exp.Filter, exp.WithinGroup, exp.Window)
@@ -68,11 +71,15 @@ class Typed:
 
 
 class Expressions:
-    """Types expressions over the names in scope; raises QueryError at the place of the first mistake."""
+    """Types expressions over the names in scope; raises QueryError at the place of the first mistake.
+
+    `extracts` collects the columns that REGEXP_EXTRACT makes of others: expressions read them as they read any.
+    """
 
     def __init__(self, names: Names) -> None:
         self.names = names
         self.text = names.text
+        self.extracts = Extracts()
 
     def typed(self, node: exp.Expr) -> Typed:
         """The expression, checked."""
@@ -147,7 +154,7 @@ class Expressions:
             columns |= typed.columns
             kinds.append(typed.kind)
         if isinstance(node, exp.RegexpLike):
-            self._check_pattern(node.expression)
+            self._groups_of(node.expression)
         template = signature.template
         for place in range(len(arguments), len(signature.parameters)):
             template = template.replace(f", {{{place}}}", "")
@@ -160,11 +167,7 @@ class Expressions:
         if takes == TEXT_LITERAL:
             return Typed(self._text_literal(given, signature.name), "string")
         if takes == INT_LITERAL:
-            text = given.name if isinstance(given, exp.Literal) and not given.is_string else ""
-            if not text.isdecimal() or not signature.least <= int(text) <= 2**31 - 1:
-                at_least = f"a whole number, at least {signature.least}"
-                raise self.text.error(given, f"{signature.name} takes {at_least} here, not {self.text.words(given)}")
-            return Typed(str(int(text)), "int64")
+            return Typed(str(self._whole_number(given, signature.name, signature.least)), "int64")
         return self._number(given) if takes == NUMBER else self._text(given)
 
     def _text_literal(self, node: exp.Expr, function: str) -> str:
@@ -172,9 +175,36 @@ class Expressions:
             raise self.text.error(node, f"{function} takes a text literal here, not {self.text.words(node)}")
         return _quoted(node.this)
 
-    def _check_pattern(self, node: exp.Expr) -> None:
+    def _whole_number(self, node: exp.Expr, function: str, least: int) -> int:
+        text = node.name if isinstance(node, exp.Literal) and not node.is_string else ""
+        if not text.isdecimal() or not least <= int(text) <= 2**31 - 1:
+            at_least = f"a whole number, at least {least}"
+            raise self.text.error(node, f"{function} takes {at_least} here, not {self.text.words(node)}")
+        return int(text)
+
+    def _extract(self, node: exp.Expr) -> Typed:
+        source, pattern, group = node.this, node.expression, node.args.get("position")
+        while isinstance(source, exp.Paren):
+            source = source.this
+        if not isinstance(source, exp.Column) or isinstance(source.this, exp.Star):
+            what = f"REGEXP_EXTRACT takes a column here, not {self.text.words(source)}"
+            raise self.text.error(source, what, "extract from the column itself, and work on what comes out")
+        name, kind = self.names.column(source)
+        if kind != "string":
+            raise self._wrong(source, "a column of text", kind, "it needs no regular expression")
+        self._text_literal(pattern, "REGEXP_EXTRACT")
+        number = 1 if group is None else self._whole_number(group, "REGEXP_EXTRACT", 0)
+        found = len(self._groups_of(pattern))
+        if number > found:
+            what = f"the regular expression has no group {number}, it has {found}"
+            hint = "put brackets around what you want, or write 0 for all that matched"
+            raise self.text.error(pattern if group is None else group, what, hint)
+        made = self.extracts.column(Extraction(name, pattern.this, number))
+        return Typed(f'"{made}"', "string", frozenset({made}))
+
+    def _groups_of(self, node: exp.Expr) -> list[str]:
         try:
-            pl.Series([""]).str.contains(node.this)
+            return groups_of(node.this)
         except pl.exceptions.PolarsError as error:
             reason = str(error).split("error: ")[-1].split("\n")[0]
             raise self.text.error(
@@ -449,4 +479,5 @@ _HANDLERS: Final[dict[type[exp.Expr], Callable[[Expressions, exp.Expr], Typed]]]
     exp.Case: Expressions._case,
     exp.Cast: Expressions._cast,
     exp.TryCast: Expressions._cast,
+    exp.RegexpExtract: Expressions._extract,
 }

@@ -91,6 +91,7 @@ FUNCTIONS: Final[dict[type[exp.Expr], Signature]] = {
 # Functions with typing rules of their own (sql_expressions.py), as people write them.
 OTHER_FUNCTIONS: Final = (
     "CASE", "CAST", "COALESCE", "CONCAT", "GREATEST", "IF", "LEAST", "LOG2", "LOG10", "MOD", "NULLIF", "POW",
+    "REGEXP_EXTRACT",
 )  # fmt: skip
 FUNCTION_NAMES: Final = sorted([signature.name for signature in FUNCTIONS.values()] + list(OTHER_FUNCTIONS))
 AGGREGATE_NAMES: Final = ("sketch", "count", "sum", "min", "max", "avg")

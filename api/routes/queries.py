@@ -21,7 +21,7 @@ from api.responses import JSON, json_answer, live_answer
 from api.service import Parts
 from api.times import rfc_3339
 from api.writing import Writable
-from pipeline.plan import AggregateStage, FilterStage, JoinStage, Plan
+from pipeline.plan import AggregateStage, ExtractStage, FilterStage, JoinStage, Plan
 from store.errors import MetricChangedError, MetricTakenError
 from store.query_changes import post_query, retire_query
 from store.query_list import QueryRow, Span, VersionRow, list_queries, query_named
@@ -188,6 +188,12 @@ def _stages(plan: Plan) -> list[dict[str, str]]:
         elif isinstance(stage, JoinStage):
             how = "LEFT JOIN" if stage.outer else "JOIN"
             kind, text = "join", f"{how} {stage.table} ON {stage.left_key} = {stage.right_key}"
+        elif isinstance(stage, ExtractStage):
+            made = [
+                f"REGEXP_EXTRACT({one.source}, '{one.pattern}', {one.group}) AS {name}"
+                for name, one in stage.columns.items()
+            ]
+            kind, text = "extract", ", ".join(made)
         elif isinstance(stage, AggregateStage):
             metrics = ", ".join(one.alias for one in stage.aggregates)
             by = f" by {', '.join(stage.labels)}" if stage.labels else ""

@@ -227,7 +227,9 @@ def count_pairs(groups: IntArray, cells: CellArray, n_groups: int) -> tuple[IntA
         ordered = keys.astype(np.uint32)  # sorts twice as fast as int64
     ordered.sort()
     starts = _run_starts(ordered)
-    counts = np.diff(starts, append=len(ordered))
+    counts = np.empty_like(starts)
+    np.subtract(starts[1:], starts[:-1], out=counts[:-1])
+    counts[-1] = len(ordered) - starts[-1]
     return _unpacked(ordered[starts].astype(np.int64), counts, low, cell_bits, n_groups)
 
 

@@ -37,9 +37,9 @@ class Turned:
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.now_s = 0.0
         self.slopes = list(SLOPES)
-        apply, aggregate, pack = Chain.apply, Chain.aggregate, profiling.pack_columns
+        apply, aggregate, pack = Chain.local, Chain.aggregate, profiling.pack_columns
         patch.setattr(
-            Chain, "apply", lambda chain, i, rows: self.turn(self.slopes[i - 1], rows.height, apply, chain, i, rows)
+            Chain, "local", lambda chain, i, rows: self.turn(self.slopes[i - 1], rows.height, apply, chain, i, rows)
         )
         patch.setattr(
             Chain, "aggregate", lambda chain, rows: self.turn(self.slopes[3], rows.height, aggregate, chain, rows)

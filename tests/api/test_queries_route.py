@@ -71,6 +71,12 @@ def test_a_posted_query_is_a_resource_that_runs_for_all_time(client):
     assert client.get("/api/v1/metrics").json()["metrics"][0]["name"] == "rtt_us"
 
 
+def test_a_stage_that_extracts_is_shown_in_words(client):
+    sql = SQL.replace("tor", "REGEXP_EXTRACT(tor, '([0-9]+)') AS number", 1).replace(", tor", ", number")
+    posted = post(client, sql, name="numbers").json()
+    assert {"kind": "extract", "text": "REGEXP_EXTRACT(tor, '([0-9]+)', 1) AS #extract1"} in posted["stages"]
+
+
 def test_the_same_content_again_changes_nothing_and_says_so(client):
     first, again = post(client, name="probes"), post(client, SQL.lower().replace("second", "SECOND"), name="probes")
     assert (again.status_code, again.json()["outcome"]) == (200, "unchanged")

@@ -7,7 +7,7 @@ import pytest
 from pipeline.chain import Chain
 from pipeline.coded import Coded
 from pipeline.errors import PlanError, SchemaError
-from pipeline.plan import FilterStage, JoinStage
+from pipeline.plan import Extraction, ExtractStage, FilterStage, JoinStage, Plan
 from tests.pipeline.probes import T2T, TABLES, TUMBLE, chain_of, compiled, records
 
 ROWS = records(
@@ -36,6 +36,47 @@ def test_filters_stand_as_early_as_their_columns_allow():
     assert '"load"' in second.predicate
     assert isinstance(third, FilterStage)
     assert "r.room" in third.predicate
+
+
+def kinds_of(plan: Plan) -> list[str]:
+    return [type(stage).__name__.removesuffix("Stage") for stage in plan.stages]
+
+
+def test_what_is_extracted_stands_behind_the_filters_and_joins_that_need_nothing_of_it():
+    parse = "REGEXP_EXTRACT(src, '([a-z]+)=([0-9]+)'"
+    sql = f"""
+        SELECT {parse}, 1) AS key, max(CAST({parse}, 2) AS BIGINT)) AS x_total FROM probes JOIN hosts AS s ON dst = s.ip
+        WHERE s.rack = 1 AND err = 0 {TUMBLE}, key"""
+    plan = compiled(sql)
+    assert kinds_of(plan) == ["Filter", "Join", "Filter", "Extract", "Project", "Aggregate"]
+    pattern = "([a-z]+)=([0-9]+)"
+    assert plan.stages[3] == ExtractStage(
+        {"#extract1": Extraction("src", pattern, 1), "#extract2": Extraction("src", pattern, 2)}
+    )
+    chain = Chain(plan, TABLES)
+    assert chain.schema_at(3) == {"ts": "int64", "src": "string"}
+    assert chain.schema_at(4) == {"ts": "int64", "#extract1": "string", "#extract2": "string"}
+
+
+def test_a_filter_finds_what_it_needs_extracted_and_one_pattern_is_matched_in_one_stage():
+    sql = f"""
+        SELECT REGEXP_EXTRACT(src, '(a)(b)', 2) AS b, REGEXP_EXTRACT(dst, 'c', 0) AS c, count(*) AS n FROM probes
+        WHERE REGEXP_EXTRACT(src, '(a)(b)') = 'a' AND src LIKE '%a%' {TUMBLE}, b, c"""
+    plan = compiled(sql)
+    assert kinds_of(plan) == ["Filter", "Extract", "Filter", "Extract", "Project", "Aggregate"]
+    first, second = plan.stages[1], plan.stages[3]
+    assert isinstance(first, ExtractStage)
+    assert isinstance(second, ExtractStage)
+    assert [one.group for one in first.columns.values()] == [1, 2]
+    assert [one.source for one in second.columns.values()] == ["dst"]
+
+
+def test_text_of_a_joined_table_is_extracted_behind_its_join():
+    sql = f"""
+        SELECT REGEXP_EXTRACT(s.tor, '([0-9])') AS number, count(*) AS n_total FROM probes
+        JOIN hosts AS s ON src = s.ip WHERE REGEXP_EXTRACT(s.tor, '([0-9])') > '1' {TUMBLE}, number"""
+    assert kinds_of(compiled(sql)) == ["Join", "Extract", "Filter", "Project", "Aggregate"]
+    assert labels_of(chain_of(sql)) == [("2", 1)]
 
 
 def test_a_join_carries_only_the_columns_that_are_read_later():
@@ -85,6 +126,15 @@ def test_one_table_may_be_joined_twice_and_a_join_may_use_a_joined_column():
     assert labels_of(chain_of(sql)) == [
         ("", "tor-2", "", 1), ("", "tor-2", "south", 1), ("tor-1", "tor-2", "north", 1), ("tor-2", "tor-2", "south", 1),
     ]  # fmt: skip
+
+
+def test_local_rows_keep_codes_that_plain_rows_do_not():
+    chain = chain_of(T2T)
+    rows = chain.local(2, chain.local(1, chain.prepare(ROWS)))
+    assert isinstance(rows.schema["s.tor"], pl.Enum)
+    assert chain.plain(2, rows).equals(chain.apply(2, chain.apply(1, chain.prepare(ROWS))))
+    with pytest.raises(PlanError, match=r"row stages 1\.\.4"):
+        chain.local(5, rows)
 
 
 def test_rows_keep_their_order_through_every_row_stage():

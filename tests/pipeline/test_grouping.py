@@ -2,6 +2,7 @@
 
 import numpy as np
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -30,7 +31,21 @@ def test_rows_share_a_code_exactly_when_their_keys_are_equal(key):
     times, window_ns, labels = key
     starts = window_starts(times, window_ns)
     assert starts.tolist() == [t // window_ns * window_ns for t in times.tolist()]
-    groups = group(starts, window_ns, labels)
+    assert_groups(times, window_ns, labels, group(starts, window_ns, labels))
+
+
+@settings(max_examples=100, deadline=None)
+@given(keys())
+def test_keys_that_share_a_hash_stay_apart(key):
+    times, window_ns, labels = key
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipeline.grouping._mixed", lambda keys: keys[-1].hashes() & np.uint64(1 << 63))
+        groups = group(window_starts(times, window_ns), window_ns, labels)
+    assert_groups(times, window_ns, labels, groups)
+
+
+def assert_groups(times, window_ns, labels, groups):
+    starts = window_starts(times, window_ns)
     texts = [label_text(label).to_list() for label in labels]
     values = list(zip(starts.tolist(), *texts, strict=True))
     assert len(set(values)) == groups.n_groups
@@ -47,3 +62,13 @@ def test_many_wide_keys_do_not_overflow_the_packed_code():
     labels += [pl.Series([f"{i}-{k % 2_999}" for k in range(n)]) for i in range(4)]
     groups = group(np.arange(n, dtype=np.int64) * 10**15, 10**15, labels)
     assert groups.n_groups == n
+
+
+def test_rows_are_numbered_alike_by_a_table_and_by_a_sort():
+    random = np.random.default_rng(3)
+    starts = np.zeros(2_000, np.int64)
+    narrow, wide = random.integers(0, 300, 2_000), random.integers(0, 300, 2_000) * 10**9
+    for values in (narrow, wide):
+        groups = group(starts, 1, [pl.Series(values), pl.Series(values % 7 == 0)])
+        assert groups.n_groups == len(set(values.tolist()))
+        assert np.array_equal(values[groups.firsts][groups.codes], values)

@@ -33,10 +33,21 @@ CONDITIONS = [
     "dst IN ('10.0.0.1', '10.0.0.9') OR load IS NULL",
     "load / 3.0 <= loss * 7",
     "rtt_us % 7 <> 3",
+    "REGEXP_EXTRACT(src, '([0-9]+)[.]([0-9]+)$', 2) <> '2'",
+    "REGEXP_EXTRACT(host, '(x)?h') IS NULL",
 ]
-TABLE_CONDITIONS = ["s.tor IS NOT NULL", "s.rack / rtt_us < 0.5", "s.tor LIKE '%1' AND err < 2", "s.weight >= load"]
-LABELS = ["src", "dst", "ok", "err", "load", "UPPER(dst) AS up", "rtt_us DIV 100000 AS slot", "ts % 3 AS third"]
-TABLE_LABELS = ["s.tor AS tor", "s.rack AS rack", "COALESCE(s.tor, dst) AS place", "s.weight AS weight"]
+TABLE_CONDITIONS = [
+    "s.tor IS NOT NULL",
+    "s.rack / rtt_us < 0.5",
+    "s.tor LIKE '%1' AND err < 2",
+    "s.weight >= load",
+    "REGEXP_EXTRACT(s.tor, 'tor-([0-9])') IN ('1', 'x')",
+]
+LABELS = ["src", "dst", "ok", "err", "load", "UPPER(dst) AS up", "rtt_us DIV 100000 AS slot", "ts % 3 AS third",
+    "REGEXP_EXTRACT(src, '([0-9]+)[.]([0-9]+)$') AS net", "REGEXP_EXTRACT(dst, '.', 0) AS initial",
+]  # fmt: skip
+TABLE_LABELS = ["s.tor AS tor", "s.rack AS rack", "COALESCE(s.tor, dst) AS place", "s.weight AS weight",
+    "REGEXP_EXTRACT(s.tor, '(t)or-([0-9])', 2) AS number"]  # fmt: skip
 ARGUMENTS = [
     "rtt_us",
     "size_b",
@@ -48,6 +59,7 @@ ARGUMENTS = [
     "rtt_us * 1.5",
     "CAST(load AS BIGINT)",
     "CASE WHEN ok THEN rtt_us END",
+    "CAST(REGEXP_EXTRACT(src, '([0-9]+)[.]([0-9]+)$', 2) AS BIGINT)",
     "ROUND(load, 1) - LN(ABS(loss))",
 ]
 FUNCTIONS = ["sketch", "count", "sum", "min", "max", "avg"]
@@ -101,11 +113,12 @@ def batches(draw):
 
 @dataclass
 class Way:
-    """How one batch travels: the cut at which it is drained, and the form its partial takes."""
+    """How one batch travels: the cut at which it is drained, the form its partial takes, and its stages' kind."""
 
     rows: pl.DataFrame
     cut: int
     form: str
+    local: bool
 
 
 def travel(chain: Chain, way: Way, manifest: Manifest) -> Partial:
@@ -114,11 +127,13 @@ def travel(chain: Chain, way: Way, manifest: Manifest) -> Partial:
     rows = chain.prepare(way.rows)
     manifest.add("in", *window_counts(rows, window_ns))
     for i in range(1, way.cut + 1):
-        rows = chain.apply(i, rows)
-        assert dict(rows.schema) == polars_schema(chain.schema_at(i))
+        rows = chain.local(i, rows) if way.local else chain.apply(i, rows)
+        assert dict(chain.plain(i, rows).schema) == polars_schema(chain.schema_at(i))
+    if way.cut < chain.row_stages:  # the rest runs elsewhere
+        rows = chain.plain(way.cut, rows)
     arrived = window_counts(rows, window_ns)
     manifest.add(drained(way.cut), *arrived)
-    partial = chain.finish(rows, after=way.cut)
+    partial = chain.aggregate(rows) if way.cut == chain.row_stages else chain.finish(rows, after=way.cut)
     return changed_form(chain, partial, way.form)
 
 
@@ -193,7 +208,10 @@ def test_any_split_cut_order_and_form_gives_the_result_of_one_pass(data):
     cuts = st.integers(0, chain.row_stages)
     forms = st.sampled_from(["memory", "frame", "bodies", "windows"])
     manifest = Manifest()
-    partials = [travel(chain, Way(piece, data.draw(cuts), data.draw(forms)), manifest) for piece in pieces]
+    partials = [
+        travel(chain, Way(piece, data.draw(cuts), data.draw(forms), data.draw(st.booleans())), manifest)
+        for piece in pieces
+    ]
     while len(partials) > 1:
         k = data.draw(st.integers(2, len(partials)))
         picked = [partials.pop(data.draw(st.integers(0, len(partials) - 1))) for _ in range(k)]

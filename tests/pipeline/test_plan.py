@@ -5,10 +5,10 @@ import pytest
 
 from pipeline.chain import Chain
 from pipeline.errors import PlanError, TableError
-from pipeline.plan import UNIT_SUFFIXES, FilterStage, decode_plan, encode_plan, unit_of
+from pipeline.plan import UNIT_SUFFIXES, Extraction, ExtractStage, FilterStage, decode_plan, encode_plan, unit_of
 from pipeline.sql import compile_query
 from pipeline.tables import StaticTable
-from tests.pipeline.probes import HOSTS, RACKS, SCHEMAS, T2T, TABLES, compiled
+from tests.pipeline.probes import HOSTS, RACKS, SCHEMAS, T2T, TABLES, TUMBLE, compiled
 
 
 def test_a_plan_survives_its_bytes():
@@ -17,6 +17,25 @@ def test_a_plan_survives_its_bytes():
     assert again == plan
     assert again.version == plan.version
     assert list(again.source_schema) == list(plan.source_schema)
+
+
+EXTRACT = f"SELECT REGEXP_EXTRACT(src, '(a)(b)', 2) AS x, count(*) AS n FROM probes {TUMBLE}, x"
+
+
+def test_a_plan_with_regular_expressions_survives_its_bytes_and_their_meaning_is_its_version():
+    plan = compiled(EXTRACT)
+    assert decode_plan(encode_plan(plan)) == plan
+    others = [EXTRACT.replace(old, new) for old, new in ((", 2)", ", 1)"), ("(a)", "(c)"), ("src", "dst"))]
+    assert len({compiled(sql).version for sql in (EXTRACT, *others)}) == 4
+    assert plan.version == "0914f40fcce6d11d"
+
+
+def test_a_plan_that_names_a_group_its_pattern_lacks_is_refused():
+    plan = compiled(EXTRACT)
+    for pattern, group in (("(a)", 2), ("(a)", -1), ("(", 0)):
+        stage = ExtractStage({"#extract1": Extraction("src", pattern, group)})
+        with pytest.raises(PlanError, match=r"has no group|cannot be read"):
+            Chain(msgspec.structs.replace(plan, stages=[stage, *plan.stages[1:]]), TABLES)
 
 
 def test_white_space_comments_and_the_case_of_keywords_do_not_change_the_version():

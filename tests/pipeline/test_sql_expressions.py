@@ -17,7 +17,10 @@ nan, inf = math.nan, math.inf
 def values_of(expression: str, rows: pl.DataFrame) -> list[object]:
     """The expression over rows, as the projection of a query computes it; text and bools go through a label."""
     chain = chain_of(f"SELECT {expression} AS x, count(*) AS n_total FROM probes {TUMBLE}, x")
-    return chain.apply(chain.row_stages, chain.prepare(rows))["x"].to_list()
+    rows = chain.prepare(rows)
+    for i in range(1, chain.row_stages + 1):
+        rows = chain.apply(i, rows)
+    return rows["x"].to_list()
 
 
 ROWS = records(
@@ -100,6 +103,15 @@ ROWS = records(
         ("STARTS_WITH(src, 'Tor')", [False, True, False, None]),
         ("ENDS_WITH(src, '.1')", [True, False, False, None]),
         ("REGEXP_LIKE(src, '^[0-9.]+$')", [True, False, False, None]),
+        ("REGEXP_EXTRACT(src, '[.]([0-9]+)')", ["0", None, None, None]),
+        ("REGEXP_EXTRACT(src, '([0-9]+)$', 0)", ["1", "2", None, None]),
+        ("REGEXP_EXTRACT(src, '(?P<a>[0-9])(x)?', 2)", [None, None, None, None]),
+        ("REGEXP_EXTRACT(src, '^(.*)$')", ["10.0.0.1", "Tor_2", "", None]),
+        (
+            "REGEXP_EXTRACT(src, '(?i)(t)(?P<b>o)', 2) || REGEXP_EXTRACT(src, '(?i)(t)(?P<b>o)', 1)",
+            [None, "oT", None, None],
+        ),
+        ("CAST(REGEXP_EXTRACT((src), '_([0-9])') AS BIGINT) + 1", [None, 3, None, None]),
         ("src = 'it''s'", [False, False, False, None]),
         ("CAST(load AS BIGINT)", [2, 0, None, None]),
         ("CAST(loss AS BIGINT)", [0, None, 4, 1]),
