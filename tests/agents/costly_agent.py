@@ -37,11 +37,14 @@ class FakeCpu:
 
     def costly(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """From now on everything that runs queries or encodes costs, and nothing else does."""
-        apply, aggregate, pack = Chain.apply, Chain.aggregate, frames.pack_columns
+        aggregate, pack = Chain.aggregate, frames.pack_columns
 
-        def applied(chain: Chain, stage: int, rows: pl.DataFrame) -> pl.DataFrame:
-            self.now_s += rows.height * RECORD_S[stage - 1]
-            return apply(chain, stage, rows)
+        def costly(stages: Callable[[Chain, int, pl.DataFrame], pl.DataFrame]) -> object:
+            def run(chain: Chain, stage: int, rows: pl.DataFrame) -> pl.DataFrame:
+                self.now_s += rows.height * RECORD_S[stage - 1]
+                return stages(chain, stage, rows)
+
+            return run
 
         def aggregated(chain: Chain, rows: pl.DataFrame, *coded: Any) -> Any:
             self.now_s += rows.height * RECORD_S[-1]
@@ -52,7 +55,8 @@ class FakeCpu:
             self.now_s += len(body) * BYTE_S
             return body
 
-        monkeypatch.setattr(Chain, "apply", applied)
+        monkeypatch.setattr(Chain, "apply", costly(Chain.apply))
+        monkeypatch.setattr(Chain, "local", costly(Chain.local))
         monkeypatch.setattr(Chain, "aggregate", aggregated)
         for module in (frames, profiling):
             monkeypatch.setattr(module, "pack_columns", packed)

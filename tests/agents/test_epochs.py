@@ -160,8 +160,8 @@ def test_a_file_without_a_pace_is_read_as_far_as_the_allowance_lasts_and_runs_he
             assert agent.intake.poll() is False
             agent.loop.end(agent.loop.due_s)
             epochs.append((rows, cpu.now_s - before_s))
-        assert 4 < len(epochs) < 10
-        assert all(0 < rows < 12_000 for rows, _ in epochs)
+        assert 4 < len(epochs) < 10, epochs
+        assert all(rows < 12_000 for rows, _ in epochs), epochs
         assert sum(cpu_s for _, cpu_s in epochs[:-1]) == pytest.approx(1.02 * 0.05 * (len(epochs) - 1), rel=0.15)
         assert agent.loop.totals.overflowed == 0
         agent.close()
