@@ -15,6 +15,7 @@ from agents.agent import Agent
 from agents.config import AgentConfig, BudgetConfig
 from agents.sources.source import Batch
 from pipeline.chain import Chain
+from tests.agents.live import turned
 from tests.agents.world import MACHINE, PLAN
 from tests.fleet import TABLES, probe_records
 from wire.transport import Publisher
@@ -60,6 +61,14 @@ class FakeCpu:
         monkeypatch.setattr(Chain, "aggregate", aggregated)
         for module in (frames, profiling):
             monkeypatch.setattr(module, "pack_columns", packed)
+
+
+def close(agent: Agent) -> None:
+    """End it with all delivered: `close` alone publishes for a moment and leaves the rest to the next start."""
+    agent.checkpoint()
+    assert turned(agent, lambda: not agent.spool.frames, 60.0)
+    agent.close()
+    assert not agent.spool.frames
 
 
 @dataclass
