@@ -15,6 +15,7 @@ from agents.agent import Agent
 from agents.config import AgentConfig, BudgetConfig
 from agents.sources.source import Batch
 from pipeline.chain import Chain
+from tests.agents.live import turned
 from tests.agents.world import MACHINE, PLAN
 from tests.fleet import TABLES, probe_records
 from wire.transport import Publisher
@@ -37,11 +38,14 @@ class FakeCpu:
 
     def costly(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """From now on everything that runs queries or encodes costs, and nothing else does."""
-        apply, aggregate, pack = Chain.apply, Chain.aggregate, frames.pack_columns
+        aggregate, pack = Chain.aggregate, frames.pack_columns
 
-        def applied(chain: Chain, stage: int, rows: pl.DataFrame) -> pl.DataFrame:
-            self.now_s += rows.height * RECORD_S[stage - 1]
-            return apply(chain, stage, rows)
+        def costly(stages: Callable[[Chain, int, pl.DataFrame], pl.DataFrame]) -> object:
+            def run(chain: Chain, stage: int, rows: pl.DataFrame) -> pl.DataFrame:
+                self.now_s += rows.height * RECORD_S[stage - 1]
+                return stages(chain, stage, rows)
+
+            return run
 
         def aggregated(chain: Chain, rows: pl.DataFrame, *coded: Any) -> Any:
             self.now_s += rows.height * RECORD_S[-1]
@@ -52,10 +56,19 @@ class FakeCpu:
             self.now_s += len(body) * BYTE_S
             return body
 
-        monkeypatch.setattr(Chain, "apply", applied)
+        monkeypatch.setattr(Chain, "apply", costly(Chain.apply))
+        monkeypatch.setattr(Chain, "local", costly(Chain.local))
         monkeypatch.setattr(Chain, "aggregate", aggregated)
         for module in (frames, profiling):
             monkeypatch.setattr(module, "pack_columns", packed)
+
+
+def close(agent: Agent) -> None:
+    """End it with all delivered: `close` alone publishes for a moment and leaves the rest to the next start."""
+    agent.checkpoint()
+    assert turned(agent, lambda: not agent.spool.frames, 60.0)
+    agent.close()
+    assert not agent.spool.frames
 
 
 @dataclass
