@@ -39,7 +39,7 @@ class Sizing:
 FULL = Sizing(
     quick=False, need_cores=0.55, epoch_s=0.25, checkpoint_epochs=4, budgets=(0.2, 0.4, 0.6, 0.8, 1.0),
     settle_epochs=16,
-    counted_epochs=8, bisections=4, agents=3, kept_checkpoints=2, repetitions=4, step_epochs=14, overhead_rounds=3,
+    counted_epochs=8, bisections=4, agents=2, kept_checkpoints=1, repetitions=4, step_epochs=14, overhead_rounds=3,
 )  # fmt: skip
 QUICK = Sizing(
     quick=True, need_cores=0.1, epoch_s=0.25, checkpoint_epochs=2, budgets=(0.4, 0.6), settle_epochs=8,
