@@ -150,8 +150,13 @@ class QueryProfile:
             operator.forget()
         self.start(profiling=False)
 
-    def costs(self, shipping: Shipping, checkpoint_epochs: float, records: int) -> QueryCosts:
-        """What is known at the end of a profile epoch; samples are tried now."""
+    def costs(
+        self, shipping: Shipping, checkpoint_epochs: float, records: int, spread: Callable[[], Partial | None]
+    ) -> QueryCosts:
+        """What is known at the end of a profile epoch; samples are tried now.
+
+        `spread` gives groups of rows drawn from all over the epoch, where many are at hand.
+        """
         version, last = self._chain.plan.version, len(self._operators)
         for cut, rows in self._samples.items():
             try:
@@ -161,7 +166,7 @@ class QueryProfile:
         sampled = Partial.merge(self._sampled) if self._sampled else None
         if sampled is not None:
             self._try_groups(sampled, shipping)
-        self._distinct = _distinct(shipping.gathered(version), sampled)
+        self._distinct = self._distinct_groups(shipping.gathered(version), sampled, spread)
         return QueryCosts(
             records=float(records) if records else self._records,
             operators=tuple(OperatorCosts(one.cpu.slope_s, one.selectivity) for one in self._operators),
@@ -174,6 +179,16 @@ class QueryProfile:
                 checkpoint_epochs=checkpoint_epochs,
             ),
         )
+
+    def _distinct_groups(
+        self, gathered: Gathered | None, sampled: Partial | None, spread: Callable[[], Partial | None]
+    ) -> float:
+        try:
+            drawn = spread()
+        except Exception as error:  # noqa: BLE001  # as with the samples: rows that cannot be run are given up elsewhere
+            log.debug("rows drawn could not be run query=%s error=%s", self._chain.plan.query, error)
+            drawn = None
+        return _distinct(gathered, sampled) if drawn is None else chao1(drawn.keys["rows"].to_numpy())
 
     @property
     def _probing(self) -> bool:

@@ -31,6 +31,8 @@ PARTIALS_HELD: Final = 8
 # From this part of the bound on memory on there is no room for further groups; the rest is for those held to grow.
 FULL: Final = 0.9
 SAMPLED_OUT: Final = "sampled_out"
+# Rows whose groups tell, at the end of a profile epoch, how many there are in all: a few milliseconds.
+SPREAD_ROWS: Final = 2**13
 
 
 @dataclass(slots=True)
@@ -147,6 +149,24 @@ class QueryRun:
         for cut, batches in self._delta.drained.items():
             if shipping.unknown(self.chain.plan.version, cut):
                 self.profile.try_shipping(cut, max(batches, key=len), shipping)
+
+    def spread_sample(self) -> Partial | None:
+        """Groups of rows drawn at random from all that wait drained at one cut; None where those are few.
+
+        Rows that follow each other would not do: a source that goes round its peers never repeats one soon, and a
+        sample without repeats looks as if there were no end of groups.
+        """
+        cut = max(self._delta.drained, key=lambda at: sum(map(len, self._delta.drained[at])), default=0)
+        frames = self._delta.drained.get(cut, [])
+        total = sum(map(len, frames))
+        if total < 2 * SPREAD_ROWS:
+            return None
+        draw = np.random.default_rng(total)
+        drawn = [frame[draw.permutation(len(frame))[: len(frame) * SPREAD_ROWS // total]] for frame in frames]
+        rows = pl.concat(drawn)
+        for i in range(cut + 1, self.operators):
+            rows = self.chain.local(i, rows)
+        return self.chain.aggregate(rows) if rows.height else None
 
     def take(self) -> QueryDelta:
         """What was gathered; the query starts gathering anew."""

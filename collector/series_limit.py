@@ -91,7 +91,7 @@ class SeriesLimit:
         self._queries: dict[int, _Known] = {}
 
     def split(self, version: RegisteredVersion, partial: Partial) -> tuple[Partial, Refused | None]:
-        """The groups that may go on, and what there is to say of the others; order is kept.
+        """The groups that may go on, and what there is to say of the others; near the limit they come out sorted.
 
         The caller adds the former to what is pending before it asks again.
         """
@@ -102,6 +102,7 @@ class SeriesLimit:
             self._look(known, version, len(partial))
         if not self._is_near(known, version, len(partial)):
             return partial, None
+        partial = partial.sorted()  # groups come in any order; which series are the first must not be by chance
         hashes = _hashes(partial.keys, version.plan.labels)
         kept = self._judge(known, hashes)
         if kept is not None and time.monotonic() - known.looked_s >= LOOK_AGAIN_S:

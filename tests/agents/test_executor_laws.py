@@ -230,6 +230,7 @@ def test_the_allowance_is_asked_before_each_batch_of_each_query_and_large_batche
         executor = Executor([CHAINS[0].plan, CHAINS[2].plan], TABLES, "h", allowance=tap)
         rows = probe_records(100, 1).sample(40_000, with_replacement=True, seed=1)
         executor.add(Batch("probes", rows))
+        executor.run_waiting()
         assert tap.asked == 2 * pieces
         assert len(tap.owed_s) == 2 * pieces
 

@@ -16,12 +16,12 @@ from agents.executor import Executor
 from agents.frames import frames_of
 from agents.group_estimates import Gathered, chao1, distinct_evenly
 from agents.shares import Decision, Shares
-from agents.shipping import Shipping
+from agents.shipping import Shipping, Trial
 from agents.sources.source import Batch
 from pipeline.chain import Chain
 from pipeline.partial import Partial
 from pipeline.sql import compile_query
-from tests.fleet import TABLES, probe_plan, probe_records
+from tests.fleet import START_NS, TABLES, probe_plan, probe_records
 from wire.columns import pack_columns
 
 PLAN = probe_plan()
@@ -344,3 +344,35 @@ def test_what_is_drained_for_the_first_time_is_a_guess_only_in_its_first_epoch(m
     executor.add(Batch("probes", RECORDS))
     executor.end_epoch()
     assert clock() == before_s  # once is enough
+
+
+def test_bytes_of_a_trial_are_scaled_by_what_frames_of_another_cut_took() -> None:
+    shipped = Shipping(lambda: 0.0)
+    for cut, size_bytes in ((0, 8_000), (1, 12_000)):
+        shipped.tried("v", cut, Trial(64, 1_000, 1e-4), Trial(1_000, size_bytes, 1e-3))
+    assert (shipped.row_bytes("v", 0), shipped.row_bytes("v", 1)) == (8.0, 12.0)
+    shipped.encoded("v", 0, 100_000, 400_000, 0.01)  # whole frames: half of what the sample took
+    assert (shipped.row_bytes("v", 0), shipped.row_bytes("v", 1)) == (4.0, 6.0)
+    shipped.tried("v", 0, Trial(64, 900, 1e-4), Trial(1_000, 5_000, 1e-3))
+    assert shipped.row_bytes("v", 0) == 4.0, "a trial beside frames is a measure only"
+    assert shipped.row_bytes("v", 1) == pytest.approx(9.6)
+    shipped.encoded("v", 1, 100_000, 700_000, 0.01)
+    assert shipped.row_bytes("v", 1) == 7.0
+
+
+def test_groups_of_a_source_that_goes_round_its_peers_are_counted_by_rows_from_all_over() -> None:
+    plan = compile_query(
+        "pairs",
+        "SELECT src, count(*) AS pairs_total FROM pairs GROUP BY TUMBLE(ts, INTERVAL '1' HOUR), src",
+        {"pairs": {"src": "int64"}},
+        {},
+    )
+    executor, peers = Executor([plan], {}, "h", "all-sp"), 5_000
+    executor.decide(Decision({plan.version: (0.0, 0.0)}, {}, profile=True))
+    for start in range(0, 40_000, 4_000):
+        around = [at % peers for at in range(start, start + 4_000)]
+        executor.add(Batch("pairs", pl.DataFrame({"ts": [START_NS + 1] * 4_000, "src": around})))
+    executor.end_epoch()
+    costs = executor.costs()
+    assert costs is not None
+    assert costs[plan.version].groups.distinct == pytest.approx(peers, rel=0.2)

@@ -399,7 +399,7 @@ def test_the_offending_label_is_the_one_with_the_most_values(bench: Bench) -> No
 
 
 def test_long_labels_are_cut_in_the_example(bench: Bench) -> None:
-    run(bench, bench.collector(series_max=1), agent_of(bench), rows(["short", "long" * 1_000]))
+    run(bench, bench.collector(series_max=1), agent_of(bench), rows(["short", "tall" * 1_000]))
     (one,) = use(bench).refused
     assert isinstance(one, RefusedAgent)
-    assert json.loads(one.example) == {"src": "long" * 50, "host": "h"}
+    assert json.loads(one.example) == {"src": "tall" * 50, "host": "h"}
