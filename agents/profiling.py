@@ -157,7 +157,7 @@ class QueryProfile:
         for cut, rows in self._samples.items():
             try:
                 self._try(cut, rows, shipping)
-            except Exception as error:  # noqa: BLE001  # rows that made a batch fail are given up where they are run
+            except (Exception, pl.exceptions.PanicException) as error:  # noqa: BLE001  # batches fail where they run
                 log.debug("sample could not be tried query=%s cut=%d error=%s", self._chain.plan.query, cut, error)
         sampled = Partial.merge(self._sampled) if self._sampled else None
         if sampled is not None:
