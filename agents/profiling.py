@@ -24,6 +24,7 @@ from agents.shipping import Shipping, Trial
 from pipeline.chain import Chain
 from pipeline.partial import Partial
 from wire.columns import pack_columns
+from wire.errors import FrameTooLargeError
 
 log = logging.getLogger(__name__)
 
@@ -161,7 +162,7 @@ class QueryProfile:
         for cut, rows in self._samples.items():
             try:
                 self._try(cut, rows, shipping)
-            except Exception as error:  # noqa: BLE001  # rows that made a batch fail are given up where they are run
+            except (Exception, pl.exceptions.PanicException) as error:  # noqa: BLE001  # batches fail where they run
                 log.debug("sample could not be tried query=%s cut=%d error=%s", self._chain.plan.query, cut, error)
         sampled = Partial.merge(self._sampled) if self._sampled else None
         if sampled is not None:
@@ -207,11 +208,11 @@ class QueryProfile:
 
     def try_shipping(self, cut: int, rows: pl.DataFrame, shipping: Shipping) -> None:
         """Encode a sample of rows drained at the cut, so that what they are charged is no guess any more."""
-        few, many = rows.head(_TRIAL_ROWS), rows.head(PROBE_ROWS)
-        self._trial(lambda: pack_columns(self._chain.plain(cut, few)), few.height)  # the first call takes far longer
-        small = self._trial(lambda: pack_columns(self._chain.plain(cut, few)), few.height)
-        large = self._trial(lambda: pack_columns(self._chain.plain(cut, many)), many.height)
-        shipping.tried(self._chain.plan.version, cut, small, large)
+        found = self._trials(
+            lambda n: pack_columns(self._chain.plain(cut, rows.head(n))), _TRIAL_ROWS, min(rows.height, PROBE_ROWS)
+        )
+        if found is not None:
+            shipping.tried(self._chain.plan.version, cut, *found)
 
     def _try(self, cut: int, rows: pl.DataFrame, shipping: Shipping) -> None:
         """A few rows through the operator behind the cut, and all where it has run on few; then all encoded."""
@@ -230,9 +231,20 @@ class QueryProfile:
             cpu.tried(few.height, few_s, many.height, many_s)
         self.try_shipping(cut, rows, shipping)
 
-    def _trial(self, encode: Callable[[], bytes], rows: int) -> Trial:
+    def _trials(self, encode: Callable[[int], bytes], few: int, many: int) -> tuple[Trial, Trial] | None:
+        """A few encoded, and as many as the wire takes at once: of long texts that may be less. None if not even one."""
+        while many:
+            few = min(few, many)
+            try:
+                self._trial(encode, few)  # the first call takes far longer
+                return self._trial(encode, few), self._trial(encode, many)
+            except FrameTooLargeError:
+                many //= 2
+        return None
+
+    def _trial(self, encode: Callable[[int], bytes], rows: int) -> Trial:
         begun_s = self._clock()
-        size_bytes = len(encode())
+        size_bytes = len(encode(rows))
         return Trial(rows, size_bytes, self._clock() - begun_s)
 
     def _least_s(self, cut: int, rows: pl.DataFrame) -> float:
@@ -249,13 +261,13 @@ class QueryProfile:
 
     def _try_groups(self, partial: Partial, shipping: Shipping) -> None:
         version, cut = self._chain.plan.version, len(self._operators)
-        if shipping.recent(version, cut) or not len(partial):
+        if shipping.recent(version, cut):
             return
-        few = partial.take(np.arange(min(len(partial), _TRIAL_GROUPS)))
-        self._trial(lambda: pack_columns(few.sorted().to_columns()), len(few))
-        small = self._trial(lambda: pack_columns(few.sorted().to_columns()), len(few))
-        large = self._trial(lambda: pack_columns(partial.sorted().to_columns()), len(partial))
-        shipping.tried(version, cut, small, large, groups=True)
+        found = self._trials(
+            lambda n: pack_columns(partial.take(np.arange(n)).sorted().to_columns()), _TRIAL_GROUPS, len(partial)
+        )
+        if found is not None:
+            shipping.tried(version, cut, *found, groups=True)
 
 
 def _sized(rows: pl.DataFrame, wanted: int) -> pl.DataFrame:

@@ -7,6 +7,7 @@ a stage fails leaves nothing behind, neither rows nor counts nor credit.
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import inf
@@ -121,8 +122,12 @@ class QueryRun:
         self._pass(rows, taken, most_bytes)
         self._keep(taken, windows, counts)
         self.profile.passed(taken.partial)
-        more = {cut: held_back.height for cut, held_back in taken.drained}
-        return more if taken.partial is None else more | {self.operators: len(taken.partial)}
+        more: Counter[int] = Counter()
+        for cut, held_back in taken.drained:  # those that found no room stand beside those of the last proxy
+            more[cut] += held_back.height
+        if taken.partial is not None:
+            more[self.operators] = len(taken.partial)
+        return more
 
     def sample_out(self, rows: pl.DataFrame) -> None:
         """Account for what is the query's of rows that were thinned out before they came here."""
@@ -207,7 +212,7 @@ class QueryRun:
             if taken.partial_bytes <= most_bytes:
                 return
             more_groups = int((FULL * most_bytes - held_bytes) / bytes_of(partial) * len(partial))
-            taken.partials, taken.partial_bytes = held, held_bytes
+            taken.partials, taken.partial_bytes, taken.partial = held, held_bytes, None
         # Groups held grow while they aggregate; those that alone exceed the bound may do so no longer.
         held = held if held_bytes <= most_bytes else []
         fits = rows_with_room(taken.local, self.chain.plan, held, more_groups)

@@ -19,6 +19,7 @@ from agents.agent import Agent
 from agents.frames import frames_of
 from agents.hand_over import Lane
 from agents.query_run import QueryRun
+from agents.shares import Decision
 from agents.sources import replay
 from agents.spool import Checkpoint, Spool, StoredPosition
 from agents.spool_room import SpoolRoom
@@ -39,6 +40,8 @@ from wire.embedded import EmbeddedPublisher
 from wire.heartbeat import FINISHED_NS
 
 ROWS = 240
+#: What an adaptive agent is told after its first batch: rows are drained at every cut.
+DECISION = Decision({PLAN.version: (0.5, 0.7, 1.0, 0.5)}, profile=True)
 
 
 class Killed(BaseException):
@@ -113,7 +116,8 @@ class KilledPublisher:
 def run(folder: Path, spool: Path, data: Path, policy: str, kill_at: int, image: Path, *, anew: bool = False) -> bool:
     """One life of an agent; whether it ended by itself. `kill_at` 0 means never.
 
-    With `anew` it goes on as another incarnation after every checkpoint, and its frames go in two lanes.
+    With `anew` it goes on as another incarnation after every checkpoint, and its frames go in two lanes. The epochs of an
+    adaptive one are so long that none ends; it is told what to do, so that its moments are always the same.
     """
     Fuse.light(spool, image, kill_at or -1)
     config = replay_config(folder, data, spool_path=str(spool), policy=policy)
@@ -123,6 +127,9 @@ def run(folder: Path, spool: Path, data: Path, policy: str, kill_at: int, image:
             agent = Agent(config, [PLAN], TABLES, KilledPublisher(real), machine=MACHINE, connection=KilledConnection)
             while not agent.sources[0].source.finished:
                 agent.turn()
+                if policy == "adaptive":
+                    agent.executor.end_epoch()
+                    agent.executor.decide(DECISION)
                 agent.turn()
                 agent.checkpoint()
                 if anew:
@@ -137,7 +144,9 @@ def run(folder: Path, spool: Path, data: Path, policy: str, kill_at: int, image:
     return True
 
 
-@pytest.mark.parametrize(("policy", "anew"), [("all-src", False), ("all-sp", False), ("all-sp", True)])
+@pytest.mark.parametrize(
+    ("policy", "anew"), [("all-src", False), ("adaptive", False), ("all-sp", False), ("all-sp", True)]
+)
 def test_a_kill_at_any_moment_loses_and_repeats_nothing(
     tmp_path: Path, policy: str, anew: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

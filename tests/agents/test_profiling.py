@@ -15,13 +15,14 @@ from agents.cost_model import QueryCosts
 from agents.executor import Executor
 from agents.frames import frames_of
 from agents.group_estimates import Gathered, chao1, distinct_evenly
-from agents.shares import Decision, Shares
+from agents.shares import Decision, Policy, Shares
 from agents.shipping import Shipping, Trial
 from agents.sources.source import Batch
 from pipeline.chain import Chain
 from pipeline.partial import Partial
 from pipeline.sql import compile_query
 from tests.fleet import START_NS, TABLES, probe_plan, probe_records
+from wire import columns
 from wire.columns import pack_columns
 
 PLAN = probe_plan()
@@ -376,3 +377,21 @@ def test_groups_of_a_source_that_goes_round_its_peers_are_counted_by_rows_from_a
     costs = executor.costs()
     assert costs is not None
     assert costs[plan.version].groups.distinct == pytest.approx(peers, rel=0.2)
+
+
+@pytest.mark.parametrize("policy", ["all-sp", "all-src"])
+def test_a_sample_that_no_frame_takes_is_halved_and_does_not_end_the_agent(
+    policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(columns, "MAX_UNPACKED_BYTES", 20_000)
+    by_src = "SELECT src, count(*) AS src_total FROM probes GROUP BY TUMBLE(ts, INTERVAL '1' HOUR), src"
+    plan = probe_plan(by_src, "by_src")
+    records = RECORDS.head(1000).with_columns(src=pl.Series([f"{n:0100}" for n in range(1000)]))
+    executor = Executor([plan], TABLES, "h", policy)
+    executor.decide(Decision({plan.version: (float(policy == "all-src"),) * len(plan.stages)}, profile=True))
+    executor.add(Batch("probes", records))
+    executor.end_epoch()
+    assert executor.dropped == {}
+    costs = (executor.costs() or {})[plan.version]
+    assert 1 < costs.drained_bytes[0] < 15  # zeros take no place: both are no guesses, which are 20 and 60
+    assert 1 < costs.groups.group_bytes < 15

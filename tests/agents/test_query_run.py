@@ -164,6 +164,18 @@ def test_records_of_keys_held_go_on_aggregating_and_those_of_others_are_drained_
     assert delta.manifest.conserved()
 
 
+def test_all_rows_that_are_to_be_shipped_are_told_those_without_room_too() -> None:
+    chain = chain_of("SELECT src, sketch(rtt_us) AS rtt_us FROM probes GROUP BY TUMBLE(ts, INTERVAL '10' SECOND), src")
+    run = QueryRun(chain, chain.row_stages + 1)
+    run.run(records(src=["a"] * 40, rtt_us=list(range(40))))
+    run.proxies.shares = (*up_to(run.operators - 1, run.operators - 1), 0.5)
+    full_bytes = run.partial_bytes
+    new = records(src=["c"] * 80, rtt_us=list(range(80)))
+    more = run.run(new, most_bytes=full_bytes)
+    assert {cut: rows for cut, rows in more.items() if rows} == {chain.row_stages: 80}
+    assert sum(rows.height for rows in run.take().drained[chain.row_stages]) == 80
+
+
 def test_a_bound_on_memory_holds_whatever_comes() -> None:
     chain = chain_of("SELECT src, sketch(rtt_us) AS rtt_us FROM probes GROUP BY TUMBLE(ts, INTERVAL '1' HOUR), src")
     run = QueryRun(chain, chain.row_stages + 1)
