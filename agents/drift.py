@@ -1,6 +1,8 @@
 """Notices that a profile has grown old: what is measured no longer stands to the model as it did when things settled.
 
-The model may be off by a factor from the first; only a change of that factor says that costs have changed.
+The model may be off by a factor from the first; only a change of that factor says that costs have changed. For CPU the
+allowance makes up for it. Bytes that are off as soon as things settle are profiled once more: a first profile has seen
+no checkpoint of what it led to.
 """
 
 from collections import deque
@@ -13,14 +15,22 @@ _DRIFT: Final = 0.25
 class Drift:
     """Measured against modelled, summed over the last EPOCHS stable epochs in which anything was measured.
 
-    Bytes come at checkpoints: what the model says of the epochs between two of them is kept for the second.
+    Bytes come at checkpoints: what the model says of the epochs between two of them is kept for the second. The first
+    ones after an epoch that was left out are partly of that epoch, with its shares, and count for nothing.
     """
 
-    def __init__(self) -> None:
-        """Nothing seen yet."""
+    def __init__(self, *, doubting: bool = False) -> None:
+        """Nothing seen yet; a `doubting` one takes a factor that is off from the first for a drift, once."""
+        self._doubting = doubting
         self._epochs: deque[tuple[float, float]] = deque(maxlen=EPOCHS)
         self._unanswered = 0.0
         self._settled: float | None = None
+        self._left_out = False
+        self._doubted = False
+
+    def leave_out(self) -> None:
+        """An epoch is not added; what it gathered is measured with the next one that is."""
+        self._left_out = True
 
     def restart(self) -> None:
         """A new profile, or other shares by the user's will: what comes now is the measure."""
@@ -33,6 +43,9 @@ class Drift:
         self._unanswered += modelled
         if measured == 0:
             return False
+        if self._left_out:
+            self._left_out, self._unanswered = False, 0.0
+            return False
         self._epochs.append((measured, self._unanswered))
         self._unanswered = 0.0
         by_model = sum(each for _, each in self._epochs)
@@ -41,4 +54,6 @@ class Drift:
         ratio = sum(each for each, _ in self._epochs) / by_model
         if self._settled is None:
             self._settled = ratio
+            before, self._doubted = self._doubted, self._doubting and abs(ratio - 1) > _DRIFT
+            return self._doubted and not before
         return abs(ratio - self._settled) > _DRIFT * abs(self._settled)

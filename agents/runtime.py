@@ -78,7 +78,8 @@ class Runtime:
         self._fixed_s: float | None = None
         self._stretch = Stretch()
         self._actual = Smoothed(1.0, measured=False)
-        self._drift, self._bytes_drift = Drift(), Drift()
+        self._drift, self._bytes_drift = Drift(), Drift(doubting=True)
+        self._followed = False  # whether the last epoch went into these
         self._recent: deque[EpochSeen] = deque(maxlen=config.probe_epochs)
         self._unprofiled = Unprofiled()
         self._unstable = 0
@@ -163,6 +164,7 @@ class Runtime:
             self._enter("probe")
             self.epochs_in_state = 1
         self.judged = None
+        self._followed = False
         if self.state == "profile":
             self._learn(seen)
         elif seen.overruled:
@@ -170,6 +172,8 @@ class Runtime:
         else:
             self._recent.append(seen)
             self._weigh(seen)
+        if not self._followed:
+            self._bytes_drift.leave_out()
         return self.decision
 
     # What follows is in the order of an epoch's end.
@@ -370,6 +374,7 @@ class Runtime:
 
     def _has_drifted(self, seen: EpochSeen, judged: Judgement) -> bool:
         models = self.models
+        self._followed = True
         drifted = self._drift.add(judged.actual * judged.done_s, judged.done_s)
         if seen.wire_bytes is not None:
             counted = {version: counts for version, counts in seen.counts.items() if version in models}
