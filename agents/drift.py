@@ -1,8 +1,6 @@
 """Notices that a profile has grown old: what is measured no longer stands to the model as it did when things settled.
 
-The model may be off by a factor from the first; only a change of that factor says that costs have changed. For CPU the
-allowance makes up for it. Bytes that are off as soon as things settle are profiled once more: a first profile has seen
-no checkpoint of what it led to.
+The model may be off by a factor from the first; only a change of that factor says that costs have changed.
 """
 
 from collections import deque
@@ -19,14 +17,12 @@ class Drift:
     ones after an epoch that was left out are partly of that epoch, with its shares, and count for nothing.
     """
 
-    def __init__(self, *, doubting: bool = False) -> None:
-        """Nothing seen yet; a `doubting` one takes a factor that is off from the first for a drift, once."""
-        self._doubting = doubting
+    def __init__(self) -> None:
+        """Nothing seen yet."""
         self._epochs: deque[tuple[float, float]] = deque(maxlen=EPOCHS)
         self._unanswered = 0.0
         self._settled: float | None = None
         self._left_out = False
-        self._doubted = False
 
     def leave_out(self) -> None:
         """An epoch is not added; what it gathered is measured with the next one that is."""
@@ -54,6 +50,4 @@ class Drift:
         ratio = sum(each for each, _ in self._epochs) / by_model
         if self._settled is None:
             self._settled = ratio
-            before, self._doubted = self._doubted, self._doubting and abs(ratio - 1) > _DRIFT
-            return self._doubted and not before
         return abs(ratio - self._settled) > _DRIFT * abs(self._settled)

@@ -78,7 +78,7 @@ class Runtime:
         self._fixed_s: float | None = None
         self._stretch = Stretch()
         self._actual = Smoothed(1.0, measured=False)
-        self._drift, self._bytes_drift = Drift(), Drift(doubting=True)
+        self._drift, self._bytes_drift = Drift(), Drift()
         self._followed = False  # whether the last epoch went into these
         self._recent: deque[EpochSeen] = deque(maxlen=config.probe_epochs)
         self._unprofiled = Unprofiled()
@@ -305,6 +305,9 @@ class Runtime:
             self._adapt(self._config.adapt_steps)
             self._step(judged)
         else:
+            if not self._unprofiled.due:
+                # Noise is answered as while all is well; what is left after it is no noise.
+                self._correct(judged)
             self._decide()
 
     def _watch_static(self, seen: EpochSeen) -> None:
@@ -361,6 +364,11 @@ class Runtime:
         if self._has_drifted(seen, judged):
             self._profile()
             return
+        self._correct(judged)
+        self._decide(settled=True)
+
+    def _correct(self, judged: Judgement) -> None:
+        """A little of what the shares ask for too much or too little."""
         used = judged.asked_s / self._decided_for_s
         missing = TARGET - used
         apart = any(0 < share < 1 for shares in self.decision.shares.values() for share in shares)
@@ -370,7 +378,6 @@ class Runtime:
             missing = 0.0
         if self._policy != "best-op":
             self._stretch.trim(max(-_TRIM_MOST, min(_TRIM_MOST, _TRIM * missing)))
-        self._decide(settled=True)
 
     def _has_drifted(self, seen: EpochSeen, judged: Judgement) -> bool:
         models = self.models

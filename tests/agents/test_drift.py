@@ -19,10 +19,3 @@ def test_a_change_of_measured_against_modelled_is_a_drift() -> None:
     drift = Drift()
     assert not any(epochs(drift, 4_000, 4_000, 2 * EPOCHS))
     assert any(epochs(drift, 6_000, 4_000, 2 * EPOCHS))
-
-
-def test_a_model_that_is_off_from_the_first_is_profiled_once_more_and_then_believed() -> None:
-    drift = Drift(doubting=True)
-    assert sum(epochs(drift, 8_000, 4_000, 2 * EPOCHS)) == 1
-    drift.restart()
-    assert not any(epochs(drift, 8_000, 4_000, 6 * EPOCHS))
