@@ -13,7 +13,8 @@ _DRIFT: Final = 0.25
 class Drift:
     """Measured against modelled, summed over the last EPOCHS stable epochs in which anything was measured.
 
-    Bytes come at checkpoints: what the model says of the epochs between two of them is kept for the second.
+    Bytes come at checkpoints: what the model says of the epochs between two of them is kept for the second. The first
+    ones after an epoch that was left out are partly of that epoch, with its shares, and count for nothing.
     """
 
     def __init__(self) -> None:
@@ -21,6 +22,11 @@ class Drift:
         self._epochs: deque[tuple[float, float]] = deque(maxlen=EPOCHS)
         self._unanswered = 0.0
         self._settled: float | None = None
+        self._left_out = False
+
+    def leave_out(self) -> None:
+        """An epoch is not added; what it gathered is measured with the next one that is."""
+        self._left_out = True
 
     def restart(self) -> None:
         """A new profile, or other shares by the user's will: what comes now is the measure."""
@@ -32,6 +38,9 @@ class Drift:
         """Take a stable epoch in; returns whether measured has drifted from modelled by more than a quarter."""
         self._unanswered += modelled
         if measured == 0:
+            return False
+        if self._left_out:
+            self._left_out, self._unanswered = False, 0.0
             return False
         self._epochs.append((measured, self._unanswered))
         self._unanswered = 0.0

@@ -79,6 +79,7 @@ class Runtime:
         self._stretch = Stretch()
         self._actual = Smoothed(1.0, measured=False)
         self._drift, self._bytes_drift = Drift(), Drift()
+        self._followed = False  # whether the last epoch went into these
         self._recent: deque[EpochSeen] = deque(maxlen=config.probe_epochs)
         self._unprofiled = Unprofiled()
         self._unstable = 0
@@ -163,6 +164,7 @@ class Runtime:
             self._enter("probe")
             self.epochs_in_state = 1
         self.judged = None
+        self._followed = False
         if self.state == "profile":
             self._learn(seen)
         elif seen.overruled:
@@ -170,6 +172,8 @@ class Runtime:
         else:
             self._recent.append(seen)
             self._weigh(seen)
+        if not self._followed:
+            self._bytes_drift.leave_out()
         return self.decision
 
     # What follows is in the order of an epoch's end.
@@ -301,6 +305,9 @@ class Runtime:
             self._adapt(self._config.adapt_steps)
             self._step(judged)
         else:
+            if not self._unprofiled.due:
+                # Noise is answered as while all is well; what is left after it is no noise.
+                self._correct(judged)
             self._decide()
 
     def _watch_static(self, seen: EpochSeen) -> None:
@@ -357,6 +364,11 @@ class Runtime:
         if self._has_drifted(seen, judged):
             self._profile()
             return
+        self._correct(judged)
+        self._decide(settled=True)
+
+    def _correct(self, judged: Judgement) -> None:
+        """A little of what the shares ask for too much or too little."""
         used = judged.asked_s / self._decided_for_s
         missing = TARGET - used
         apart = any(0 < share < 1 for shares in self.decision.shares.values() for share in shares)
@@ -366,10 +378,10 @@ class Runtime:
             missing = 0.0
         if self._policy != "best-op":
             self._stretch.trim(max(-_TRIM_MOST, min(_TRIM_MOST, _TRIM * missing)))
-        self._decide(settled=True)
 
     def _has_drifted(self, seen: EpochSeen, judged: Judgement) -> bool:
         models = self.models
+        self._followed = True
         drifted = self._drift.add(judged.actual * judged.done_s, judged.done_s)
         if seen.wire_bytes is not None:
             counted = {version: counts for version, counts in seen.counts.items() if version in models}

@@ -60,7 +60,8 @@ class Shipping:
 
     def encoded_groups(self, version: str, cut: int, gathered: Gathered, size_bytes: int, cpu_s: float) -> None:
         """As `encoded`, for a partial result: merged, in order and encoded."""
-        self._gathered[version] = gathered
+        before = self._gathered.get(version)
+        self._gathered[version] = gathered if before is None else gathered.after(before)
         self.spent_s += cpu_s
         self.bytes_by_version[version] += size_bytes
         self._of(version, cut, groups=True).add(gathered.groups, size_bytes, cpu_s)

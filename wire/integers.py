@@ -2,6 +2,7 @@
 
 An array travels as small unsigned numbers: each value minus the smallest, or, where that is narrower (time stamps in
 order), each step to the next value minus the smallest step. An array of equal values takes no bytes at all.
+Time stamps with a few gaps have wide steps too, but mostly small ones, which compress where differences would not.
 The idea of a base and narrow deltas is that of TerseCades (ATC'18).
 """
 
@@ -18,6 +19,8 @@ Int64Array: TypeAlias = npt.NDArray[np.int64]
 MAX_ITEMS: Final = 2 * 2**20
 _UNSIGNED: Final[dict[int, np.dtype[Any]]] = {size: np.dtype(f"<u{size}") for size in (1, 2, 4)}
 _WHOLE: Final = np.dtype("<i8")
+# Steps that are no narrower are taken if their mean is this much less than the span of the values.
+_MUCH_LESS: Final = 256
 
 
 class Narrowed(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -56,7 +59,8 @@ def narrow(values: npt.NDArray[np.int64 | np.int32], *, in_order: bool = True) -
         steps = np.diff(values.astype(np.int64, copy=False))  # a step between two int32 need not be one
         step_low, step_high = int(steps.min()), int(steps.max())
         step_size = size_of_span(step_high - step_low)
-        if step_size < size:
+        total = int(values[-1]) - int(values[0]) - step_low * steps.size
+        if step_size < size or (step_size == size < 8 and _MUCH_LESS * total < steps.size * (high - low)):
             stored = np.zeros(values.size, np.int64)
             np.subtract(steps, step_low, out=stored[1:])
             how = Narrowed(values.size, step_size, steps=True, base=step_low, first=int(values[0]))

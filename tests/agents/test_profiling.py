@@ -272,6 +272,19 @@ def test_groups_met_before_in_the_interval_are_not_owed_again() -> None:
     assert run.profile.new_groups(7, None) == 7
 
 
+def test_a_partial_result_over_the_end_of_a_window_does_not_double_the_groups_there_are() -> None:
+    shipped = Shipping(lambda: 0.0)
+    found = []
+    for groups in (40, 40, 40, 40, 80) * 4:
+        shipped.encoded_groups("v", 3, Gathered(groups, 250_000), 330 * groups, 1e-3)
+        gathered = shipped.gathered("v")
+        assert gathered is not None
+        found.append(gathered.distinct)
+    assert max(found) < 60
+    shipped.encoded_groups("v", 3, Gathered(35, 300), 35 * 330, 1e-3)
+    assert shipped.gathered("v") == Gathered(35, 300)  # other shares: what was before says nothing of so few records
+
+
 def test_sending_nothing_is_no_shipping_and_a_checkpoint_of_little_makes_no_byte_dear() -> None:
     shipped = Shipping(lambda: 0.0)
     shipped.sent(0, 5.0)

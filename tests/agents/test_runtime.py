@@ -285,6 +285,15 @@ def test_a_drift_of_costs_leads_to_a_new_profile() -> None:
     assert sum(epoch.profiled for epoch in agent.epochs[40:]) >= 1
 
 
+def test_noise_of_the_cpu_makes_no_agent_search_and_profile_again_and_again() -> None:
+    for seed in range(3):
+        agent = probes_agent(0.5, sigma=0.3, epoch_noise=0.06, rate_noise=0.06, seed=seed)
+        agent.run(30)
+        late = agent.run(150)
+        assert sum(before.state != after.state for before, after in pairwise(late)) <= 6
+        assert sum(epoch.profiled for epoch in late) <= 2
+
+
 def test_queries_share_the_budget_by_bytes_saved_per_second() -> None:
     agent = SimulatedAgent({"probes": PROBES, "logs": LOGS}, {"probes": PROBES_KINDS, "logs": LOGS_KINDS}, 0.8)
     agent.run(40)

@@ -3,10 +3,12 @@
 import contextlib
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wire.columns import pack_columns
 from wire.errors import CorruptFrameError
 from wire.integers import Narrowed, narrow, widen
 
@@ -59,3 +61,17 @@ def test_what_nobody_narrowed_gives_the_wanted_number_of_integers_or_a_known_err
 def test_another_number_of_integers_is_corrupt() -> None:
     with pytest.raises(CorruptFrameError, match="2 integers stored where 3 belong"):
         widen(*narrow(np.array([1, 2])), 3)
+
+
+def test_times_with_gaps_in_them_take_hardly_more_bytes_than_times_without() -> None:
+    steps = np.where(np.arange(100_000) % 5_000 == 0, 20_000_000, 16_666)
+    regular, gappy = np.cumsum(np.full_like(steps, 16_666)), np.cumsum(steps)
+    sizes = [len(pack_columns(pl.DataFrame({"ts": times}))) for times in (regular, gappy)]
+    assert sizes[1] < sizes[0] + 1_000
+    how, stored = narrow(gappy)
+    assert widen(how, stored, gappy.size).tolist() == gappy.tolist()
+
+
+def test_values_without_order_travel_as_differences_from_the_least() -> None:
+    how, _ = narrow(np.random.default_rng(1).integers(0, 2**31, 10_000))
+    assert not how.steps
