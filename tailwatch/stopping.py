@@ -8,10 +8,12 @@ process, cleanly, whose terminal has gone: that is what the signal meant first. 
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn
 
 _PARENT_CHECK_S = 0.25
 _NOTHING_TO_RELOAD = b"tailwatch: SIGHUP changes nothing here; restart to change settings\n"
@@ -73,6 +75,27 @@ def hang_ups_held_back() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Within, SIGTERM and SIGHUP end the process as an exception does: what was opened is closed and removed.
+
+    The exit code is that which a shell shows for a process that the signal killed. Under `nohup` SIGHUP stays ignored.
+    """
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    for number in [number for number, handler in before.items() if handler is signal.SIG_DFL]:
+        signal.signal(number, _end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end(number: int, _frame: FrameType | None) -> NoReturn:
+    signal.signal(number, signal.SIG_IGN)  # a second one must not interrupt the tidying up
+    sys.exit(128 + number)
 
 
 def _has_terminal() -> bool:

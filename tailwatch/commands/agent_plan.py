@@ -6,6 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from tailwatch.stopping import ended_by_signals
 from tailwatch.terminal import paint
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ def run(args: argparse.Namespace) -> int:
     loaded = loaded_from(args, "agent")
     config = _with_budget(loaded.settings.agent, args.budget)
     wanted, remarks = _wanted(config, compiled_apart(loaded), asks_api=args.asks_api)
-    seen = DryRun(config, wanted, most_rows=args.rows).run(args.seconds)
+    with ended_by_signals():
+        seen = DryRun(config, wanted, most_rows=args.rows).run(args.seconds)
     found = forecasts(seen, config)
     if args.as_json:
         print(json.dumps(as_json(seen, found, config, remarks), indent=2, ensure_ascii=False))

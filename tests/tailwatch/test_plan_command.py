@@ -1,7 +1,11 @@
 """`tailwatch agent plan`: what it says, and how it fails."""
 
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +13,11 @@ import pytest
 
 from agents.shares import POLICIES
 from tailwatch.cli import build_parser, main
+from tests.agents.live import until
 from tests.agents.world import probe_file
 from tests.fleet import HOSTS, SCHEMA, SQL
+
+HOME = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -119,3 +126,17 @@ def test_flags_that_cannot_be_are_wrong_usage(flags: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         build_parser().parse_args(["agent", "plan", *flags])
     assert ended.value.code == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_told_to_end_it_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
+    temporary, socket = tmp_path / "temporary", tmp_path / "rows.sock"
+    temporary.mkdir()
+    HOSTS.frame.write_csv(tmp_path / "hosts.csv")
+    config = written(tmp_path, sources=[{"kind": "datagrams", "stream": "probes", "path": str(socket)}])
+    command = [sys.executable, "-m", "tailwatch.cli", "agent", "plan", "--config", str(config), "--seconds", "600"]
+    with subprocess.Popen(command, env=os.environ | {"TMPDIR": str(temporary)}, cwd=HOME) as process:
+        assert until(lambda: any(temporary.glob("tailwatch-plan-*/*")), 30)
+        process.send_signal(number)
+        assert process.wait(20) == 128 + number
+    assert list(temporary.iterdir()) == []
