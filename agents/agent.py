@@ -434,7 +434,7 @@ class Agent:
         self._unread.remove(source)
         try:
             with self._surviving_the_spool():
-                stored = self.spool.positions().get(source.name)
+                stored = self._checkpointer.positions().get(source.name)
                 self.sources.append(SourceProgress(source, stored, time.time_ns()))
                 self._opened.callback(source.close)
         except SourceError as error:

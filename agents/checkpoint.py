@@ -15,7 +15,7 @@ from agents.errors import SpoolWriteError
 from agents.executor import Executor
 from agents.frames import frames_of, heartbeat_frame
 from agents.progress import SourceProgress, live_watermarks, query_progress
-from agents.spool import Checkpoint, Incarnation, Spool
+from agents.spool import Checkpoint, Incarnation, Spool, StoredPosition
 from agents.spool_room import SpoolRoom
 from agents.status_times import StatusSource, StatusTimes, nothing_to_say
 from agents.waiting import SpoolFrame
@@ -63,6 +63,11 @@ class Checkpointer:
     def failing(self) -> bool:
         """Whether the last checkpoint is still in memory because the spool refused it."""
         return self._pending is not None
+
+    def positions(self) -> dict[str, StoredPosition]:
+        """Where each source goes on: as stored, or as the checkpoint that still waits will store it."""
+        stored = self._spool.positions()
+        return stored if self._pending is None else stored | self._pending.positions
 
     def take(self, now_ns: int, *, clean: bool = False) -> None:
         """Store what was gathered; `clean` marks the last checkpoint of this incarnation.

@@ -232,7 +232,7 @@ class QueryProfile:
         self.try_shipping(cut, rows, shipping)
 
     def _trials(self, encode: Callable[[int], bytes], few: int, many: int) -> tuple[Trial, Trial] | None:
-        """A few encoded, and as many as the wire takes at once, which may be less for long texts; None if not one."""
+        """A few encoded, and as many as the wire takes at once: of long texts fewer. None if not even one."""
         while many:
             few = min(few, many)
             try:

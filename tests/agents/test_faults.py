@@ -116,8 +116,8 @@ class KilledPublisher:
 def run(folder: Path, spool: Path, data: Path, policy: str, kill_at: int, image: Path, *, anew: bool = False) -> bool:
     """One life of an agent; whether it ended by itself. `kill_at` 0 means never.
 
-    With `anew` it goes on as another incarnation after every checkpoint, and its frames go in two lanes. The epochs of
-    an adaptive one are so long that none ends; it is told what to do, so that its moments are always the same.
+    With `anew` it goes on as another incarnation after every checkpoint, and its frames go in two lanes.
+    The epochs of an adaptive one are so long that none ends; it is told what to do: its moments are always the same.
     """
     Fuse.light(spool, image, kill_at or -1)
     config = replay_config(folder, data, spool_path=str(spool), policy=policy)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from agents.agent import Agent
+from agents.bounds import ALWAYS
 from agents.config import AgentConfig, BudgetConfig, DatagramsConfig, HostConfig, ReplayConfig
 from agents.errors import (
     AgentError,
@@ -19,6 +20,7 @@ from agents.errors import (
     SourceError,
     SpoolWriteError,
 )
+from agents.executor import Wanted
 from agents.own_metrics import page_of
 from agents.progress import SourceProgress
 from agents.reload import NewSetup, Refusal, source_changes
@@ -287,6 +289,32 @@ def test_a_socket_is_handed_over_from_one_stream_to_another(tmp_path: Path, publ
     assert (tmp_path / "rows.sock").exists()
     agent.close()
     assert rows_of(received(tmp_path / "log.db", Chain(REQUESTS, {}))) == (4, 4)
+
+
+def test_a_file_that_is_wanted_again_goes_on_where_the_checkpoint_that_still_waits_left_it(
+    tmp_path: Path, publisher: EmbeddedPublisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replay, "BATCH_ROWS", 40)
+    data, records = probe_file(tmp_path, 120)
+    columns = {name: kind for name, kind in SCHEMA.items() if name not in ("ts", "host")}
+    config = replay_config(tmp_path, data, streams={"probes": columns})
+    agent = Agent(config, [PLAN], TABLES, publisher, machine=MACHINE)
+    chain = agent.executor.runs[0].chain
+    agent.turn()
+    store, tries = agent.spool.store, iter([False])
+
+    def full_once(*given: object) -> None:
+        if not next(tries, True):
+            raise SpoolWriteError("no space left")
+        store(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(agent.spool, "store", full_once)
+    agent.reload(setup(config, NEXT))
+    assert agent.sources == []
+    agent._run_these([Wanted(chain, ALWAYS.spans)])  # as when a plan asks for the query again
+    assert turned(agent, lambda: agent.sources[0].source.finished)
+    agent.close()
+    assert_same_answer(received(tmp_path / "log.db").merged(), truth(records))
 
 
 def test_nothing_changes_hands_while_the_spool_cannot_be_written(

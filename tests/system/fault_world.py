@@ -38,7 +38,7 @@ from wire.kafka_client import open_client
 from wire.kafka_settings import KafkaConfig, client_options
 
 COLLECTORS = ("collector", "collector-2")
-POLICIES = ("all-src", "all-sp", "adaptive")
+POLICIES = ("adaptive", "all-sp")
 RECORDS_PER_AGENT = 300
 WINDOWS_PER_ROUND = 4
 # Rounds before the same windows get records again.
