@@ -45,6 +45,8 @@ WANTED = {
     "jarvis.adaptation_overhead_pct": "<=3",
     "jarvis.chain_records_per_s": ">=1e+07",
     "jarvis.chain_vs_polars": ">=1",
+    "jarvis.chain_vs_polars_1m": ">=0.7",
+    "jarvis.chain_vs_polars_text_keys": ">=0.7",
 }
 UNLIMITED_S = 1000.0
 
