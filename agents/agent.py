@@ -431,10 +431,10 @@ class Agent:
 
     def _open_late(self, source: Source) -> None:
         """Start a source that nobody had asked for; one that cannot be opened is told and left alone."""
-        self._unread.remove(source)
         try:
-            with self._surviving_the_spool():
+            with self._surviving_the_spool():  # where it was is not to be had then: the next plan asks again
                 stored = self._checkpointer.positions().get(source.name)
+                self._unread.remove(source)
                 self.sources.append(SourceProgress(source, stored, time.time_ns()))
                 self._opened.callback(source.close)
         except SourceError as error:

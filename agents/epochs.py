@@ -130,7 +130,7 @@ class EpochLoop:
         left_s = self.allowance.left_s() + late_s
         wire = Counter(self._executor.shipping.bytes_by_version)
         self._wire_now, self._wire_before = wire - self._wire_before, wire
-        self._decide(budget_s, empty=left_s <= 0 and not self._file_rows)
+        self._decide(budget_s, counted_s / self._config.epoch_s, empty=left_s <= 0 and not self._file_rows)
         self._total()
         self._show(length_s)
         self._other_s.append(max(0.0, self._cpu_s - self._file_s))
@@ -248,7 +248,7 @@ class EpochLoop:
         self._unsettled_epochs = max(1, self._unsettled_epochs - 1)
         return max(0.0, self.allowance.end() + part_s)
 
-    def _decide(self, budget_s: float, *, empty: bool) -> None:
+    def _decide(self, budget_s: float, length_epochs: float, *, empty: bool) -> None:
         overruled = self._breaker.state != "closed"
         if self._config.policy in GUARDED:
             self._breaker.end_of_epoch(self._cpu_s, budget_s, empty=empty)
@@ -260,6 +260,7 @@ class EpochLoop:
             unpaced=self._unpaced(),
             wire_bytes=self._wire_now,
             overruled=overruled,
+            length_epochs=length_epochs,
         )
         self._apply(self._runtime.end_of_epoch(seen))
 

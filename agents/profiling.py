@@ -186,7 +186,7 @@ class QueryProfile:
     ) -> float:
         try:
             drawn = spread()
-        except Exception as error:  # noqa: BLE001  # as with the samples: rows that cannot be run are given up elsewhere
+        except (Exception, pl.exceptions.PanicException) as error:  # noqa: BLE001  # batches fail where they run
             log.debug("rows drawn could not be run query=%s error=%s", self._chain.plan.query, error)
             drawn = None
         return _distinct(gathered, sampled) if drawn is None else chao1(drawn.keys["rows"].to_numpy())
