@@ -20,6 +20,21 @@ offset_resets = Counter(
     "Times a partition's position was out of range and reading went on at the earliest record.",
     registry=REGISTRY,
 )
+skipped_offsets = Counter(
+    "tailwatch_collector_skipped_offsets_total",
+    "Offsets passed over because the transport holds nothing there, or no longer.",
+    registry=REGISTRY,
+)
+missing_frames = Counter(
+    "tailwatch_collector_missing_frames_total",
+    "Frames that had not come a minute after a later one of their agent's start.",
+    registry=REGISTRY,
+)
+lost_frames = Counter(
+    "tailwatch_collector_lost_frames_total",
+    "Missing frames that are no longer waited for.",
+    registry=REGISTRY,
+)
 transport_failures = Counter(
     "tailwatch_collector_transport_failures_total", "Times the transport could not be read.", registry=REGISTRY
 )

@@ -102,6 +102,8 @@ class Partition:
         The record is the one at `position`, or lies behind a hole in the transport.
         """
         if record.offset > self.position:
+            hole = self._claim.partition, self.position, record.offset - 1
+            log.warning("hole in the transport partition=%d offsets=%d-%d", *hole)
             self.skip_to(record.offset)
         try:
             frame = decode_frame(record.payload)
@@ -184,6 +186,9 @@ class Partition:
         turned_out = write_flush(self._engine, self._claim, flush, self._plans.versions, self._series)
         own_metrics.records_too_old.inc(turned_out.too_old)
         own_metrics.records_too_new.inc(flush.counts.too_new)
+        own_metrics.skipped_offsets.inc(flush.counts.skipped_offsets)
+        own_metrics.missing_frames.inc(pending.missing_frames)
+        own_metrics.lost_frames.inc(flush.counts.lost_frames)
         own_metrics.shared_ids.inc(turned_out.shared_ids)
         own_metrics.restored_spools.inc(turned_out.restored_spools)
         if turned_out.restored_spools:
@@ -301,6 +306,7 @@ class Partition:
                 self._moved.add(key)
             for gap in missed:
                 log.warning("frames missing %s", _place(mark, gap))
+                self._pending.missing_frames += gap.high - gap.low + 1
             for gap in lost:
                 log.warning("frames lost %s", _place(mark, gap))
                 self._pending.count("lost_frames", gap.high - gap.low + 1)

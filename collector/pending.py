@@ -35,6 +35,7 @@ class Pending:
         self.quarantined: list[Quarantined] = []
         self.dead_letters: list[DeadLetter] = []
         self.released: list[int] = []
+        self.missing_frames = 0
         self.bytes = 0
 
     def add_partial(self, version: str, partial: Partial) -> None:

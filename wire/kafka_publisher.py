@@ -1,8 +1,9 @@
 """The sending end over Kafka: every frame to the partition that its incarnation chose, durable on all replicas.
 
-The library's own retries are idempotent and keep the order; they end after `delivery_timeout_s`. What fails then is
-published again by the agent, through a new producer: an old one may be in a state it cannot leave, and nothing of it
-may linger. Frames that arrive twice on this way are known to the collector by their sequence.
+The library's own retries keep the order; they end after `delivery_timeout_s`. What fails then is published again by
+the agent, through a new producer: an old one may be in a state it cannot leave, and nothing of it may linger. Frames
+that arrive twice on either way are known to the collector by their sequence, so the broker is not asked to know them:
+where its memory of producers outlives a crash and the frames do not, it calls a frame known that it never stored.
 """
 
 import functools
@@ -43,7 +44,8 @@ class KafkaPublisher:
         self._config = config
         options = client_options(config, client_id) | {
             "acks": "all",
-            "enable_idempotence": True,
+            "enable_idempotence": False,
+            "max_in_flight_requests_per_connection": 1,  # keeps the order, as idempotence would
             "compression_type": None if config.compression == "none" else config.compression,
             "delivery_timeout_ms": round(config.delivery_timeout_s * 1e3),
             "linger_ms": _LINGER_MS,

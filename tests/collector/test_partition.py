@@ -150,10 +150,12 @@ def test_a_frame_that_never_comes_is_counted_lost_and_lowers_coverage(
     collector = bench.collector(spool_age_s=age_s)
     bench.drain(collector)
     assert bench.totals()["lost_frames"] == 0
+    before = total_of("missing_frames"), total_of("lost_frames")
     passed_ns, monotonic_ns = round(2 * age_s * 1e9), time.monotonic_ns
     monkeypatch.setattr("collector.clock.monotonic_ns", lambda: monotonic_ns() + passed_ns)
     collector._held[0].flush(now_ns + passed_ns)
     assert bench.totals()["lost_frames"] == 2
+    assert (total_of("missing_frames") - before[0], total_of("lost_frames") - before[1]) == (2, 2)
     whole = whole_coverage(bench)
     assert whole.ratio < 1.0
     assert whole.interrupted
@@ -167,11 +169,12 @@ def test_a_position_that_is_no_longer_there_goes_on_at_the_earliest_record_and_i
     collector.step(0.0)
     collector._subscriber.committed(0, len(gone))  # as if the broker's retention had passed
     fresh = bench.collector()
+    before = total_of("skipped_offsets")
     with bench.engine.begin() as connection:
         connection.execute(sa.update(tables.offsets).values(next_offset=0))
     bench.drain(fresh)
     assert_same(bench.stored(), truth(bench.plan, RECORDS[30:]))
-    assert bench.totals()["skipped_offsets"] == len(gone)
+    assert bench.totals()["skipped_offsets"] == total_of("skipped_offsets") - before == len(gone)
 
 
 def test_a_query_joined_with_another_table_content_waits_instead_of_guessing(bench: Bench) -> None:
@@ -333,8 +336,12 @@ def test_a_position_of_an_earlier_release_that_names_no_log_is_kept(bench: Bench
     assert (counted["frames"], counted["duplicates"], counted["skipped_offsets"]) == (4, 0, 0)
 
 
+def total_of(what: str) -> float:
+    return own_metrics.REGISTRY.get_sample_value(f"tailwatch_collector_{what}_total") or 0.0
+
+
 def offset_resets() -> float:
-    return own_metrics.REGISTRY.get_sample_value("tailwatch_collector_offset_resets_total") or 0.0
+    return total_of("offset_resets")
 
 
 def test_an_incarnation_whose_mark_was_forgotten_counts_no_old_frame_again(bench: Bench) -> None:
@@ -365,10 +372,11 @@ def test_frames_that_are_missing_for_a_minute_lower_coverage_until_they_come(
     agent = FakeAgent(bench.plan)
     first, late = agent.send(RECORDS[:30], 99), agent.send(RECORDS[30:], 99)
     bench.publish([*first, agent.heartbeat()])
-    collector = bench.collector()
+    collector, before = bench.collector(), total_of("missing_frames")
     bench.drain(collector)
     collector._held[0].flush(time.time_ns())
     assert whole_coverage(bench).ratio < 1.0
+    assert total_of("missing_frames") - before == len(late)
     bench.publish(late)
     collector._next_flush = 0.0
     bench.drain(collector)

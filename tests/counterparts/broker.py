@@ -21,13 +21,15 @@ from pathlib import Path
 from typing import Any
 
 from tests.counterparts.choice import Wanted, free_port
-from tests.counterparts.object_store import object_store
+from tests.counterparts.object_store import LostWrites, object_store
 
 VARIABLE = "TAILWATCH_TEST_KAFKA"
 _STARTS_WITHIN_S = 20.0
 _STOPS_WITHIN_S = 10.0
 _IMAGE = "confluentinc/cp-kafka:7.8.0"  # Apache Kafka 3.8, in the packing that testcontainers knows
 _PR_SET_PDEATHSIG = 1
+# The keys of a durable tansu's records end so.
+BATCH = ".batch"
 _LIBC = ctypes.CDLL(None)
 
 
@@ -103,10 +105,15 @@ def tansu(*, advertised: int = 0) -> Iterator[Broker]:
 
 
 @contextmanager
-def durable_tansu() -> Iterator[Broker]:
-    """A running tansu whose topics, records and groups survive `kill` and `start`."""
+def durable_tansu(lost: LostWrites | None = None) -> Iterator[Broker]:
+    """A running tansu whose topics, records and groups survive `kill` and `start`.
+
+    Of each batch it stores first the producer's sequence, then the partition's new end, then the records (BATCH). One
+    that ends in between leaves offsets without records behind it, and answers an idempotent producer's next attempt
+    with "duplicate", which clients take for stored. `lost` are writes that do not reach its disk, to bring this about.
+    """
     port = free_port()
-    with object_store() as environment:
+    with object_store(lost) as environment:
         command = _tansu_command(port, port, "s3://tansu/")
         variables = [f"{name}={value}" for name, value in environment.items()]
         with _running("tansu", ["env", *variables, *command], port) as broker:

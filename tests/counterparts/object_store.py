@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlparse
 from xml.sax.saxutils import escape
@@ -16,11 +17,27 @@ from xml.sax.saxutils import escape
 _Object = tuple[bytes, str, float]  # content, tag, when it was written
 
 
+@dataclass
+class LostWrites:
+    """What a store neither keeps nor answers: writes under keys that end with `suffix`; with an empty one, nothing."""
+
+    suffix: str = ""
+    keys: list[str] = field(default_factory=list)
+
+    def take(self, key: str) -> bool:
+        """Whether this write is lost."""
+        lost = bool(self.suffix) and key.endswith(self.suffix)
+        if lost:
+            self.keys.append(key)
+        return lost
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self) -> None:
+    def __init__(self, lost: LostWrites) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
+        self.lost = lost
         self.objects: dict[str, _Object] = {}
         self.lock = threading.Lock()
 
@@ -31,6 +48,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_PUT(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.server.lost.take(self._key):
+            self.close_connection = True
+            return
         tag = f'"{hashlib.md5(body).hexdigest()}"'
         wanted = self.headers.get("If-Match")
         with self.server.lock:
@@ -115,9 +135,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def object_store() -> Iterator[dict[str, str]]:
+def object_store(lost: LostWrites | None = None) -> Iterator[dict[str, str]]:
     """A running store; gives the environment of a program that is to use it."""
-    server = _Server()
+    server = _Server(lost or LostWrites())
     threading.Thread(target=server.serve_forever, name="object-store", daemon=True).start()
     try:
         yield {

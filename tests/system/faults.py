@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
+from tests.counterparts.broker import BATCH
 from tests.system.altered_frames import Alteration, corrupted, duplicated, reordered, truncated
 from tests.system.fault_world import COLLECTORS, UNLIMITED, Load, World, is_stopped
 from tests.wire.kafka_world import PARTITIONS
@@ -168,6 +169,7 @@ def broker_killed(world: World, load: Load) -> Iterator[None]:
     """kill -9 of the broker; it comes back when the agents have noticed."""
     assert world.servers.broker is not None
     down = world.says(load.agents, "uplink down")
+    world.holes = True
     world.servers.broker.kill()
     try:
         _while_noticed(world, load, down)
@@ -177,9 +179,29 @@ def broker_killed(world: World, load: Load) -> Iterator[None]:
 
 
 @contextmanager
+def broker_killed_in_write(world: World, load: Load) -> Iterator[None]:
+    """kill -9 of the broker when it has given frames their offsets and has not stored them yet."""
+    broker, lost = world.servers.broker, world.servers.lost_writes
+    assert broker is not None
+    world.holes = True
+    before = len(lost.keys)
+    lost.suffix = BATCH
+    try:
+        world.felt(lambda: len(lost.keys) > before, "frames are not stored")
+        broker.kill()
+        lost.suffix = ""
+        yield
+    finally:
+        lost.suffix = ""
+        broker.kill()
+        broker.start()
+
+
+@contextmanager
 def broker_restarted(world: World, load: Load) -> Iterator[None]:
     """The broker is asked to end, which tansu takes 5 s for while it has clients, and started again at once."""
     assert world.servers.broker is not None
+    world.holes = True
     world.servers.broker.stop()
     try:
         yield
@@ -289,6 +311,7 @@ FAULTS = (
     Fault("truncate frames", "frames", alter=truncated),
     Fault("corrupt frames", "frames", alter=corrupted),
     Fault("rebalance in mid-flush", "collector", rebalanced_in_flush, on="postgresql", load_s=4.0),
+    Fault("kill broker in mid-write", "broker", broker_killed_in_write),
     Fault("kill in mid-flush", "collector", killed_in_flush, on="postgresql", load_s=4.0),
     Fault("disk full: spool", "agent", spool_full),
     Fault("disk full: SQLite database", "database", sqlite_full, on="sqlite"),

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from kafka import KafkaAdminClient, TopicPartition
 
-from tests.counterparts.broker import Broker, durable_tansu, noida, tansu
+from tests.counterparts.broker import BATCH, Broker, durable_tansu, noida, tansu
 from tests.counterparts.choice import free_port
+from tests.counterparts.object_store import LostWrites
 from tests.wire.kafka_world import (
     PARTITIONS,
     Member,
@@ -35,10 +36,14 @@ def memory() -> Iterator[Broker]:
 
 
 def published_in_the_end(
-    sender: KafkaPublisher, payloads: list[bytes], partition: int, at_failure: Callable[[], None] | None = None
+    sender: KafkaPublisher,
+    payloads: list[bytes],
+    partition: int,
+    at_failure: Callable[[], None] | None = None,
+    first_token: int = 0,
 ) -> int:
     """Publish as an uplink does, again and again until all is acknowledged; gives the number of failures."""
-    waiting = dict(enumerate(payloads))
+    waiting = dict(enumerate(payloads, first_token))
     failures = 0
     deadline = time.monotonic() + 30
     while waiting:
@@ -137,6 +142,26 @@ def test_what_a_dead_broker_did_not_acknowledge_arrives_after_its_return() -> No
         member.stop()
         assert [record.offset for record in member.records] == list(range(len(member.records))), "none is read twice"
         assert any("no broker answers" in str(error) for error in member.errors) or not member.errors
+
+
+def test_a_broker_that_remembers_a_batch_it_never_stored_gets_it_again() -> None:
+    lost = LostWrites()
+    with durable_tansu(lost) as broker:
+        config = made_topic(broker.address, delivery_timeout_s=20.0)
+        member = kafka_member(config)
+        with publisher(config) as sender:
+            published(sender, [(1, b"before")], first_token=100)
+            lost.suffix = BATCH
+            sender.publish(1, 7, b"under way")
+            until(lambda: bool(lost.keys), "the broker writes the batch")
+            broker.kill()
+            lost.suffix = ""
+            broker.start()
+            published_in_the_end(sender, [b"under way"], 1, first_token=7)
+            published(sender, [(1, b"after")], first_token=200)
+        until(lambda: b"after" in member.payloads, "the last is read")
+        member.stop()
+        assert list(dict.fromkeys(member.payloads)) == [b"before", b"under way", b"after"]
 
 
 def test_a_broker_that_forgot_its_producers_gets_a_new_one(memory: Broker) -> None:
