@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from agents.shares import POLICIES
-from tailwatch.cli import build_parser, main
+from tailwatch.cli import main
+from tailwatch.parsers import build_parser
 from tests.agents.live import until
 from tests.agents.world import probe_file
 from tests.fleet import HOSTS, SCHEMA, SQL
