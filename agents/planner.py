@@ -73,11 +73,6 @@ class Planner:
         return {chain.plan.version for chain in self._own.chains}
 
     @property
-    def begun_ns(self) -> Mapping[str, int]:
-        """By version: from when on it has run on files that were read before it was known."""
-        return self._kept.begun_ns
-
-    @property
     def age_s(self) -> float:
         """Seconds since the API last answered, or since the start."""
         return time.monotonic() - self._good_at_s
@@ -135,13 +130,6 @@ class Planner:
         with self._lock:
             news, self._news = self._news, None
         return news
-
-    def note_begun(self, begun_ns: Mapping[str, int]) -> None:
-        """Remember across restarts from when on these versions have seen all records."""
-        with self._lock:
-            self._kept = KeptPlan(self._kept.body, self._kept.etag, {**self._kept.begun_ns, **begun_ns})
-            if self._kept.body:
-                self._folder.keep(self._kept)
 
     def close(self) -> None:
         """Ask no more; a question under way is left alone."""
@@ -201,8 +189,7 @@ class Planner:
                 log.warning("plan refused, the other queries go on query=%s reason=%s", name, reason)
         self._chains = {one.chain.plan.version: one.chain for one in choice.wanted}
         with self._lock:
-            begun = {version: begun for version, begun in self._kept.begun_ns.items() if version in self._chains}
-            before, self._kept = self._kept, KeptPlan(body, etag, begun)
+            before, self._kept = self._kept, KeptPlan(body, etag)
             self.choice = self._news = choice
             if body and before != self._kept:
                 self._folder.keep(self._kept)
