@@ -276,6 +276,7 @@ class Agent:
             "spool_frames": self.spool.frames,
             "spool_oldest_age_s": self.spool.oldest_age_s(time.time_ns()),
             "samples_dropped_total": sum(dropped.values()),
+            "sampled_out_rows_total": self.loop.totals.sampled_out,
             **(self._planner.counters() if self._planner is not None else {}),
             **{f"samples_dropped_{reason}_total": count for reason, count in dropped.items()},
         }
@@ -345,11 +346,14 @@ class Agent:
 
     def _adopt(self, choice: "Choice") -> None:
         """Run what the API says from now on."""
+        before = {run.chain.plan.version: run.chain.plan.query for run in self.executor.runs}
         added = self._run_these(choice.wanted)
+        gone = before.keys() - {run.chain.plan.version for run in self.executor.runs}
         log.info(
-            "plan adopted queries=%d new=%s refused=%d no_source=%d",
+            "plan adopted queries=%d new=%s gone=%s refused=%d no_source=%d",
             len(self.executor.runs),
             ",".join(run.chain.plan.query for run in added) or "none",
+            ",".join(sorted(before[version] for version in gone)) or "none",
             len(choice.refused),
             choice.idle,
         )

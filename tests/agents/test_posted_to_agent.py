@@ -183,7 +183,7 @@ def test_what_is_refused_and_what_fails_shows_on_metrics_and_health_but_not_as_i
         assert (status, health.decode().splitlines()[0]) == (200, "ok")
         assert "plan: refused odd" in health.decode()
         assert "no column 'colour' here" in health.decode()
-        assert "no answer from the API" in health.decode()
+        assert "plan: none from the API for" in health.decode()
         agent.close()
     assert beats(tmp_path)[-1].counters["plan_queries_refused"] == 1
     assert msgspec.to_builtins(beats(tmp_path)[-1])["counters"]["plan_failures_total"] >= 1
