@@ -13,35 +13,33 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import psutil
 
 from agents.allowance import EpochAllowance
-from agents.bounds import BEGINNING_NS
 from agents.checkpoint import Checkpointer
 from agents.config import AgentConfig
 from agents.cpu_meter import CpuMeter
 from agents.epochs import EpochLoop
-from agents.errors import ReloadError, SourceError, SpoolWriteError
+from agents.errors import ReloadError, SpoolWriteError
 from agents.executor import Executor, Wanted
 from agents.idle_floor import UPLINK_STEP_S, IdleCosts, check_floor, samplers_of
 from agents.intake import Intake
+from agents.lineup import Lineup
 from agents.machine import machine_id
 from agents.memory import release_free_memory
 from agents.own_metrics import Sample, page_of
 from agents.own_samples import process_samples, shipping_samples, source_samples
 from agents.pace import epochs_between_checkpoints, turn_interval_s
-from agents.progress import SourceProgress, live_watermarks
+from agents.progress import SourceProgress
 from agents.query_run import QueryRun
 from agents.reload import NewSetup, ReloadLog, changed_keys, refuse_what_needs_a_restart, source_changes
 from agents.services import Services, metrics_server_of, planner_of
 from agents.source_swap import SourceSwap
 from agents.sources.configured import configured_sources, entries_by_name
-from agents.sources.source import Source
-from agents.spool import Incarnation, Spool
+from agents.spool import Incarnation, Spool, StoredPosition
 from agents.spool_room import SPOOL_FULL
 from agents.uplink import Uplink
 from pipeline.plan import Plan
@@ -84,7 +82,6 @@ class Agent:
         self._config = config
         self._process = psutil.Process()
         self._meter = CpuMeter(self._children, own_s=cpu_s)
-        self.sources: list[SourceProgress] = []
         self._checkpoint_s = 0.0
         self._reloads = ReloadLog()
         self._not_vouched_for: set[str] = set()
@@ -109,18 +106,14 @@ class Agent:
             self._services.planner = planner_of(config, own, tables, configured)
             if self._planner is not None:
                 executor.adopt(self._planner.start().wanted)
-            self._entries = entries_by_name(config, configured)
-            self._unread = [source for source in configured if not _read(source.streams, executor)]
+            self.executor = executor
+            self.lineup = Lineup(config, configured, executor, self.spool)
+            opened.callback(self.lineup.close)
             stored = self.spool.positions()
             incarnation = self.spool.begin(config.agent_id, time.time_ns())
-            for source in configured:
-                if source not in self._unread:
-                    opened.callback(source.close)
-                    self.sources.append(SourceProgress(source, stored.get(source.name), incarnation.started_ns))
-            self.executor = executor
-            self._restore_begun(executor, {chain.plan.version for chain in own})
+            self.lineup.open(configured, stored, incarnation.started_ns)
             self.uplink = Uplink(self.spool, publisher, catch_up_bytes_per_s=config.catch_up_bytes_per_s)
-            self.loop = EpochLoop(config, executor, self._meter, allowance, unpaced=self._unpaced)
+            self.loop = EpochLoop(config, executor, self._meter, allowance, unpaced=self.lineup.unpaced)
             self._checkpointer = Checkpointer(
                 self.spool,
                 incarnation,
@@ -130,6 +123,7 @@ class Agent:
                 machine=machine,
                 counters=self.counters,
                 status=self.loop.status,
+                readers=self.lineup.readers,
             )
             self.intake = Intake(
                 executor,
@@ -160,6 +154,11 @@ class Agent:
             self.spool.frames,
             self.incarnation.interrupted_from_ns is not None,
         )
+
+    @property
+    def sources(self) -> list[SourceProgress]:
+        """Those that run."""
+        return self.lineup.sources
 
     @property
     def _planner(self) -> "Planner | None":
@@ -222,18 +221,15 @@ class Agent:
             needed = [source for source in configured if not read.isdisjoint(source.streams)]
             idle = IdleCosts.of(new.config, self._idle.turn_s, self._idle.checkpoint_cpu_s, samplers_of(needed))
             check_floor(new.config.budget, idle)
-            changes = source_changes(self.sources, self._entries, needed, entries)
-            swap = SourceSwap(changes, self.spool.positions(), self._entries, entries, self.intake.take_in)
+            changes = source_changes(self.sources, self.lineup.entries, needed, entries)
+            swap = SourceSwap(changes, self.spool.positions(), self.lineup.entries, entries, self.intake.take_in)
             swap.open()
             undo.pop_all()
         # From here on nothing fails: what goes is taken in to its end, and stored with its place in the file.
-        vouched = live_watermarks([run.chain.plan for run in self.executor.runs], self.sources).keys()
+        vouched = self.lineup.vouched_live()
         sources = swap.close_old()
         self.checkpoint()
-        self.sources[:], self._entries = sources, entries
-        for one in sources:
-            self._opened.callback(one.source.close)
-        self._unread = [source for source in configured if source not in needed]
+        self.lineup.replace_sources(sources, entries, [source for source in configured if source not in needed])
         services.take_over(new.config, self._services)
         self._services, self._idle = services, idle
         self._configure(new.config)
@@ -280,6 +276,7 @@ class Agent:
             "spool_frames": self.spool.frames,
             "spool_oldest_age_s": self.spool.oldest_age_s(time.time_ns()),
             "samples_dropped_total": sum(dropped.values()),
+            "sampled_out_rows_total": self.loop.totals.sampled_out,
             **(self._planner.counters() if self._planner is not None else {}),
             **{f"samples_dropped_{reason}_total": count for reason, count in dropped.items()},
         }
@@ -334,21 +331,8 @@ class Agent:
                 self.loop.allowance.ship(cpu_s)
                 self.executor.shipping.sent(sent_bytes, cpu_s)
 
-    def _unpaced(self) -> frozenset[str]:
-        """The query versions that are fed by files without a pace and nothing else: their records can wait."""
-        paced = {
-            stream
-            for one in self.sources
-            if not one.source.replayable or one.source.lag_rows is not None
-            for stream in one.source.streams
-        }
-        fed = {stream for one in self.sources for stream in one.source.streams}
-        return frozenset(run.chain.plan.version for run in self.executor.runs if run.chain.plan.source in fed - paced)
-
     def _children(self) -> list[int]:
-        """The processes that work for this agent."""
-        numbers = [getattr(one.source, "process_id", None) for one in self.sources]
-        return [number for number in numbers if number is not None]
+        return self.lineup.children()
 
     def _turn_cost_s(self) -> float:
         """CPU of a turn that finds nothing to do: the median of a few."""
@@ -362,32 +346,23 @@ class Agent:
 
     def _adopt(self, choice: "Choice") -> None:
         """Run what the API says from now on."""
+        before = {run.chain.plan.version: run.chain.plan.query for run in self.executor.runs}
         added = self._run_these(choice.wanted)
+        gone = before.keys() - {run.chain.plan.version for run in self.executor.runs}
         log.info(
-            "plan adopted queries=%d new=%s refused=%d no_source=%d",
+            "plan adopted queries=%d new=%s gone=%s refused=%d no_source=%d",
             len(self.executor.runs),
             ",".join(run.chain.plan.query for run in added) or "none",
+            ",".join(sorted(before[version] for version in gone)) or "none",
             len(choice.refused),
             choice.idle,
         )
 
     def _run_these(self, wanted: Sequence[Wanted]) -> list[QueryRun]:
         """Run these versions from now on; what is new vouches for nothing that was read before."""
-        added = self.executor.adopt(wanted)
-        for source in [one for one in self._unread if _read(one.streams, self.executor)]:
-            self._open_late(source)
-        begun: dict[str, int] = {}
-        for run in added:
-            feeding = [one for one in self.sources if run.chain.plan.source in one.source.streams]
-            reached = [one.watermark_ns for one in feeding if one.watermark_ns is not None]
-            if reached:
-                run.bounds = replace(run.bounds, since_ns=max(reached))
-            if reached and any(one.source.replayable for one in feeding):
-                begun[run.chain.plan.version] = max(reached)
+        added = self.lineup.run(wanted, self._positions)
         self._checkpointer.note_runs()
         self.loop.adopt()
-        if begun and self._planner is not None:
-            self._planner.note_begun(begun)
         return added
 
     def _configure(self, config: AgentConfig) -> None:
@@ -402,43 +377,20 @@ class Agent:
 
     def _go_on_anew_if_back(self, vouched_before: Set[str]) -> None:
         """A live query that was away while this incarnation ran must not seem to have been there all the time."""
-        vouched = live_watermarks([run.chain.plan for run in self.executor.runs], self.sources).keys()
+        vouched = self.lineup.vouched_live()
         self._not_vouched_for |= vouched_before - vouched
         if self._not_vouched_for & vouched:
             with self._surviving_the_spool():
                 self._checkpointer.go_on_anew(time.time_ns())
                 self._not_vouched_for -= vouched
 
-    def _restore_begun(self, executor: Executor, own: Set[str]) -> None:
-        """A version that came after files were read vouches for no record before, also if a kill came in between.
-
-        Those of the agent's own file have run from the beginning.
-        """
-        if self._planner is None:
-            return
-        known, news = self._planner.begun_ns, {}
-        for run in executor.runs:
-            version = run.chain.plan.version
-            if version not in known:
-                feeding = [one for one in self.sources if run.chain.plan.source in one.source.streams]
-                reached = [
-                    one.watermark_ns for one in feeding if one.source.replayable and one.watermark_ns is not None
-                ]
-                news[version] = BEGINNING_NS if version in own else max(reached, default=BEGINNING_NS)
-            run.bounds = replace(run.bounds, since_ns=known.get(version, news.get(version, BEGINNING_NS)))
-        if news:
-            self._planner.note_begun(news)
-
-    def _open_late(self, source: Source) -> None:
-        """Start a source that nobody had asked for; one that cannot be opened is told and left alone."""
+    def _positions(self) -> Mapping[str, StoredPosition] | None:
+        """Where the sources were left; None while the spool cannot be read."""
         try:
-            with self._surviving_the_spool():  # where it was is not to be had then: the next plan asks again
-                stored = self._checkpointer.positions().get(source.name)
-                self._unread.remove(source)
-                self.sources.append(SourceProgress(source, stored, time.time_ns()))
-                self._opened.callback(source.close)
-        except SourceError as error:
-            log.error("source cannot be opened source=%s error=%s", source.name, error)  # noqa: TRY400
+            return self._checkpointer.positions()
+        except SpoolWriteError as error:
+            log.error("spool cannot be read, will try again: %s", error)  # noqa: TRY400  # the message says it all
+            return None
 
     def _dropped(self) -> dict[str, int]:
         dropped = dict(self.executor.dropped)
@@ -467,11 +419,3 @@ class Agent:
 def held_limit(config: AgentConfig) -> int:
     """With a spool that cannot be written, live records gather in memory up to here: 24 MiB by default."""
     return config.memory_max_bytes * 3 // 8
-
-
-def _read(streams: Mapping[str, object], executor: Executor) -> bool:
-    """Whether any query reads one of these streams; a source that nobody asks costs CPU for nothing."""
-    if any(stream in executor.by_stream for stream in streams):
-        return True
-    log.info("source not started, no query reads it streams=%s", ",".join(streams))
-    return False

@@ -1,8 +1,8 @@
 """The checkpoint: everything gathered since the last one goes to disk together with the place to go on from.
 
-One transaction holds the deltas of all open windows, drained rows, manifests, the sources' positions and the
-heartbeat. A kill before its commit leaves the last checkpoint and the positions that belong to it; a kill after it
-leaves the new ones: either way each record of a replayable source counts exactly once.
+One transaction holds the deltas of all open windows, drained rows, manifests, the sources' positions, what each query
+has seen of them, and the heartbeat. A kill before its commit leaves the last checkpoint and the positions that belong
+to it; a kill after it leaves the new ones: either way each record of a replayable source counts exactly once.
 A heartbeat vouches for what its own incarnation sent before it, and for nothing that may still wait in the backlog.
 What could not be stored is kept unchanged under its number and stored first the next time.
 Now and then a status stands behind the heartbeat (status_times.py): it vouches for nothing, and is in no manifest.
@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from agents.bounds import ALWAYS, Bounds
 from agents.errors import SpoolWriteError
 from agents.executor import Executor
+from agents.file_readers import FileReaders
 from agents.frames import frames_of, heartbeat_frame
 from agents.progress import SourceProgress, live_watermarks, query_progress
 from agents.spool import Checkpoint, Incarnation, Spool, StoredPosition
@@ -37,6 +38,7 @@ class Checkpointer:
         machine: str,
         counters: Callable[[], dict[str, int]],
         status: StatusSource = nothing_to_say,
+        readers: FileReaders | None = None,
     ) -> None:
         """`counters` gives what the heartbeat reports of the agent itself, `status` what its runtime decided."""
         self.stored = 0
@@ -49,6 +51,7 @@ class Checkpointer:
         self._machine = machine
         self._counters = counters
         self._statuses = StatusTimes(status)
+        self._readers = readers or FileReaders({})
         self._number = 0
         self._pending: Checkpoint | None = None
         self.room = SpoolRoom(())
@@ -86,7 +89,8 @@ class Checkpointer:
         positions = {name: position for name, position in kept.items() if position is not None}
         self._number += 1
         watermarks = live_watermarks(self._plans(), self._sources, self._bounds())
-        self._pending = Checkpoint(self._number, frames, positions, now_ns, clean, watermarks)
+        seen = self._readers.to_store()
+        self._pending = Checkpoint(self._number, frames, positions, now_ns, clean, watermarks, seen)
         self._store()
 
     def go_on_anew(self, now_ns: int) -> None:
@@ -133,6 +137,7 @@ class Checkpointer:
                 incarnation,
                 backlog=self._spool.holds_earlier_than(incarnation),
                 bounds=self._bounds(),
+                missed=self._readers.missed(),
             ),
             counters=self._counters(),
             previous_incarnation=incarnation.previous,

@@ -3,6 +3,8 @@
 Live sources are read as they are, files from their beginning, whatever an agent has read of them. Everything runs as in
 an agent, with every record aggregated here and profiled; what gathers goes into a spool in a temporary folder and to a
 transport that keeps nothing, so that shipping is measured too, but for a broker's client.
+First in short epochs, which are profiled; then, for what cannot wait, in the turns, epochs and checkpoints of the
+configuration, unprofiled: what that takes beyond the costs found is the handling of batches, which no policy spares.
 A socket on which somebody listens is left alone: it belongs to an agent that runs.
 """
 
@@ -24,9 +26,9 @@ from agents.cpu_budget import CpuBudget
 from agents.errors import BudgetTooSmallError, SourceError
 from agents.executor import Executor, Wanted
 from agents.idle_floor import UPLINK_STEP_S, IdleCosts, check_floor, samplers_of
-from agents.pace import epochs_between_checkpoints
+from agents.pace import epochs_between_checkpoints, turn_interval_s
 from agents.progress import SourceProgress
-from agents.shares import Decision
+from agents.shares import Decision, ProxyCounts
 from agents.sources.configured import configured_sources
 from agents.sources.source import Source
 from agents.spool import Spool
@@ -40,6 +42,8 @@ MOST_ROWS: Final = 1_000_000
 _TURN_S: Final = 0.1
 # Short, so that a few epochs fit into a short run and the first, which is not warm, does not count.
 _EPOCH_S: Final = 0.25
+# The part of the run for the profile; the rest is run as an agent does, if that is an epoch at least.
+_PROFILED: Final = 0.6
 _IDLE_TURNS: Final = 5
 
 
@@ -52,6 +56,7 @@ class SourceSeen:
     rows: int = 0
     read_s: float = 0.0
     not_read: str = ""
+    finished: bool = False
 
     @property
     def rows_per_s(self) -> float:
@@ -79,6 +84,8 @@ class Seen:
 
     Attributes:
         sources_cores: what reading live sources and files with a pace took.
+        as_agent_cores: what the process took when it ran as an agent, every record aggregated here, without files that
+            can wait; None where the run was too short for that, or nothing of the kind is there.
         reading_s: CPU per record of files without a pace, by stream.
         refused: why an agent would not start with this budget; "" if it would.
     """
@@ -90,6 +97,7 @@ class Seen:
     sources_cores: float
     budget_cores: float
     budget_from: str
+    as_agent_cores: float | None = None
     reading_s: Mapping[str, float] = field(default_factory=dict)
     refused: str = ""
 
@@ -163,7 +171,11 @@ class DryRun:
             budget.renew(self._cpu_clock(), self._clock())
             idle = self._idle_costs(executor, checkpointer)
             began_s = self._clock()
-            self._loop(executor, checkpointer, uplink, began_s + seconds)
+            until_s = began_s + seconds
+            as_agent_s = seconds * (1 - _PROFILED) if self._waits_for_nothing() else 0.0
+            as_agent_s = as_agent_s // config.epoch_s * config.epoch_s
+            self._loop(executor, checkpointer, uplink, until_s - as_agent_s)
+            as_agent_cores = self._as_agent(executor, checkpointer, uplink, until_s, idle) if as_agent_s else None
             run_s = self._clock() - began_s
             cores = budget.renew(self._cpu_clock(), self._clock())
             return Seen(
@@ -174,6 +186,7 @@ class DryRun:
                 sources_cores=sum(one.cpu_s for one in self._readings if one.most_rows is None) / max(run_s, 1e-9),
                 budget_cores=cores,
                 budget_from=budget.budget_from,
+                as_agent_cores=as_agent_cores,
                 reading_s=self._reading_s(),
                 refused=_refusal(config, idle),
             )
@@ -190,7 +203,8 @@ class DryRun:
             self._readings.append(_Reading(SourceProgress(source, None, time.time_ns()), most_rows))
         if not self._readings:
             told = "; ".join(f"{one.name}: {one.not_read}" for one in self._not_read) or "agent.sources is empty"
-            raise SourceError(f"there is nothing to read: {told}; name a source under agent.sources")
+            wanted = "add a query that reads one of their streams" if self._not_read else "name a source there"
+            raise SourceError(f"there is nothing to read: {told}; {wanted}")
 
     def _loop(self, executor: Executor, checkpointer: Checkpointer, uplink: Uplink, until_s: float) -> None:
         now_s = self._clock()
@@ -215,10 +229,11 @@ class DryRun:
             if not busy:
                 time.sleep(min(_TURN_S, max(0.0, until_s - now_s)))
 
-    def _poll(self, executor: Executor) -> bool:
+    def _poll(self, executor: Executor, *, waiting: bool = True) -> bool:
+        """Poll the sources, those that can wait only with `waiting`; whether one of these has more at once."""
         busy = False
         for one in self._readings:
-            if one.is_over():
+            if one.is_over() or (one.most_rows is not None and not waiting):
                 continue
             before_s = self._cpu_clock()
             batches = one.progress.poll(time.time_ns())
@@ -230,18 +245,55 @@ class DryRun:
                 one.ended_s = self._clock()
         return busy
 
-    def _decide(self, executor: Executor) -> None:
+    def _waits_for_nothing(self) -> bool:
+        return any(one.most_rows is None for one in self._readings)
+
+    def _as_agent(
+        self, executor: Executor, checkpointer: Checkpointer, uplink: Uplink, until_s: float, idle: IdleCosts
+    ) -> float | None:
+        """Run what cannot wait as an agent does, to the end of the run; the cores that it took, or None if it ended."""
+        self._decide(executor, profile=False)
+        turn_s = turn_interval_s(self._config, self._config.budget.cores or 1.0, idle.turn_s)
+        began_s, before_s = self._clock(), self._cpu_clock()
+        for one in self._readings:
+            if one.most_rows is not None and one.ended_s is None:
+                one.ended_s = began_s
+        epoch_due_s = began_s + self._config.epoch_s
+        while (now_s := self._clock()) < until_s:
+            self._poll(executor, waiting=False)
+            if now_s >= epoch_due_s:
+                self._count(executor.end_epoch())
+                epoch_due_s += self._config.epoch_s
+            uplink.step()
+            if executor.held_bytes > self._config.spool_max_bytes or self._is_over():
+                break
+            time.sleep(max(0.0, min(turn_s, epoch_due_s - self._clock(), until_s - self._clock())))
+        self._count(executor.end_epoch())
+        run_s, run_cpu_s = self._clock() - began_s, self._cpu_clock() - before_s
+        before_s = self._cpu_clock()
+        checkpointer.take(time.time_ns())
+        self._ship(executor, uplink)
+        each_s = (self._cpu_clock() - before_s) / idle.checkpoint_every_s
+        return run_cpu_s / run_s + each_s if run_s >= self._config.epoch_s else None
+
+    def _is_over(self) -> bool:
+        return all(one.is_over() for one in self._readings if one.most_rows is None)
+
+    def _decide(self, executor: Executor, *, profile: bool = True) -> None:
         """Everything here, and measured."""
         shares = {version: (1.0,) * len(kinds) for version, kinds in executor.operators.items()}
-        executor.decide(Decision(shares=shares, fallback=shares, profile=True))
+        executor.decide(Decision(shares=shares, fallback=shares, profile=profile))
 
     def _end_epoch(self, executor: Executor) -> None:
-        for version, counts in executor.end_epoch().items():
-            self._offered[version] += counts.reached[0]
+        self._count(executor.end_epoch())
         for version, costs in (executor.costs() or {}).items():
             if costs.records > 0:
                 self._costs[version] = costs
         self._decide(executor)
+
+    def _count(self, counts: Mapping[str, ProxyCounts]) -> None:
+        for version, count in counts.items():
+            self._offered[version] += count.reached[0]
 
     def _ship(self, executor: Executor, uplink: Uplink) -> None:
         before, before_s = uplink.bytes_published, self._cpu_clock()
@@ -269,7 +321,8 @@ class DryRun:
     def _source_seen(self, one: _Reading, began_s: float, run_s: float) -> SourceSeen:
         source: Source = one.progress.source
         read_s = run_s if one.ended_s is None else one.ended_s - began_s
-        return SourceSeen(source.name, tuple(source.streams), one.progress.rows, read_s, one.progress.failure or "")
+        failure = one.progress.failure or ""
+        return SourceSeen(source.name, tuple(source.streams), one.progress.rows, read_s, failure, source.finished)
 
     def _query_seen(self, plan: Plan, began_s: float, run_s: float) -> QuerySeen:
         feeding = [one for one in self._readings if plan.source in one.progress.source.streams]

@@ -2,6 +2,8 @@
 
 The rule is the runtime's: sources and the loop are off the budget first, queries with a pace share the rest; files
 without a pace get the shares that are best per record, and are read as fast as what then is left allows.
+Costs are per record; what a batch costs however few its records are, is the difference between what the dry run took as
+an agent and what its records should have: it is taken for the same under every policy.
 """
 
 import math
@@ -14,6 +16,7 @@ from agents.config import AgentConfig
 from agents.cost_model import Predicted, QueryCosts, predicted
 from agents.dry_run import QuerySeen, Seen
 from agents.executor import kinds_of
+from agents.idle_floor import SAMPLER_CORES
 from agents.shares import POLICIES, Policy, Shares
 
 # The part of the budget that the runtime steers to.
@@ -42,9 +45,27 @@ class Forecast:
 
 
 def fixed_cores(seen: Seen) -> float:
-    """What the loop and the reading of what cannot wait take, whatever is decided."""
+    """What is taken whatever is decided: the loop, the reading of what cannot wait, the handling of its batches."""
+    return seen.idle.cores + reading_cores(seen) + handling_cores(seen)
+
+
+def reading_cores(seen: Seen) -> float:
+    """What reading live sources and files with a pace takes."""
     turning = seen.idle.turn_s * seen.idle.turns_per_s  # empty polls are in both
-    return seen.idle.cores + max(0.0, seen.sources_cores - turning)
+    return max(0.0, seen.sources_cores - turning)
+
+
+def handling_cores(seen: Seen) -> float:
+    """What handling the batches of what cannot wait takes beyond their records; 0 where it is not known."""
+    if seen.as_agent_cores is None:
+        return 0.0
+    own_idle = seen.idle.cores - seen.idle.samplers * SAMPLER_CORES
+    by_records = sum(
+        predicted(query.costs, (1.0,) * len(query.costs.operators)).cpu_s * query.records_per_s / query.costs.records
+        for query in seen.queries
+        if query.paced and query.costs is not None and query.costs.records > 0
+    )
+    return max(0.0, seen.as_agent_cores - own_idle - reading_cores(seen) - by_records)
 
 
 def forecasts(seen: Seen, config: AgentConfig) -> list[Forecast]:

@@ -72,12 +72,17 @@ def page_of(samples: Iterable[Sample]) -> str:
     for sample in samples:
         labels = ",".join(f'{name}="{_escaped(value)}"' for name, value in sample.labels)
         named = f"{sample.metric}{{{labels}}}" if labels else sample.metric
-        lines.setdefault(sample.metric, []).append(f"{named} {sample.value:.17g}")
+        lines.setdefault(sample.metric, []).append(f"{named} {_number(sample.value)}")
     blocks = []
     for metric, values in lines.items():
         kind, text = METRICS[metric]
         blocks += [f"# HELP {metric} {text}", f"# TYPE {metric} {kind}", *values]
     return "\n".join(blocks) + "\n"
+
+
+def _number(value: float) -> str:
+    """The shortest text that reads back as the same number: 0.15, where 17 digits would show 0.14999999999999999."""
+    return str(int(value)) if isinstance(value, int) else repr(value).removesuffix(".0")
 
 
 def _escaped(value: str) -> str:

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+import msgspec
+
 from agents.config import AgentConfig
 from agents.errors import PlanUnavailableError
 
@@ -27,6 +29,13 @@ UNREACHABLE: Final = "unreachable"
 REFUSED: Final = "refused"
 NOT_A_PLAN: Final = "not_a_plan"
 _SHOWN_BYTES: Final = 200
+
+
+class _Problem(msgspec.Struct):
+    """The part of a problem document that people read."""
+
+    title: str
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +62,13 @@ class PlanClient:
         Raises:
             PlanUnavailableError: nothing answers, or not with this; `reason` is one of the words above.
         """
+        headers = self._headers(etag)
         try:
             connection = self._connection()
             try:
                 connection.connect()
                 with _cut_after(WITHIN_S, connection.sock):
-                    connection.request("GET", self._prefix + path, headers=self._headers(etag))
+                    connection.request("GET", self._prefix + path, headers=headers)
                     answer = connection.getresponse()
                     body = answer.read(MAX_BYTES + 1)
             finally:
@@ -69,9 +79,8 @@ class PlanClient:
         if answer.status == 304 and etag:
             return None
         if answer.status != 200:
-            said = body[:_SHOWN_BYTES].decode("utf-8", "replace")
             raise PlanUnavailableError(
-                f"{self._config.plan_url}{path} answers with status {answer.status}: {said}", REFUSED
+                f"{self._config.plan_url}{path} answers with status {answer.status}: {_said(body)}", REFUSED
             )
         if len(body) > MAX_BYTES:
             raise PlanUnavailableError(f"{path} has more than {MAX_BYTES} bytes; check agent.plan_url", NOT_A_PLAN)
@@ -88,14 +97,33 @@ class PlanClient:
         # A damaged one that no header can hold would keep the question from ever being asked.
         if etag and etag.isascii() and etag.isprintable():
             headers["If-None-Match"] = etag
-        key = self._config.api_key
-        if self._config.api_key_path:
-            key = Path(self._config.api_key_path).read_text(encoding="utf-8").strip()
+        key = self._key()
         if key:
-            if not (key.isascii() and key.isprintable()):
-                raise ValueError("the API key has a line break or other characters that no key has; want one line")
             headers["Authorization"] = f"Bearer {key}"
         return headers
+
+    def _key(self) -> str:
+        key, path = self._config.api_key, self._config.api_key_path
+        if path:
+            try:
+                key = Path(path).read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                why = error.strerror if isinstance(error, OSError) else "is no text"
+                raise PlanUnavailableError(f"agent.api_key_path {path} cannot be read: {why}", UNREACHABLE) from error
+        if not (key.isascii() and key.isprintable()):
+            raise PlanUnavailableError(
+                "the API key has a line break or other characters that no key has; want one line", UNREACHABLE
+            )
+        return key
+
+
+def _said(body: bytes) -> str:
+    """What an answer says that is no plan: of a problem document its title and detail, else how it begins."""
+    try:
+        problem = msgspec.json.decode(body, type=_Problem)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return body[:_SHOWN_BYTES].decode("utf-8", "replace")
+    return ": ".join(part[:_SHOWN_BYTES] for part in (problem.title, problem.detail) if part)
 
 
 @contextmanager

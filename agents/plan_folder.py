@@ -18,11 +18,10 @@ log = logging.getLogger(__name__)
 
 
 class KeptPlan(msgspec.Struct, frozen=True):
-    """The API's answer and its tag; `begun_ns` says from when on a version has run on a file that was read before."""
+    """The API's answer and its tag."""
 
     body: bytes
     etag: str
-    begun_ns: dict[str, int] = {}
 
 
 class PlanFolder:

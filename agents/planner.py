@@ -52,13 +52,15 @@ class Planner:
         self._path = f"/api/v1/agents/{quote(config.agent_id, safe='')}/plan"
         self._kept = KeptPlan(b"", "")
         self._chains: dict[str, Chain] = dict(running)
+        self._known: set[str] = set()
         self._news: Choice | None = None
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._ask_at_once = False
         self._first_answer = threading.Event()
         self._failed_in_a_row = 0
-        self._warned = False
+        self._told = ""
+        self._trouble = ""
         self._good_at_s = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="planner", daemon=True)
 
@@ -73,11 +75,6 @@ class Planner:
         return {chain.plan.version for chain in self._own.chains}
 
     @property
-    def begun_ns(self) -> Mapping[str, int]:
-        """By version: from when on it has run on files that were read before it was known."""
-        return self._kept.begun_ns
-
-    @property
     def age_s(self) -> float:
         """Seconds since the API last answered, or since the start."""
         return time.monotonic() - self._good_at_s
@@ -87,8 +84,14 @@ class Planner:
         """What is wrong, as lines for people; empty when nothing is."""
         lines = [f"plan: refused {name}: {reason}" for name, reason in self.choice.refused.items()]
         if self._failed_in_a_row:
-            lines.append(f"plan: no answer from the API for {self.age_s:.0f} s, going on with the last plan")
+            lines.append(
+                f"plan: none from the API for {self.age_s:.0f} s, going on with {self._instead}: {self._trouble}"
+            )
         return "".join(f"{line.splitlines()[0]}\n" for line in lines)
+
+    @property
+    def _instead(self) -> str:
+        return "the last plan" if self._kept.body else "the queries of the file; no plan has come yet"
 
     def counters(self) -> dict[str, int]:
         """What the heartbeat reports."""
@@ -136,13 +139,6 @@ class Planner:
             news, self._news = self._news, None
         return news
 
-    def note_begun(self, begun_ns: Mapping[str, int]) -> None:
-        """Remember across restarts from when on these versions have seen all records."""
-        with self._lock:
-            self._kept = KeptPlan(self._kept.body, self._kept.etag, {**self._kept.begun_ns, **begun_ns})
-            if self._kept.body:
-                self._folder.keep(self._kept)
-
     def close(self) -> None:
         """Ask no more; a question under way is left alone."""
         self._stop.set()
@@ -181,9 +177,9 @@ class Planner:
         except PlanUnavailableError as error:
             self._fail(error)
             return
-        if self._warned:
+        if self._told:
             log.info("plan: the API answers again")
-        self._failed_in_a_row, self._warned = 0, False
+        self._failed_in_a_row, self._told = 0, ""
         self._good_at_s = time.monotonic()
 
     def _take(self, body: bytes, etag: str) -> None:
@@ -196,16 +192,28 @@ class Planner:
 
     def _choose(self, document: AgentPlan | None, body: bytes, etag: str) -> None:
         choice = choose(document, self._own, self._chains, self._table)
+        self._tell_what_is_not_known_any_more(document)
         for name, reason in choice.refused.items():
             if self.choice.refused.get(name) != reason:
                 log.warning("plan refused, the other queries go on query=%s reason=%s", name, reason)
         self._chains = {one.chain.plan.version: one.chain for one in choice.wanted}
         with self._lock:
-            begun = {version: begun for version, begun in self._kept.begun_ns.items() if version in self._chains}
-            before, self._kept = self._kept, KeptPlan(body, etag, begun)
+            before, self._kept = self._kept, KeptPlan(body, etag)
             self.choice = self._news = choice
             if body and before != self._kept:
                 self._folder.keep(self._kept)
+
+    def _tell_what_is_not_known_any_more(self, document: AgentPlan | None) -> None:
+        """An API that has forgotten a query it never retired has another database than before, or an emptied one."""
+        known = set() if document is None else {*document.retired, *(one.query for one in document.queries)}
+        forgotten = sorted(self._known - known)
+        if forgotten:
+            log.warning(
+                "the API does not know queries any more that it had and never retired, they are run no longer unless "
+                "they are in the agent's file; has its database been changed? queries=%s",
+                ",".join(forgotten),
+            )
+        self._known = known
 
     def _table(self, table: PlannedTable) -> StaticTable:
         found = self._folder.table(table.name, table.content_hash)
@@ -223,8 +231,9 @@ class Planner:
     def _fail(self, error: PlanUnavailableError) -> None:
         self.failures[error.reason] += 1
         self._failed_in_a_row += 1
+        self._trouble = str(error)
         # Nobody listening, once, is an API that is only starting; anything else, or that again, is worth a look.
         starting = isinstance(error.__cause__, ConnectionRefusedError) and self._failed_in_a_row == 1
-        if not starting and not self._warned:
-            log.warning("plan not available, the last one goes on error=%s", error)
-            self._warned = True
+        if not starting and self._told != error.reason:  # another reason is news: first no API, then a wrong key
+            log.warning("plan not available, going on with %s error=%s", self._instead, error)
+            self._told = error.reason

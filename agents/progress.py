@@ -3,12 +3,14 @@
 A live source is complete as far as it has measured, which stands still while it does not. A replayed file
 is complete up to the largest time it has given (files are taken to be in order of time), and for ever once it is
 through; these times are stored with its position, so that a restart goes on from them. They reach back to what earlier
-incarnations read: as long as frames of those wait, nothing is said of a query that a file feeds.
+incarnations read: as long as frames of those wait, nothing is said of a query that a file feeds. What such a query has
+not seen of its file, because it came later, is in doubt like the stretch before an unclean end.
 """
 
 import logging
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
+from typing import TypeAlias
 
 from agents.bounds import ALWAYS, BEGINNING_NS, Bounds
 from agents.errors import SourceError
@@ -19,6 +21,9 @@ from pipeline.schema import TIME_COLUMN
 from wire.heartbeat import FINISHED_NS, QueryProgress
 
 log = logging.getLogger(__name__)
+
+#: [from, to) in ns.
+Stretch: TypeAlias = tuple[int, int]
 
 
 class SourceProgress:
@@ -84,6 +89,11 @@ class SourceProgress:
             return FINISHED_NS
         return self._last_ns
 
+    @property
+    def last_ns(self) -> int | None:
+        """As the watermark, but the largest time given of a replay that is through, too."""
+        return self._last_ns
+
     def to_store(self) -> StoredPosition | None:
         """What a checkpoint must keep; None for a live source."""
         if not self._opened:
@@ -123,11 +133,13 @@ def query_progress(
     *,
     backlog: bool = False,
     bounds: Mapping[str, Bounds] = MappingProxyType({}),
+    missed: Mapping[str, Stretch] = MappingProxyType({}),
 ) -> list[QueryProgress]:
     """What the heartbeat says of each query that some source here feeds and that has begun.
 
     `backlog` says that frames of earlier incarnations wait: what a file gave may be among them. `bounds` are those of
-    versions that run for a part of time only: nothing is said of what lies outside.
+    versions that run for a part of time only: nothing is said of what lies outside. `missed` is what versions have not
+    seen of their files.
     """
     sources = list(sources)
     found: list[QueryProgress] = []
@@ -143,20 +155,37 @@ def query_progress(
         if complete is None:
             continue
         replayable = all(one.source.replayable for one in feeding)
-        doubt = None if replayable else incarnation.in_doubt_from(plan.version)
+        first_ns, watermark_ns = complete
+        doubt = _not_seen(missed.get(plan.version), complete) if replayable else _unclean(incarnation, plan.version)
+        if not replayable and plan.version in missed:  # one stretch can be told: that of the live records
+            first_ns = max(first_ns, missed[plan.version][1])
+            if first_ns >= watermark_ns:
+                continue
         found.append(
             QueryProgress(
                 query=plan.query,
                 version=plan.version,
-                first_ns=complete[0],
-                watermark_ns=complete[1],
+                first_ns=first_ns,
+                watermark_ns=watermark_ns,
                 replayable=replayable,
                 finished=all(one.source.finished for one in feeding),
-                interrupted_from_ns=doubt,
-                interrupted_to_ns=None if doubt is None else incarnation.started_ns,
+                interrupted_from_ns=None if doubt is None else doubt[0],
+                interrupted_to_ns=None if doubt is None else doubt[1],
             )
         )
     return found
+
+
+def _unclean(incarnation: Incarnation, version: str) -> Stretch | None:
+    from_ns = incarnation.in_doubt_from(version)
+    return None if from_ns is None else (from_ns, incarnation.started_ns)
+
+
+def _not_seen(missed: Stretch | None, complete: Stretch) -> Stretch | None:
+    """What was missed of the version's own time; it may reach beyond what is complete so far, so that it stays one."""
+    if missed is None or missed[1] <= complete[0]:
+        return None
+    return max(missed[0], complete[0]), missed[1]
 
 
 def live_watermarks(

@@ -1,8 +1,8 @@
 """What it takes to bring rows and groups to the transport, in bytes and CPU: encoding, the spool, the uplink.
 
 Checkpoints ship in bursts, so what is gathered is charged by prediction when it is gathered; what a checkpoint really
-takes is measured here and makes the next prediction. `spent_s` is what was measured so far: whoever counts CPU by
-epoch takes it out of the epoch in which it fell.
+takes is measured here and makes the next prediction. Which epoch it is charged to is the allowance's affair
+(allowance.py).
 The spool and the uplink cost per byte, and per checkpoint: the latter does not depend on what is shipped, so it
 must not make draining look dear on an agent that ships little.
 """
@@ -45,7 +45,6 @@ class Shipping:
     def __init__(self, clock: Callable[[], float] = time.process_time) -> None:
         """`clock` reads the CPU seconds of the process."""
         self.clock = clock
-        self.spent_s = 0.0
         self.bytes_by_version: Counter[str] = Counter()
         self._encodings: dict[tuple[str, int], _Encoding] = {}
         self._gathered: dict[str, Gathered] = {}
@@ -54,7 +53,6 @@ class Shipping:
 
     def encoded(self, version: str, cut: int, rows: int, size_bytes: int, cpu_s: float) -> None:
         """A checkpoint encoded rows drained at a cut, or as many groups for the cut behind the last row stage."""
-        self.spent_s += cpu_s
         self.bytes_by_version[version] += size_bytes
         self._of(version, cut).add(rows, size_bytes, cpu_s)
 
@@ -62,7 +60,6 @@ class Shipping:
         """As `encoded`, for a partial result: merged, in order and encoded."""
         before = self._gathered.get(version)
         self._gathered[version] = gathered if before is None else gathered.after(before)
-        self.spent_s += cpu_s
         self.bytes_by_version[version] += size_bytes
         self._of(version, cut, groups=True).add(gathered.groups, size_bytes, cpu_s)
 
@@ -157,7 +154,6 @@ class Shipping:
 
     def _count(self, line: ShippingLine, size_bytes: int, cpu_s: float) -> None:
         if size_bytes:
-            self.spent_s += cpu_s
             line.add(size_bytes, cpu_s)
 
 

@@ -39,10 +39,19 @@ class StoredPosition:
 
 
 @dataclass(frozen=True, slots=True)
+class SeenOfFile:
+    """A query version has seen what was read of a file up to this time, but for what it has missed: [from, to)."""
+
+    seen_ns: int
+    missed: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Checkpoint:
     """What one checkpoint stores. `number` counts from 1 in each incarnation: storing one twice changes nothing.
 
-    `watermarks` says by query version up to where the live records are vouched for by this checkpoint.
+    `watermarks` says by query version up to where the live records are vouched for by this checkpoint; `seen` by query
+    version and source what has changed of what was seen of files.
     """
 
     number: int
@@ -51,6 +60,7 @@ class Checkpoint:
     time_ns: int
     clean: bool
     watermarks: Mapping[str, int] = field(default_factory=dict)
+    seen: Mapping[tuple[str, str], SeenOfFile] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +163,17 @@ class Spool:
             rows = self._db.execute("SELECT source, position, first_ns, watermark_ns FROM positions").fetchall()
         return {source: StoredPosition(position, first, last) for source, position, first, last in rows}
 
+    def seen(self) -> dict[tuple[str, str], SeenOfFile]:
+        """By query version and source name, as checkpoints stored it; version "" is from before versions were noted."""
+        with writing(self.path):
+            rows = self._db.execute(
+                "SELECT version, source, seen_ns, missed_from_ns, missed_to_ns FROM seen"
+            ).fetchall()
+        return {
+            (version, source): SeenOfFile(seen_ns, None if from_ns is None else (from_ns, to_ns))
+            for version, source, seen_ns, from_ns, to_ns in rows
+        }
+
     def store(self, incarnation: Incarnation, checkpoint: Checkpoint, make_room: MakeRoom | None = None) -> None:
         """Commit a checkpoint; within the transaction `make_room` is called with the bytes above the cap, if any.
 
@@ -182,6 +203,7 @@ class Spool:
                     "position = excluded.position, first_ns = excluded.first_ns, watermark_ns = excluded.watermark_ns",
                     [(name, at.position, at.first_ns, at.watermark_ns) for name, at in checkpoint.positions.items()],
                 )
+                self._store_seen(checkpoint.seen)
                 self._db.execute("DELETE FROM watermarks")
                 if not checkpoint.clean:
                     self._db.executemany("INSERT INTO watermarks VALUES (?, ?)", list(checkpoint.watermarks.items()))
@@ -256,6 +278,14 @@ class Spool:
             with suppress(SpoolWriteError):
                 self._measure()
             raise
+
+    def _store_seen(self, seen: Mapping[tuple[str, str], SeenOfFile]) -> None:
+        if seen:
+            self._db.execute("DELETE FROM seen WHERE version = ''")
+            self._db.executemany(
+                "INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?, ?)",
+                [(*key, one.seen_ns, *(one.missed or (None, None))) for key, one in seen.items()],
+            )
 
     def _previous(self) -> tuple[str, int]:
         """Name and highest sequence, given or still to be given, of the last incarnation that stored anything."""

@@ -62,6 +62,18 @@ UPGRADES: Final[tuple[tuple[str, ...], ...]] = (
     ("CREATE TABLE watermarks (version TEXT PRIMARY KEY, watermark_ns INTEGER NOT NULL)",),
     # The share of live records that was taken in while a frame was gathered.
     ("ALTER TABLE frames ADD COLUMN sampled REAL NOT NULL DEFAULT 1.0",),
+    # What each query version has seen of each file. Until now nobody noted it: '' stands for every version that ran.
+    (
+        """CREATE TABLE seen (
+            version TEXT NOT NULL,
+            source TEXT NOT NULL,
+            seen_ns INTEGER NOT NULL,
+            missed_from_ns INTEGER,
+            missed_to_ns INTEGER,
+            PRIMARY KEY (version, source)
+        )""",
+        "INSERT INTO seen SELECT '', source, watermark_ns, NULL, NULL FROM positions WHERE watermark_ns IS NOT NULL",
+    ),
 )
 _WAL_BYTES: Final = 2**22
 

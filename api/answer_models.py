@@ -15,7 +15,10 @@ class CoverageModel(Model):
     agents_expected: int = Field(description="Agents seen in the last 24 h and not retired.")
     records_known: int = Field(description="Records that agents say they took in.")
     records_merged: int = Field(description="Of those, the ones in the answer or filtered out by the query.")
-    interrupted: bool = Field(description="An agent ended uncleanly in the range; some of its records may be missing.")
+    interrupted: bool = Field(
+        description="Some agent's records of the range are in doubt: it ended uncleanly, was away, frames of it are "
+        "missing, or its query came when a file was half read."
+    )
     sampled_out: int = Field(
         description="Of the records known, those that agents left out on purpose to stay within their CPU budget."
     )

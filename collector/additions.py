@@ -23,7 +23,7 @@ from pipeline.ragged import as_series
 from pipeline.schema import polars_schema
 from store.agent_status import AgentStatus
 from store.fleet import AgentReport, VersionProgress
-from store.interruptions import UNCLEAN_END, Interruption
+from store.interruptions import NOT_SEEN, UNCLEAN_END, Interruption
 from store.levels import Int64Array
 from store.registry import RegisteredVersion
 from wire.columns import unpack_columns, unpack_ragged
@@ -157,7 +157,13 @@ def add_heartbeat(header: Header, beat: Heartbeat, plans: Plans, pending: Pendin
         )
     )
     pending.interruptions.extend(
-        Interruption(beat.agent, version.version_id, query.interrupted_from_ns, query.interrupted_to_ns, UNCLEAN_END)
+        Interruption(
+            beat.agent,
+            version.version_id,
+            query.interrupted_from_ns,
+            query.interrupted_to_ns,
+            NOT_SEEN if query.replayable else UNCLEAN_END,
+        )
         for version, query in known
         if query.interrupted_from_ns is not None and query.interrupted_to_ns is not None
     )

@@ -1,9 +1,10 @@
 """Stretches of event time in which records of an agent may be missing, and why; coverage reads them.
 
-Five causes. An agent says itself that it ended uncleanly. An agent was away: the stretch between the watermark of one
-start and the first record of the next. Frames are missing: their sequence numbers were skipped; a live query is in
-doubt for the time in which they were made, a replayed one as a whole, because its event time is not the clock's. An
-agent id is used by two: likewise. A spool was restored from an older disk: what a replay read since is refused.
+Six causes. An agent says itself that it ended uncleanly, or that a query came when a file was half read. An agent was
+away: the stretch between the watermark of one start and the first record of the next. Frames are missing: their
+sequence numbers were skipped; a live query is in doubt for the time in which they were made, a replayed one as a whole,
+because its event time is not the clock's. An agent id is used by two: likewise. A spool was restored from an older
+disk: what a replay read since is refused.
 """
 
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from store import tables
 from store.upsert import insert_missing
 
 UNCLEAN_END = "unclean end"
+NOT_SEEN = "read before the query came"
 AWAY = "away"
 FRAMES_MISSING = "frames missing"
 FRAMES_OF_REPLAY_MISSING = "frames of a replay missing"

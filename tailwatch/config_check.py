@@ -7,26 +7,27 @@ hints, each leaf is converted by itself, and a Struct's own `__post_init__` runs
 import difflib
 import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
 
 from tailwatch.config_tree import Branch, Items, Leaf, Node, Place, Problem
 from tailwatch.errors import ConfigError
+from tailwatch.renamed_keys import Renamed
 
 S = TypeVar("S", bound=msgspec.Struct)
 
 _BAD = object()  # stands for a value that already has its Problem
 
 
-def checked(tree: Branch, struct: type[S]) -> S:
-    """The Struct a tree describes.
+def checked(tree: Branch, struct: type[S], renamed: Mapping[str, Renamed] = types.MappingProxyType({})) -> S:
+    """The Struct a tree describes; `renamed` holds keys that are known under another name, by their full old one.
 
     Raises:
         ConfigError: with one problem for each fault in the whole tree.
     """
-    walk = _Walk()
+    walk = _Walk(renamed)
     value = walk.struct(tree, struct, "")
     if not walk.problems:
         try:
@@ -52,8 +53,9 @@ def unknown_hint(word: str, known: Iterable[str]) -> str:
 class _Walk:
     """One pass over a tree; returns plain values and gathers problems."""
 
-    def __init__(self) -> None:
+    def __init__(self, renamed: Mapping[str, Renamed]) -> None:
         self.problems: list[Problem] = []
+        self.renamed = renamed
 
     def report(self, place: Place, key: str, message: str) -> object:
         self.problems.append(Problem(place, key, message))
@@ -89,6 +91,8 @@ class _Walk:
             full = f"{key}.{name}" if key else name
             if name == tag:
                 plain[name] = child.value if isinstance(child, Leaf) else None
+            elif full in self.renamed and name not in fields:
+                self.report(node.key_place(name), full, self.renamed[full].said(name, child))
             elif name not in fields:
                 known_names = [*fields, tag] if tag else fields
                 self.report(node.key_place(name), full, f"unknown key; {unknown_hint(name, known_names)}")

@@ -7,7 +7,7 @@ from agents.config import AgentConfig
 from agents.cost_model import QueryCosts
 from agents.dry_run import QuerySeen, Seen
 from agents.epochs import names_of
-from agents.forecast import Forecast, QueryForecast, fixed_cores
+from agents.forecast import Forecast, QueryForecast, fixed_cores, handling_cores, reading_cores
 from agents.idle_floor import IdleCosts
 from tailwatch.terminal import table
 
@@ -27,10 +27,12 @@ def as_json(seen: Seen, forecasts: Sequence[Forecast], config: AgentConfig, rema
             "cores": seen.budget_cores,
             "from": seen.budget_from,
             "idle_cores": seen.idle.cores,
+            "reading_cores": reading_cores(seen),
+            "handling_cores": None if seen.as_agent_cores is None else handling_cores(seen),
             "fixed_cores": fixed_cores(seen),
             "refused": seen.refused or None,
         },
-        "notes": [*remarks, *_notes(seen, chosen)],
+        "notes": [*remarks, *_notes(seen, chosen, config.epoch_s)],
         "sources": [
             {
                 "source": one.name,
@@ -62,16 +64,19 @@ def as_text(seen: Seen, forecasts: Sequence[Forecast], config: AgentConfig) -> s
     lines = [
         f"agent {config.agent_id}, policy {config.policy}, read for {seen.run_s:.1f} s",
         "",
-        f"budget       {seen.budget_cores:.3f} cores, from agent.budget.{seen.budget_from}",
-        f"idle agent   {idle.cores:.3f} cores: {_idle_text(idle)}",
-        f"for queries  {max(0.0, seen.budget_cores - fixed_cores(seen)):.3f} cores, with the reading of sources off",
+        f"budget   {seen.budget_cores:.3f} cores, from agent.budget.{seen.budget_from}",
+        f"fixed    {fixed_cores(seen):.3f} cores, whatever the policy decides:",
+        f"         {idle.cores:.3f} an idle agent: {_idle_text(idle)}",
+        f"         {reading_cores(seen):.3f} reading sources that cannot wait",
+        f"         {handling_cores(seen):.3f} handling their batches, however few records are in them",
+        f"queries  {max(0.0, seen.budget_cores - fixed_cores(seen)):.3f} cores are left for them",
         "",
         _sources(seen),
     ]
     for query in seen.queries:
         lines += ["", *_query_text(query, chosen.queries[query.plan.version])]
-    lines += ["", _policies(forecasts, config)]
-    notes = _notes(seen, chosen)
+    lines += ["", _policies(forecasts, config, seen)]
+    notes = _notes(seen, chosen, config.epoch_s)
     if notes:
         lines += ["", *(f"note: {note}" for note in notes)]
     return "\n".join(lines)
@@ -89,7 +94,7 @@ def _chosen(forecasts: Sequence[Forecast], config: AgentConfig) -> Forecast:
     return next(one for one in forecasts if one.policy == config.policy)
 
 
-def _notes(seen: Seen, chosen: Forecast) -> list[str]:
+def _notes(seen: Seen, chosen: Forecast, epoch_s: float) -> list[str]:
     """What the reader must know to believe the figures."""
     notes = [f"the agent would not start: {seen.refused}"] if seen.refused else []
     if not chosen.fits and not seen.refused:
@@ -100,8 +105,15 @@ def _notes(seen: Seen, chosen: Forecast) -> list[str]:
     for one in seen.sources:
         if one.not_read:
             notes.append(f"source {one.name} was not read: {one.not_read}")
+        elif not one.rows and one.finished:
+            notes.append(f"source {one.name} gave no records: the file has none")
         elif not one.rows:
             notes.append(f"source {one.name} gave no records in {seen.run_s:.1f} s")
+    if seen.as_agent_cores is None and any(query.paced and query.costs is not None for query in seen.queries):
+        notes.append(
+            "the run was too short to see what handling batches takes, so cores are too low by some hundredths; "
+            f"read for {5 * epoch_s:g} s or more, and files of as long at their pace"
+        )
     for query in seen.queries:
         name = f"query {query.plan.query}"
         if query.costs is None:
@@ -143,26 +155,37 @@ def _query_text(query: QuerySeen, forecast: QueryForecast) -> list[str]:
     headers = ("operator", "us/record", "out/in", "bytes/record before", "ns/byte to ship", "share")
     groups = costs.groups
     each = f"{groups.group_bytes:.1f} bytes and {groups.group_s * 1e6:.2f} us"
-    taken = f"{forecast.cores:.4f} cores, {forecast.wire_bytes_per_s:,.0f} bytes/s"
+    taken = f"{_cores(forecast.cores)} cores for this query alone, {forecast.wire_bytes_per_s:,.0f} bytes/s"
     return [
         head + f"{query.records:,} records, {query.records_per_s:,.1f}/s",
         table(headers, rows, (False, True, True, True, True, True)),
         f"about {groups.distinct:,.0f} groups, each {each} per checkpoint",
-        f"predicted {taken}, {forecast.records_per_s:,.0f} records/s",
+        f"predicted {taken}, keeps up with {forecast.records_per_s:,.0f} records/s",
     ]
 
 
-def _policies(forecasts: Sequence[Forecast], config: AgentConfig) -> str:
+def _policies(forecasts: Sequence[Forecast], config: AgentConfig, seen: Seen) -> str:
+    """What each policy would take; the rate only where it depends on the policy."""
+    waits = {query.plan.version for query in seen.queries if not query.paced and query.costs is not None}
     rows = [
         [
             f"{one.policy} *" if one.policy == config.policy else one.policy,
-            f"{one.cores:.4f}",
+            _cores(sum(query.cores for query in one.queries.values())),
+            _cores(one.cores),
             f"{one.wire_bytes_per_s:,.0f}",
+            *([f"{sum(one.queries[version].records_per_s for version in waits):,.0f}"] if waits else []),
             "" if one.fits else "over budget",
         ]
         for one in forecasts
     ]
-    return table(("policy", "cores", "bytes/s", ""), rows, (False, True, True, False))
+    waiting = ("records/s of files without a pace",) if waits else ()
+    headers = ("policy", "cores for queries", "cores in all", "bytes/s", *waiting, "")
+    return table(headers, rows, (False, True, True, True, *(True for _ in waiting), False))
+
+
+def _cores(cores: float) -> str:
+    """Small figures to two digits, so that what is little does not look like nothing."""
+    return f"{cores:.4f}" if cores >= 0.001 or not cores else f"{cores:.2g}"
 
 
 def _query_json(query: QuerySeen, forecast: QueryForecast) -> dict[str, Any]:

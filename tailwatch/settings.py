@@ -20,6 +20,7 @@ from tailwatch.config_check import checked
 from tailwatch.config_tree import Branch, Leaf, Node, Place, overlaid, places
 from tailwatch.errors import ConfigError
 from tailwatch.overlays import PREFIX, assignments_tree, environment_tree
+from tailwatch.renamed_keys import RENAMED
 from tailwatch.socket_paths import short_socket
 from tailwatch.yaml_tree import read_file
 from wire.kafka_settings import KafkaConfig
@@ -119,7 +120,7 @@ def load_settings(
     misplaced = [key for key in given if key.startswith(("agent.streams", "api.streams"))]
     if misplaced:
         raise ConfigError([f"{given[misplaced[0]]}: {misplaced[0]}: collectors need it too; move it to the top level"])
-    return Loaded(_completed(checked(tree, Settings), given), given)
+    return Loaded(_completed(checked(tree, Settings, RENAMED), given), given)
 
 
 def variable_of(key: str) -> str:

@@ -16,7 +16,8 @@ class QueryProgress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How far one query of one agent is complete, in event time (ns UTC).
 
     Every record in [first_ns, watermark_ns) that the agent will ever see has been checkpointed, except within
-    the interrupted range, where records of a source that cannot be replayed may be missing.
+    the interrupted range, where records of a source that cannot be replayed may be missing, or those of a replayed file
+    that had been read before the query came.
     A finished replay has the watermark FINISHED_NS.
     """
 

@@ -91,6 +91,10 @@ def reading(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException, UnicodeDecodeError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise SourceError(
+                f"{path}: there is no such file; put it there, or correct the path under agent.sources"
+            ) from error
         raise SourceError(f"{path}: cannot be read: {error}") from error
 
 

@@ -84,7 +84,7 @@ def _trust(answer: Answer) -> str:
     parts.append(f"coverage {100 * coverage['ratio']:.4g} %")
     parts.append(f"{coverage['agents_reported']} of {coverage['agents_expected']} agents")
     if coverage["interrupted"]:
-        parts.append("an agent ended uncleanly in this time")
+        parts.append("records of an agent may be missing: it ended uncleanly or was away, or its query came later")
     if coverage.get("sampled_out"):  # an API of an older release does not say
         parts.append(f"agents over their CPU budget sampled out {coverage['sampled_out']} records")
     return ", ".join(parts)

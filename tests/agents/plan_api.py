@@ -18,6 +18,7 @@ class PlanApi:
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.body = encode_agent_plan(AgentPlan(format=FORMAT))
         self.status = 200
+        self.error = b"refused"
         self.asked: list[tuple[str, dict[str, str]]] = []
         self.answered: list[int] = []
         self._tables: dict[str, bytes] = {}
@@ -68,7 +69,7 @@ class PlanApi:
             def do_GET(self) -> None:
                 api.asked.append((self.path, dict(self.headers)))
                 if api.status != 200:
-                    self._answer(api.status, b"refused")
+                    self._answer(api.status, api.error)
                     return
                 body = api._tables.get(self.path) if "/tables/" in self.path else api.body
                 etag = f'"{sha256(body or b"").hexdigest()}"'

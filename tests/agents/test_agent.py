@@ -9,6 +9,7 @@ import pytest
 
 from agents.agent import Agent
 from agents.config import AgentConfig, DatagramsConfig, HiccupsConfig
+from agents.shares import Decision
 from agents.sources import replay
 from pipeline.chain import Chain
 from pipeline.sql import compile_query
@@ -49,6 +50,20 @@ def test_a_replayed_file_arrives_whole_and_is_reported_as_finished(tmp_path: Pat
     assert last.counters["records_in_total"] == 5_000
     assert last.counters["frames_total"] >= 1
     assert last.counters["samples_dropped_total"] == 0
+
+
+def test_what_was_sampled_out_stands_beside_the_other_counters_and_on_the_metrics(tmp_path: Path) -> None:
+    with publisher_to(tmp_path / "log.db") as publisher:
+        agent = requests_agent(tmp_path, publisher, epoch_s=60.0)
+        agent.executor.decide(Decision(sampled=0.5))  # as the breaker does
+        send_requests(str(tmp_path / "rows.sock"), 10)
+        agent.turn()
+        agent._end_epoch()
+        shown = {sample.metric: sample.value for sample in agent.samples()}
+        assert shown["tailwatch_agents_sampled_out_rows_total"] == 5
+        agent.close()
+    last = received(tmp_path / "log.db", Chain(REQUESTS, {})).heartbeats[-1]
+    assert (last.counters["records_in_total"], last.counters["sampled_out_rows_total"]) == (10, 5)
 
 
 def test_the_watermark_of_a_replay_follows_the_rows_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,6 +80,27 @@ def test_of_a_file_without_a_pace_no_more_rows_are_read_than_say_enough(
     assert seen.reading_s == {}
 
 
+def test_what_cannot_wait_is_also_run_as_an_agent_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replay, "BATCH_ROWS", 100)
+    path, _ = probe_file(tmp_path, 20_000)
+    (tmp_path / "other").mkdir()
+    other, _ = probe_file(tmp_path / "other", 20_000)
+    paced = ReplayConfig(stream="probes", path=str(path), rows_per_s=1_000)
+    unpaced = ReplayConfig(stream="probes", path=str(other))
+    config = replay_config(tmp_path, path, sources=(paced,), epoch_s=0.2, checkpoint_s=0.4)
+    seen = seen_of(config, PLAN, seconds=1.0)
+    assert seen.as_agent_cores is not None
+    assert seen.as_agent_cores > 0
+    assert seen.queries[0].records == seen.sources[0].rows, "also those of the second part"
+    assert seen_of(replay_config(tmp_path, path), PLAN, seconds=1.0).as_agent_cores is None, "it can all wait"
+    short = replay_config(tmp_path, path, sources=(paced,), epoch_s=0.8)
+    assert seen_of(short, PLAN, seconds=1.0).as_agent_cores is None, "no epoch long"
+    both = seen_of(replay_config(tmp_path, path, sources=(paced, unpaced), epoch_s=0.2), PLAN, seconds=1.0)
+    assert both.as_agent_cores is not None
+    read_s = {one.name.endswith("other/probes.csv"): one.read_s for one in both.sources}
+    assert read_s[True] < read_s[False], "a file that can wait waits"
+
+
 def test_it_disturbs_no_agent_that_runs_with_the_same_configuration(tmp_path: Path) -> None:
     path, _ = probe_file(tmp_path, 1_000)
     sources = (

@@ -7,8 +7,8 @@ import pytest
 from agents.config import AgentConfig, BudgetConfig
 from agents.cost_model import Groups, OperatorCosts, QueryCosts, predicted
 from agents.dry_run import QuerySeen, Seen
-from agents.forecast import Forecast, fixed_cores, forecasts
-from agents.idle_floor import IdleCosts
+from agents.forecast import Forecast, fixed_cores, forecasts, handling_cores
+from agents.idle_floor import SAMPLER_CORES, IdleCosts
 from agents.shares import POLICIES
 from tests.agents.world import PLAN
 from tests.fleet import probe_plan
@@ -55,6 +55,24 @@ def test_every_policy_is_reckoned_and_the_loop_and_the_reading_are_in_all_of_the
         assert one.wire_bytes_per_s == pytest.approx(taken.wire_bytes)
     assert drained.fits
     assert not local.fits
+
+
+def test_what_an_agent_takes_beyond_the_costs_of_its_records_is_in_every_policy() -> None:
+    assert handling_cores(SEEN) == 0.0, "not known"
+    # The idle loop 0.015, reading 0.02 beyond that, the records 0.8 or so.
+    local_s = predicted(COSTS, ONES).cpu_s
+    seen = replace(SEEN, as_agent_cores=0.035 + local_s + 0.013)
+    assert handling_cores(seen) == pytest.approx(0.013)
+    assert fixed_cores(seen) == pytest.approx(0.048)
+    for policy in ("all-sp", "all-src"):
+        assert of(policy, seen).cores == pytest.approx(of(policy).cores + 0.013)
+    assert of("adaptive", seen).cores <= 0.5, "it makes room for that"
+    sampled = replace(seen, idle=replace(IDLE, samplers=1))
+    assert handling_cores(sampled) == pytest.approx(0.013), "the sampler is not in what the process took"
+    assert fixed_cores(sampled) == pytest.approx(0.048 + SAMPLER_CORES)
+    waiting = replace(seen, queries=[replace(QUERY, paced=False)], as_agent_cores=0.05)
+    assert handling_cores(waiting) == pytest.approx(0.015), "files that can wait were not read then"
+    assert handling_cores(replace(seen, as_agent_cores=0.01)) == 0.0
 
 
 def test_the_adaptive_policy_fills_the_budget_and_ships_less_than_what_else_fits() -> None:

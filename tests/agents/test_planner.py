@@ -13,6 +13,7 @@ import pytest
 import trustme
 
 from agents.config import AgentConfig
+from agents.plan_client import PlanClient
 from agents.plan_folder import KeptPlan, PlanFolder
 from agents.planned import OwnQueries
 from agents.planner import Planner
@@ -61,7 +62,8 @@ def test_the_first_start_waits_for_the_answer_and_later_ones_need_none(tmp_path:
     again = planner(tmp_path, GONE)
     assert [one.chain.plan.query for one in again.start().wanted] == ["probes", "other"]
     assert until(lambda: again.failures["unreachable"])
-    assert "no answer from the API" in again.notes
+    assert "plan: none from the API for" in again.notes
+    assert "going on with the last plan" in again.notes
     again.close()
     assert names(again) == ["probes", "other"]
 
@@ -71,6 +73,7 @@ def test_without_an_answer_the_files_queries_run_until_there_is_one(tmp_path: Pa
     api.say(PLAN, retired=("other",))
     one = planner(tmp_path, api.url)
     assert [w.chain.plan.query for w in one.start().wanted] == ["other"]
+    assert "going on with the queries of the file; no plan has come yet" in one.notes
     assert one.news() is None
     api.status = 200
     assert until(lambda: names(one) == ["probes"])
@@ -80,6 +83,26 @@ def test_without_an_answer_the_files_queries_run_until_there_is_one(tmp_path: Pa
     assert one.failures["refused"] >= 1
     assert until(lambda: one.notes == "")
     one.close()
+
+
+def test_an_api_that_has_forgotten_queries_it_never_retired_is_told_of(
+    tmp_path: Path, api: PlanApi, caplog: pytest.LogCaptureFixture
+) -> None:
+    api.say(PLAN)
+    one = planner(tmp_path, api.url)
+    one.start()
+    api.say(retired=(PLAN.query,))
+    assert until(lambda: names(one) == ["other"])
+    assert "has its database been changed" not in caplog.text
+    api.say(PLAN)
+    assert until(lambda: names(one) == ["probes", "other"])
+    one.close()
+    api.say()
+    again = planner(tmp_path, api.url)
+    again.start()
+    assert until(lambda: names(again) == ["other"])
+    assert f"has its database been changed? queries={PLAN.query}" in caplog.text, "also when it happened in between"
+    again.close()
 
 
 def test_an_unchanged_plan_is_asked_for_by_its_tag_and_is_no_news(tmp_path: Path, api: PlanApi) -> None:
@@ -183,10 +206,31 @@ def test_the_key_is_shown_and_its_file_is_read_every_time(tmp_path: Path, api: P
     assert until(lambda: api.asked[-1][1]["Authorization"] == "Bearer second")
     key.unlink()
     assert until(lambda: one.failures["unreachable"])
+    assert f"agent.api_key_path {key} cannot be read: No such file" in one.notes
     one.close()
     direct = planner(tmp_path, api.url, api_key="plain")
     direct._poll()
     assert api.asked[-1][1]["Authorization"] == "Bearer plain"
+
+
+def test_another_reason_for_no_plan_is_told_too_and_each_only_once(
+    tmp_path: Path, api: PlanApi, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = planner(tmp_path, GONE)
+    for _ in range(3):
+        one._try_to_poll()
+    one._client = PlanClient(AgentConfig(plan_url=api.url))
+    api.status = 401
+    api.error = b'{"title": "An API key is needed", "status": 401, "detail": "this one is revoked"}'
+    for _ in range(3):
+        one._try_to_poll()
+    told = [record.getMessage() for record in caplog.records]
+    assert [GONE in line for line in told] == [True, False]
+    assert told[1].endswith("answers with status 401: An API key is needed: this one is revoked")
+    assert "An API key is needed: this one is revoked" in one.notes
+    api.error = b"<html>\xff"
+    one._try_to_poll()
+    assert "answers with status 401: <html>" in one.notes
 
 
 def test_a_redirect_is_not_followed_for_it_would_take_the_key_along(tmp_path: Path, api: PlanApi) -> None:

@@ -9,7 +9,6 @@ import polars as pl
 import pytest
 
 from agents.agent import Agent
-from agents.bounds import BEGINNING_NS
 from agents.config import AgentConfig, DatagramsConfig, ReplayConfig
 from pipeline.chain import Chain
 from pipeline.plan import Plan
@@ -125,7 +124,7 @@ def test_a_query_that_comes_while_a_file_is_read_does_not_vouch_for_the_rows_bef
         api.say(PLAN, COUNTS)
         assert turned(agent, lambda: len(agent.executor.runs) == 2)
         handed_over(agent)
-        begun_ns = next(run.bounds.since_ns for run in agent.executor.runs if run.chain.plan == COUNTS)
+        begun_ns = agent.lineup.readers.missed()[COUNTS.version][1]
         assert begun_ns > START_NS
         agent.abandon()
         again = probe_agent(tmp_path, publisher, api, sources=(source,))
@@ -133,9 +132,9 @@ def test_a_query_that_comes_while_a_file_is_read_does_not_vouch_for_the_rows_bef
         handed_over(again)
         again.close()
     said = {plan.query: progress(tmp_path, plan) for plan in (PLAN, COUNTS)}
-    assert {name: one and (one.first_ns, one.watermark_ns) for name, one in said.items()} == {
-        "probes": (START_NS, FINISHED_NS),
-        "counts": (begun_ns, FINISHED_NS),
+    assert {name: one and (one.watermark_ns, one.interrupted_to_ns) for name, one in said.items()} == {
+        "probes": (FINISHED_NS, None),
+        "counts": (FINISHED_NS, begun_ns),
     }
     frames = [decode_frame(record.payload) for record in records_in(tmp_path / "log.db")]
     assert {frame.header.query for frame in frames if frame.header.kind == "partial"} == {"probes", "counts"}
@@ -184,7 +183,7 @@ def test_what_is_refused_and_what_fails_shows_on_metrics_and_health_but_not_as_i
         assert (status, health.decode().splitlines()[0]) == (200, "ok")
         assert "plan: refused odd" in health.decode()
         assert "no column 'colour' here" in health.decode()
-        assert "no answer from the API" in health.decode()
+        assert "plan: none from the API for" in health.decode()
         agent.close()
     assert beats(tmp_path)[-1].counters["plan_queries_refused"] == 1
     assert msgspec.to_builtins(beats(tmp_path)[-1])["counters"]["plan_failures_total"] >= 1
@@ -206,11 +205,12 @@ def test_a_kill_between_keeping_a_plan_and_running_it_vouches_for_no_row_before(
         assert until(lambda: agent._planner is not None and len(agent._planner.choice.wanted) == 2)
         agent.abandon()
         again = probe_agent(tmp_path, publisher, api, sources=(source,))
-        since = {run.chain.plan.query: run.bounds.since_ns for run in again.executor.runs}
-        assert since == {"probes": BEGINNING_NS, "counts": read}
+        assert read is not None
+        missed = again.lineup.readers.missed()
+        assert missed == {COUNTS.version: (START_NS, read + 1)}
         again.abandon()
         once_more = probe_agent(tmp_path, publisher, api, sources=(source,))
-        assert {run.chain.plan.query: run.bounds.since_ns for run in once_more.executor.runs} == since
+        assert once_more.lineup.readers.missed() == missed
         once_more.close()
 
 
@@ -233,5 +233,6 @@ def test_a_file_that_was_read_before_and_is_opened_late_vouches_for_no_row_befor
         assert again.sources == []
         api.say(COUNTS)
         assert turned(again, lambda: again.sources)
-        assert [run.bounds.since_ns for run in again.executor.runs] == [read]
+        assert read is not None
+        assert again.lineup.readers.missed() == {COUNTS.version: (START_NS, read + 1)}
         again.close()

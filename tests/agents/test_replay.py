@@ -171,7 +171,7 @@ GOOD = "1795000000000000000,a,1,0.5,true\n"
 @pytest.mark.parametrize(
     ("name", "text", "told"),
     [
-        ("p.csv", None, r"p\.csv: cannot be read"),
+        ("p.csv", None, r"p\.csv: there is no such file; put it there, or correct"),
         ("p.txt", "x", r"suffix '\.txt'; want one of \.csv"),
         ("p.csv", "", r"p\.csv: no header line"),
         ("p.csv", "ts,source,rtt_us,load,ok\n", r"no column 'src'; .*known: ts, source"),

@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from tailwatch.cli import build_parser
 from tailwatch.overlays import OTHER_VARIABLES
+from tailwatch.parsers import build_parser
 from tailwatch.query_set import builtin_queries
 from tailwatch.settings import Settings, variable_of
 from tests.architecture.project import PACKAGES, ROOT, documentation, files, page, section, sources, tree_of

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tailwatch.cli import build_parser, main
+from tailwatch.cli import main
+from tailwatch.parsers import build_parser
 
 COMMAND = (sys.executable, "-P", "-m", "tailwatch.cli")
 

@@ -1,5 +1,6 @@
 """The how-to pages, run as they stand: their files are written out and their commands answer what they show."""
 
+import json
 import os
 import re
 import socket
@@ -123,3 +124,26 @@ def test_the_page_on_postgresql_makes_a_database_that_works(tmp_path: Path) -> N
     assert (done.returncode, done.stderr) == (0, "")
     assert "revision" in done.stdout
     assert "choose" not in done.stdout
+
+
+def test_the_agent_that_is_watched_can_be_started_and_its_budget_cut_as_the_page_says(tmp_path: Path) -> None:
+    made = dict(zip(("lines.py", "tailwatch.yaml"), blocks("change-a-running-agent.md")[1:], strict=True))
+    text = page("how-to/change-a-running-agent.md")
+    assert re.findall(r"^File `([\w.]+)`", text, re.MULTILINE) == list(made)
+    assert [kind for kind, _ in made.values()] == ["python", "yaml"]
+    fewer = made["lines.py"][1].replace("6_000_000", "6_000")
+    subprocess.run([sys.executable, "-c", fewer], cwd=tmp_path, check=True)
+    (tmp_path / "tailwatch.yaml").write_text(made["tailwatch.yaml"][1], encoding="utf-8")
+    (cut,) = re.findall(r"^    (sed -i .*)$", text, re.MULTILINE)
+
+    def run(*words: str) -> str:
+        done = subprocess.run([*COMMAND, *words], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert "ok (1 queries, 1 metrics" in run("config", "check", "tailwatch.yaml")
+    subprocess.run(["sh", "-c", cut], cwd=tmp_path, check=True)
+    plan = json.loads(run("agent", "plan", "--config", "tailwatch.yaml", "--json", "--seconds", "1"))
+    assert plan["budget"]["cores"] == 0.045
+    assert plan["queries"][0]["operators"] == ["extract", "project", "aggregate"]
+    assert plan["sources"][0]["records"] == 6_000

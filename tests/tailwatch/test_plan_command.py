@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from agents.shares import POLICIES
-from tailwatch.cli import build_parser, main
+from tailwatch.cli import main
+from tailwatch.parsers import build_parser
 from tests.agents.live import until
 from tests.agents.world import probe_file
 from tests.fleet import HOSTS, SCHEMA, SQL
@@ -80,11 +81,38 @@ def keys(value: object) -> set[str]:
 def test_the_text_shows_operators_policies_and_what_to_doubt(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["agent", "plan", "--config", str(config), "--budget", "0.5", "--policy", "all-sp"]) == 0
     said = capsys.readouterr().out
-    assert "budget       0.500 cores, from agent.budget.cores" in said
+    assert "budget   0.500 cores, from agent.budget.cores" in said
     assert re.search(r"^2 join hosts +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+ +0\.000$", said, re.MULTILINE)
-    assert re.search(r"^all-sp \* +[\d.]+ +[\d,]+$", said, re.MULTILINE)
+    assert re.search(r"^all-sp \* +[\d.]+ +[\d.]+ +[\d,]+ +[\d,]+$", said, re.MULTILINE)
+    assert "cores for queries  cores in all  bytes/s  records/s of files without a pace" in re.sub(" {3,}", "  ", said)
     assert all(re.search(rf"^{policy}\b", said, re.MULTILINE) for policy in POLICIES)
     assert "note: query probes reads files without rows_per_s" in said
+
+
+def test_a_file_without_records_and_a_missing_one_are_told_from_a_silent_source(
+    tmp_path: Path, config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    header = (tmp_path / "probes.csv").read_text().partition("\n")[0]
+    (tmp_path / "probes.csv").write_text(header + "\n")
+    notes = planned(capsys, "--config", str(config))["notes"]
+    assert [note for note in notes if "gave no records: the file has none" in note] == notes[:1]
+    assert "met no records of stream probes" in notes[1]
+    live = written(tmp_path, sources=[{"kind": "datagrams", "stream": "probes", "path": str(tmp_path / "rows.sock")}])
+    (first, *_) = planned(capsys, "--config", str(live), "--seconds", "1")["notes"]
+    assert "gave no records in 1." in first
+
+
+def test_cores_that_were_not_measured_as_an_agent_are_told_to_be_too_low(
+    tmp_path: Path, config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = {"kind": "replay", "stream": "probes", "path": str(tmp_path / "probes.csv"), "rows_per_s": 500}
+    short = planned(capsys, "--config", str(written(tmp_path, sources=[source])), "--seconds", "1")
+    assert short["budget"]["handling_cores"] is None
+    assert any("too short to see what handling batches takes" in note for note in short["notes"])
+    enough = planned(capsys, "--config", str(written(tmp_path, sources=[source], epoch_s=0.2)), "--seconds", "1")
+    parts = (enough["budget"][f"{part}_cores"] for part in ("idle", "reading", "handling"))
+    assert enough["budget"]["fixed_cores"] == pytest.approx(sum(parts))
+    assert not any("too short" in note for note in enough["notes"])
 
 
 def test_a_budget_below_what_an_idle_agent_takes_ends_with_one(

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from agents.config import DatagramsConfig
 from tailwatch.errors import ConfigError, DataFolderError
 from tailwatch.overlays import flag_tree
+from tailwatch.renamed_keys import RENAMED
 from tailwatch.settings import Settings, load_settings, variable_of
 from tailwatch.socket_paths import MAX_SOCKET_BYTES, prepare_folder, short_socket
 
@@ -108,6 +109,32 @@ def test_a_variable_that_names_no_setting_is_refused(name: str, message: str) ->
     with pytest.raises(ConfigError) as caught:
         load_settings(None, environment={name: "1"})
     assert caught.value.problems == (message,)
+
+
+@pytest.mark.parametrize(
+    ("old", "wanted"),
+    [
+        ("local", "write policy: all-src; without it"),
+        ("drain", "write policy: all-sp; without it"),
+        ("whatever", "write policy: all-src for execution: local, policy: all-sp for execution: drain; without it"),
+        ("[local]", "write policy: all-src for execution: local, "),
+    ],
+)
+def test_a_key_of_an_earlier_state_is_refused_with_what_to_write_instead(tmp_path: Path, old: str, wanted: str) -> None:
+    file = written(tmp_path, f"agent:\n  execution: {old}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_settings(file, environment=NO_ENVIRONMENT)
+    (said,) = caught.value.problems
+    assert said.startswith(f"{file}:2:3: agent.execution: is called policy now; {wanted}")
+    with pytest.raises(ConfigError, match=r"TAILWATCH_AGENT__EXECUTION: agent\.execution: is called policy now"):
+        load_settings(None, environment={"TAILWATCH_AGENT__EXECUTION": old})
+
+
+def test_what_is_written_instead_of_an_earlier_key_is_a_setting() -> None:
+    for old, now in RENAMED.items():
+        section, _, _ = old.rpartition(".")
+        for value in now.values.values():
+            load_settings(None, environment=NO_ENVIRONMENT, assignments=[f"{section}.{now.name}={value}"])
 
 
 def test_variables_of_an_orchestrator_do_not_stop_a_start(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,60 @@
+"""What the values of flags may be: from their text to a number, or to an error that says what is wanted.
+
+argparse shows the error with the flag's name and ends with exit code 2.
+"""
+
+import argparse
+import re
+
+
+def port(text: str) -> int:
+    """A TCP port."""
+    number = int(text) if text.isascii() and text.isdigit() else -1
+    if not 1 <= number <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; want 1 to 65535")
+    return number
+
+
+def server(text: str) -> str:
+    """The address of a broker, HOST:PORT."""
+    host, _, number = text.rpartition(":")
+    if not host or not number.isascii() or not number.isdigit() or not 1 <= int(number) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no broker; want HOST:PORT, for example 127.0.0.1:9092")
+    return text
+
+
+def lifetime_s(text: str) -> int:
+    """Seconds of a text such as 90d."""
+    found = re.fullmatch(r"([1-9][0-9]{0,8})(s|m|h|d|w)", text)
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration; want a number and s, m, h, d or w, such as 90d")
+    return int(found[1]) * {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}[found[2]]
+
+
+def run_seconds(text: str) -> float:
+    """How long to run."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 1 <= seconds <= 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is no run time; want a number of seconds from 1 up")
+    return seconds
+
+
+def row_count(text: str) -> int:
+    """How many rows."""
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 10**12):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of rows; want a whole number from 1 up")
+    return int(text)
+
+
+def cores_given(text: str) -> float:
+    """A budget in cores."""
+    try:
+        cores = float(text)
+    except ValueError:
+        cores = -1.0
+    if not 0 < cores <= 1024:
+        raise argparse.ArgumentTypeError(f"{text!r} is no budget; want cores, such as 0.2, above 0 and up to 1024")
+    return cores
