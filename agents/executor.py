@@ -21,6 +21,7 @@ from agents.bounds import ALWAYS, Bounds, Spans
 from agents.cost_model import QueryCosts
 from agents.proxies import up_to
 from agents.query_run import QueryDelta, QueryRun
+from agents.row_bytes import row_bytes
 from agents.shares import Allowance, Decision, Policy, ProxyCounts
 from agents.shipping import Shipping
 from agents.sources.source import Batch, Lost
@@ -104,7 +105,7 @@ class Executor:
     @property
     def held_bytes(self) -> int:
         """What waits here for the next checkpoint takes in memory."""
-        waiting = sum(int(rows.estimated_size()) for frames in self._waiting.values() for rows in frames)
+        waiting = sum(row_bytes(rows) for frames in self._waiting.values() for rows in frames)
         left = sum(delta.held_bytes for delta in self._leaving)
         return waiting + left + sum(run.held_bytes for run in self.runs)
 
@@ -177,7 +178,7 @@ class Executor:
         rows = self._thinned(batch.stream, batch.rows) if live else batch.rows
         self._waiting.setdefault(batch.stream, []).append(self._with_host(rows))
         self._waiting_rows[batch.stream] = self._waiting_rows.get(batch.stream, 0) + rows.height
-        self._waiting_bytes[batch.stream] = self._waiting_bytes.get(batch.stream, 0) + int(rows.estimated_size())
+        self._waiting_bytes[batch.stream] = self._waiting_bytes.get(batch.stream, 0) + row_bytes(rows)
         if self._waiting_rows[batch.stream] >= WAITING_ROWS or self._waiting_bytes[batch.stream] >= WAITING_BYTES:
             self._run(batch.stream)
 
@@ -267,6 +268,8 @@ class Executor:
 
     def _with_host(self, rows: pl.DataFrame) -> pl.DataFrame:
         if HOST_COLUMN in rows.columns:
+            if not rows[HOST_COLUMN].null_count():  # as most sources give it; filling takes as long as a filter
+                return rows
             return rows.with_columns(pl.col(HOST_COLUMN).fill_null(self._host))
         return rows.with_columns(pl.lit(self._host, dtype=pl.String).alias(HOST_COLUMN))
 

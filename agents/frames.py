@@ -14,6 +14,7 @@ import polars as pl
 
 from agents.group_estimates import Gathered
 from agents.query_run import QueryDelta
+from agents.row_bytes import row_bytes
 from agents.shipping import Shipping
 from agents.waiting import SpoolFrame
 from pipeline.grouping import window_starts
@@ -32,8 +33,11 @@ from wire.status import Status, encode_status
 log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES: Final = MAX_FRAME_BYTES - MAX_HEADER_BYTES - 64
-# Compression at least halves rows as they usually are; what does not fit then is halved again.
+# Compression at least halves rows as they usually are; what does not fit then is halved again. Further pieces are
+# larger where it does more than that, up to so many times, and to fill so much of a frame.
 _PIECE_BYTES: Final = 2 * MAX_BODY_BYTES
+_MOST_PIECES: Final = 4
+_FILLED: Final = 0.8
 TOO_LARGE: Final = "too_large"
 
 
@@ -69,13 +73,14 @@ def frames_of(delta: QueryDelta, created_ns: int, shipping: Shipping | None = No
         shipping.encoded_groups(plan.version, len(plan.stages), gathered, size_bytes, shipping.clock() - begun_s)
     for cut, batches in sorted(delta.drained.items()):
         begun_s, before = shipping.clock(), len(frames)
-        rows = delta.chain.plain(cut, pl.concat(batches))
+        rows = pl.concat(batches)  # labels of static tables are codes: they are packed as such
         for piece in pieces(rows.to_dict()):
-            windows = window_starts(piece.integers(TIME_COLUMN), plan.window_ns)
+            times = piece.integers(TIME_COLUMN)
+            windows = window_starts(np.array([times.min(), times.max()]), plan.window_ns)
             if piece.body is None:
                 manifest = _too_large(manifest, drained(cut), {int(windows[0]): 1}, plan)
             else:
-                frames.append(_frame("drained", plan, cut, windows, created_ns, piece.body, sampled))
+                frames.append(_frame("drained", plan, cut, windows, len(times), created_ns, piece.body, sampled))
         size_bytes = sum(len(frame.body) for frame in frames[before:])
         shipping.encoded(plan.version, cut, rows.height, size_bytes, shipping.clock() - begun_s)
     return frames + manifest_frames(plan, manifest, created_ns)
@@ -83,16 +88,17 @@ def frames_of(delta: QueryDelta, created_ns: int, shipping: Shipping | None = No
 
 def partial_frame(plan: Plan, windows: IntArray, body: bytes, created_ns: int, sampled: float) -> SpoolFrame:
     """A frame of partial results, one window per group; `body` is their columns packed."""
-    return _frame("partial", plan, len(plan.stages), windows, created_ns, body, sampled)
+    return _frame("partial", plan, len(plan.stages), windows, len(windows), created_ns, body, sampled)
 
 
 def manifest_frames(plan: Plan, manifest: Manifest, created_ns: int) -> list[SpoolFrame]:
     """The manifest as frames, none when it is empty."""
-    return [
-        _frame("manifest", plan, 0, piece.integers("window"), created_ns, piece.body, manifest.sampled)
-        for piece in pieces(manifest.to_frame().to_dict())
-        if piece.body is not None  # a row of a manifest has a few bytes
-    ]
+    frames: list[SpoolFrame] = []
+    for piece in pieces(manifest.to_frame().to_dict()):
+        if piece.body is not None:  # a row of a manifest has a few bytes
+            windows = piece.integers("window")
+            frames.append(_frame("manifest", plan, 0, windows, len(windows), created_ns, piece.body, manifest.sampled))
+    return frames
 
 
 def heartbeat_frame(heartbeat: Heartbeat) -> SpoolFrame:
@@ -106,13 +112,22 @@ def status_frame(status: Status) -> SpoolFrame:
 
 
 def pieces(rows: Columns) -> Iterator[Piece]:
-    """The rows in their order, cut so that each piece fits into a frame."""
-    height = _height(rows)
-    held = sum(one.nbytes if isinstance(one, Ragged) else int(one.estimated_size()) for one in rows.values())
-    parts = max(1, -(-held // _PIECE_BYTES))
-    length = max(1, -(-height // parts))
-    for start in range(0, height, length):
-        yield from _halved(_sliced(rows, start, length) if parts > 1 else rows)
+    """The rows in their order, cut so that each piece fits into a frame.
+
+    The bodies so far tell how many rows the next one may have: the more, the less names and distinct texts weigh.
+    """
+    height, at = _height(rows), 0
+    most = max(1, _MOST_PIECES * _PIECE_BYTES * height // max(1, _held(rows)))
+    length = max(1, most // _MOST_PIECES)
+    while at < height:
+        parts = -(-(height - at) // length)
+        taken = -(-(height - at) // parts)
+        found = list(_halved(_sliced(rows, at, taken) if taken < height else rows))
+        yield from found
+        at += taken
+        bodies = sum(len(one.body) for one in found if one.body is not None)
+        fitting = int(_FILLED * MAX_BODY_BYTES * taken / max(1, bodies))
+        length = max(1, min(most, fitting) if len(found) == 1 else taken // len(found))
 
 
 def moved(manifest: Manifest, source: str, target: str, counts: dict[int, int]) -> tuple[Manifest, dict[int, int]]:
@@ -161,12 +176,16 @@ def _height(rows: Columns) -> int:
     return len(next(iter(rows.values()), ()))
 
 
+def _held(rows: Columns) -> int:
+    return sum(one.nbytes if isinstance(one, Ragged) else row_bytes(one) for one in rows.values())
+
+
 def _sliced(rows: Columns, start: int, length: int) -> Columns:
     return {name: column.slice(start, length) for name, column in rows.items()}
 
 
 def _frame(
-    kind: Kind, plan: Plan, cut: int, windows: np.ndarray, created_ns: int, body: bytes, sampled: float
+    kind: Kind, plan: Plan, cut: int, windows: IntArray, rows: int, created_ns: int, body: bytes, sampled: float
 ) -> SpoolFrame:
     first, last = int(windows.min()), int(windows.max())
-    return SpoolFrame(kind, plan.query, plan.version, cut, first, last, created_ns, len(windows), body, sampled)
+    return SpoolFrame(kind, plan.query, plan.version, cut, first, last, created_ns, rows, body, sampled)

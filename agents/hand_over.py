@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from agents.spool_file import transaction
-from agents.waiting import COLUMNS
+from agents.waiting import COLUMNS, body_of
 from wire.errors import FrameTooLargeError
 from wire.frame import MAX_FRAME_BYTES, Header, Kind, encode_frame
 
@@ -177,10 +177,9 @@ class HandOver:
             "FROM frames f JOIN incarnations i ON i.ordinal = f.incarnation WHERE f.id = ?",
             (frame_id,),
         ).fetchone()
-        (body,) = self._db.execute("SELECT body FROM frames WHERE id = ?", (frame_id,)).fetchone()
         header = Header(*row)
         try:
-            payload = encode_frame(header, body)
+            payload = encode_frame(header, body_of(self._db, frame_id))
         except FrameTooLargeError as error:
             self._unsendable.add(frame_id)
             log.error("a frame cannot be sent, it stays id=%d error=%s", frame_id, error)  # noqa: TRY400

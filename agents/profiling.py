@@ -208,9 +208,7 @@ class QueryProfile:
 
     def try_shipping(self, cut: int, rows: pl.DataFrame, shipping: Shipping) -> None:
         """Encode a sample of rows drained at the cut, so that what they are charged is no guess any more."""
-        found = self._trials(
-            lambda n: pack_columns(self._chain.plain(cut, rows.head(n))), _TRIAL_ROWS, min(rows.height, PROBE_ROWS)
-        )
+        found = self._trials(lambda n: pack_columns(rows.head(n)), _TRIAL_ROWS, min(rows.height, PROBE_ROWS))
         if found is not None:
             shipping.tried(self._chain.plan.version, cut, *found)
 

@@ -20,6 +20,7 @@ from agents.bounds import ALWAYS, Bounds
 from agents.held_groups import bytes_of, rows_with_room
 from agents.profiling import QueryProfile
 from agents.proxies import Passage, Proxies, up_to
+from agents.row_bytes import row_bytes
 from agents.shipping import Shipping
 from agents.sources.source import Lost
 from pipeline.chain import Chain
@@ -40,7 +41,7 @@ SPREAD_ROWS: Final = 2**13
 class QueryDelta:
     """What one query has gathered since the last checkpoint; bytes are those in memory.
 
-    `drained` holds rows by cut as the chain left them: they go through `chain.plain` before they leave the process.
+    `drained` holds rows by cut as the chain left them: labels of static tables may still be codes.
     """
 
     chain: Chain
@@ -249,7 +250,7 @@ class QueryRun:
         for cut, rows in taken.drained:
             if rows.height:
                 delta.drained.setdefault(cut, []).append(rows)
-                delta.drained_bytes += int(rows.estimated_size())
+                delta.drained_bytes += row_bytes(rows)
         delta.partials, delta.partial_bytes = taken.partials, taken.partial_bytes
         manifest.add("in", windows, counts)
         manifest.add("filtered", windows, filtered)

@@ -17,9 +17,9 @@ from agents.cost_line import ShippingLine
 from agents.group_estimates import Gathered
 
 # What is usual, per item and per call; readings soon say better.
-_ROW_S, _ROWS_S = 1e-7, 5e-4
+_ROW_S, _ROWS_S = 7e-8, 5e-4
 _GROUP_S, _GROUPS_S = 2e-6, 1.5e-3
-_BYTE_S, _BYTES_S = 8e-9, 1.5e-3
+_BYTE_S, _BYTES_S = 3e-9, 1.5e-3
 _ROW_BYTES: Final = 20.0
 _GROUP_BYTES: Final = 60.0
 # Fewer rows say little about bytes per row, since names and types stand in every frame.

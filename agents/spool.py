@@ -20,8 +20,9 @@ from agents.hand_over import HandedFrame, HandOver, Lane, Stuck
 from agents.spool_file import SpoolFile, transaction, writing
 from agents.waiting import SpoolFrame, WaitingFrames
 
-_FREE_PAGES: Final = 1024  # 4 MiB: more than this is given back to the file system
-_VACUUMED_PAGES: Final = 2048
+# What is free after a checkpoint was stored it did not need: more than this is given back to the file system.
+_FREE_BYTES: Final = 2**22
+_GIVEN_BACK_BYTES: Final = 2**24
 # The last incarnation that stored anything stays without frames too: the next one must say whom it follows.
 _FORGET_THE_DELIVERED: Final = (
     "DELETE FROM incarnations WHERE NOT EXISTS (SELECT 1 FROM frames WHERE incarnation = incarnations.ordinal) "
@@ -114,6 +115,7 @@ class Spool:
         self._hand_over = HandOver(self._db)
         self._oldest_ns: int | None = None
         with writing(path):
+            self._page_bytes = int(self._db.execute("PRAGMA page_size").fetchone()[0])
             # Ordinals: the first incarnation of this start, and the running one.
             (self._running,) = self._db.execute("SELECT coalesce(max(ordinal), 0) FROM incarnations").fetchone()
         self._first = self._running + 1
@@ -215,6 +217,7 @@ class Spool:
             self.bytes += frames.bytes_added
         else:  # other frames are backlog now, or an earlier attempt had reached the disk and could not be measured
             self._measure()
+        self._give_back()
 
     def hand_over(
         self,
@@ -250,9 +253,6 @@ class Spool:
             self.backlog_bytes -= sum(of_backlog)
             if len(gone) < len(removed):  # an earlier attempt had removed them, but could perhaps not be measured
                 self._measure()
-            if self._db.execute("PRAGMA freelist_count").fetchone()[0] > _FREE_PAGES:
-                # `execute` would step this statement only once and free a single page.
-                self._db.executescript(f"PRAGMA incremental_vacuum({_VACUUMED_PAGES})")
 
     def holds_earlier_than(self, incarnation: Incarnation) -> bool:
         """Whether frames of incarnations before this one wait; it may not have stored anything yet."""
@@ -268,6 +268,13 @@ class Spool:
     def close(self) -> None:
         """Let go of the file; everything stored stays."""
         self._file.close()
+
+    def _give_back(self) -> None:
+        """Shrink the file, but not by what the next checkpoint will want again."""
+        with suppress(sqlite3.Error):  # the checkpoint is stored: whatever ails the file shows with the next one
+            if self._db.execute("PRAGMA freelist_count").fetchone()[0] * self._page_bytes > _FREE_BYTES:
+                # `execute` would step this statement only once and free a single page.
+                self._db.executescript(f"PRAGMA incremental_vacuum({_GIVEN_BACK_BYTES // self._page_bytes})")
 
     @contextmanager
     def _measured_if_failing(self) -> Iterator[None]:

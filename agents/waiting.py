@@ -84,24 +84,25 @@ class WaitingFrames:
 
     def body(self, frame_id: int) -> bytes:
         """The body of one of them."""
-        (body,) = self._db.execute("SELECT body FROM frames WHERE id = ?", (frame_id,)).fetchone()
-        return bytes(body)
+        return body_of(self._db, frame_id)
 
     def add(self, frame: SpoolFrame) -> None:
         """Append a frame."""
         self._db.execute(
-            f"INSERT INTO frames (incarnation, {COLUMNS}, bytes, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (self._newest, *_values(frame), frame.bytes, frame.body),
+            f"INSERT INTO frames (incarnation, {COLUMNS}, bytes, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, x'')",
+            (self._newest, *_values(frame), frame.bytes),
         )
+        self._db.execute("INSERT INTO bodies VALUES (last_insert_rowid(), ?)", (frame.body,))
         self.frames_added += 1
         self.bytes_added += frame.bytes
 
     def replace(self, waiting: Waiting, frame: SpoolFrame) -> None:
         """Another content in the same place of the order."""
         self._db.execute(
-            f"UPDATE frames SET ({COLUMNS}, bytes, body) = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE id = ?",
-            (*_values(frame), frame.bytes, frame.body, waiting.id),
+            f"UPDATE frames SET ({COLUMNS}, bytes, body) = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, x'') WHERE id = ?",
+            (*_values(frame), frame.bytes, waiting.id),
         )
+        self._db.execute("REPLACE INTO bodies VALUES (?, ?)", (waiting.id, frame.body))
         self.bytes_added += frame.bytes - waiting.bytes
         self._note(waiting)
 
@@ -114,6 +115,13 @@ class WaitingFrames:
 
     def _note(self, waiting: Waiting) -> None:
         self.earlier_changed = self.earlier_changed or waiting.incarnation != self._newest
+
+
+def body_of(db: sqlite3.Connection, frame_id: int) -> bytes:
+    """The body of a frame in the spool."""
+    sql = "SELECT coalesce((SELECT body FROM bodies WHERE id = frames.id), body) FROM frames WHERE id = ?"
+    (body,) = db.execute(sql, (frame_id,)).fetchone()
+    return bytes(body)
 
 
 def _values(frame: SpoolFrame) -> tuple[object, ...]:

@@ -25,7 +25,8 @@ import zstandard
 from pipeline.coded import Coded
 from pipeline.ragged import Column, Columns, Ragged, as_series
 from wire.errors import CorruptFrameError, FrameTooLargeError
-from wire.integers import MAX_ITEMS, Int64Array, Narrowed, narrow, size_of_span, widen
+from wire.integers import MAX_ITEMS, Int64Array, Narrowed, narrow, narrow_codes, size_of_span, widen
+from wire.texts import Codes, coded, coded_enum
 
 # Agents cut their rows at about 2 MB before packing; what claims much more than that is no agent's frame. All three
 # limits stand (MAX_ITEMS is the third), because equal values take no bytes and narrow ones widen eight times.
@@ -35,7 +36,6 @@ MAX_ROWS = 1_000_000
 MAX_PREFIX_BYTES = 2**18
 _ZSTD_LEVEL = 1  # of narrowed columns, level 3 saves 1-3 % of the bytes for a tenth more CPU
 _PREFIX = struct.Struct("<I")
-_TEXT_SAMPLE = 256
 _FEW_TEXTS = 256  # below, a loop is faster than what Polars takes to get going
 
 Kind: TypeAlias = Literal["int", "float", "whole", "bool", "text", "codes", "lists", "gaps"]
@@ -81,7 +81,8 @@ _decoder = msgspec.msgpack.Decoder(_Prefix, strict=True)
 def pack_columns(table: pl.DataFrame | Columns) -> bytes:
     """A table's columns, all of one length, as a frame body; equal tables give equal bytes.
 
-    Columns are Int64, Float64, Boolean, String, and lists of Int32 or Int64 without NULL, of Polars or `Ragged`.
+    Columns are Int64, Float64, Boolean, String, Enum, which comes back as String, and lists of Int32 or Int64
+    without NULL, of Polars or `Ragged`.
 
     Raises:
         FrameTooLargeError: more than `unpack_columns` takes: MAX_ROWS rows, MAX_ITEMS items in a column of lists,
@@ -178,6 +179,8 @@ def _packed(name: str, column: Column) -> tuple[bytes | None, _Packed]:
         return None, _packed_lists(name, column)
     if isinstance(column.dtype, pl.List) and column.dtype.inner in (pl.Int32, pl.Int64):
         return None, _packed_lists(name, Ragged.from_series(column))
+    if isinstance(column.dtype, pl.Enum):
+        return _packed_enum(column)
     if type(column.dtype) not in _PACKERS:
         wanted = "Int64, Float64, Boolean, String or lists of integers"
         raise TypeError(f"column {name!r} is {column.dtype}; want {wanted}")
@@ -186,7 +189,21 @@ def _packed(name: str, column: Column) -> tuple[bytes | None, _Packed]:
         return None, pack(column)
     present = column.drop_nulls()
     filled = column.fill_null(present[0] if present.len() else anything)
-    return np.packbits(column.is_not_null().to_numpy()).tobytes(), pack(filled)
+    return _present(column), pack(filled)
+
+
+def _packed_enum(column: pl.Series) -> tuple[bytes | None, _Packed]:
+    """Text that is codes already."""
+    if not column.null_count():
+        return None, _packed_codes(*coded_enum(column)) if len(column) else _packed_text(column.cast(pl.String))
+    present = column.drop_nulls()
+    if not present.len():
+        return _packed(column.name, column.cast(pl.String))
+    return _present(column), _packed_codes(*coded_enum(column.fill_null(present[0])))
+
+
+def _present(column: pl.Series) -> bytes:
+    return np.packbits(column.is_not_null().to_numpy()).tobytes()
 
 
 def _packed_integers(series: pl.Series) -> _Packed:
@@ -215,28 +232,36 @@ def _packed_floats(series: pl.Series) -> _Packed:
 
 
 def _packed_text(series: pl.Series) -> _Packed:
-    sample = series.head(_TEXT_SAMPLE)
-    if sample.n_unique() * 2 <= sample.len():
-        distinct = series.unique(maintain_order=True)
-        if distinct.len() * 2 <= series.len():
-            return _packed_codes(series, distinct)
+    found = coded(series)
+    if found is not None:
+        return _packed_codes(*found)
     if not series.len():
         return _with("text", np.zeros(0, np.int64))
-    kind, arrays, stored = _with("text", series.str.len_bytes().cast(pl.Int64).to_numpy(), in_order=False)
-    return kind, arrays, [*stored, str(series.str.join("").item()).encode()]
+    kind, arrays, stored = _with("text", _lengths(series), in_order=False)
+    return kind, arrays, [*stored, _joined(series)]
 
 
-def _packed_codes(series: pl.Series, distinct: pl.Series) -> _Packed:
-    if distinct.len() == 1:
-        codes = np.zeros(series.len(), np.int64)
-    else:
-        codes = series.cast(pl.Enum(distinct)).to_physical().to_numpy().astype(np.int64)
-    texts = [text.encode() for text in distinct.to_list()]
-    lengths = np.array([len(text) for text in texts], np.int64)
-    if (text_bytes := int(lengths[codes].sum())) > MAX_UNPACKED_BYTES:
-        raise FrameTooLargeError(f"{text_bytes} bytes of text in one column; at most {MAX_UNPACKED_BYTES}, split them")
-    kind, arrays, stored = _with("codes", codes, lengths, in_order=False)
-    return kind, arrays, [*stored, *texts]
+def _packed_codes(codes: Codes, distinct: pl.Series) -> _Packed:
+    lengths = _lengths(distinct)
+    if int(lengths.max()) * codes.size > MAX_UNPACKED_BYTES:
+        text_bytes = int(lengths[codes].sum())
+        if text_bytes > MAX_UNPACKED_BYTES:
+            raise FrameTooLargeError(
+                f"{text_bytes} bytes of text in one column; at most {MAX_UNPACKED_BYTES}, split them"
+            )
+    how, stored = narrow_codes(codes, distinct.len())
+    kind, arrays, stored_lengths = _with("codes", lengths, in_order=False)
+    return kind, [how, *arrays], [stored, *stored_lengths, _joined(distinct)]
+
+
+def _lengths(texts: pl.Series) -> Int64Array:
+    return texts.str.len_bytes().to_numpy().astype(np.int64)
+
+
+def _joined(texts: pl.Series) -> bytes:
+    """All texts, one behind the other; as bytes at once, for Python's text would be a copy that is checked twice."""
+    joined: bytes = texts.str.join("").cast(pl.Binary).item()
+    return joined
 
 
 def _packed_lists(name: str, column: Ragged) -> _Packed:

@@ -18,16 +18,18 @@ Int64Array: TypeAlias = npt.NDArray[np.int64]
 # What a body may widen to: 16 MiB of int64, many times what agents put into one.
 MAX_ITEMS: Final = 2 * 2**20
 _UNSIGNED: Final[dict[int, np.dtype[Any]]] = {size: np.dtype(f"<u{size}") for size in (1, 2, 4)}
+_PLANES: Final = (-2, -4)
 _WHOLE: Final = np.dtype("<i8")
 # Steps that are no narrower are taken if their mean is this much less than the span of the values.
 _MUCH_LESS: Final = 256
 
 
 class Narrowed(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """How an array of `items` integers is stored in `items * size` bytes.
+    """How an array of `items` integers is stored, `size` bytes for each.
 
     value[i] = base + stored[i]; with `steps`, value[0] = first and value[i] = value[i-1] + base + stored[i].
-    Size 0 stores nothing: every stored[i] is 0. Size 8 is the int64 values themselves, base 0.
+    Size 0 stores nothing: every stored[i] is 0. Size 8 is the int64 values themselves, base 0. Size -2 or -4 are as
+    many bytes that lie in planes: first the lowest byte of every number, then the next one of each.
     """
 
     items: int
@@ -39,7 +41,7 @@ class Narrowed(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     @property
     def stored_bytes(self) -> int:
         """Bytes that follow in the body."""
-        return self.items * self.size
+        return self.items * abs(self.size)
 
 
 def size_of_span(span: int) -> int:
@@ -63,12 +65,18 @@ def narrow(values: npt.NDArray[np.int64 | np.int32], *, in_order: bool = True) -
         if step_size < size or (step_size == size < 8 and _MUCH_LESS * total < steps.size * (high - low)):
             stored = np.zeros(values.size, np.int64)
             np.subtract(steps, step_low, out=stored[1:])
-            how = Narrowed(values.size, step_size, steps=True, base=step_low, first=int(values[0]))
+            how = Narrowed(values.size, _stored_size(step_size), steps=True, base=step_low, first=int(values[0]))
             return how, _bytes(stored, step_size)
     if size == 8:
         return Narrowed(values.size, 8, steps=False, base=0, first=0), values.astype(_WHOLE).tobytes()
-    how = Narrowed(values.size, size, steps=False, base=low, first=0)
+    how = Narrowed(values.size, _stored_size(size), steps=False, base=low, first=0)
     return how, _bytes(values - low if low else values, size)
+
+
+def narrow_codes(codes: npt.NDArray[np.uint8 | np.uint16 | np.uint32], kinds: int) -> tuple[Narrowed, bytes]:
+    """As `narrow`, for numbers below `kinds` that stand in the narrowest type already."""
+    size = size_of_span(kinds - 1)
+    return Narrowed(codes.size, _stored_size(size), steps=False, base=0, first=0), _bytes(codes, size)
 
 
 def widen(how: Narrowed, stored: bytes | memoryview, items: int) -> Int64Array:
@@ -81,10 +89,15 @@ def widen(how: Narrowed, stored: bytes | memoryview, items: int) -> Int64Array:
         raise CorruptFrameError(f"{how.items} integers stored where {items} belong; at most {MAX_ITEMS}")
     if how.size == 8 and not how.steps:
         return np.frombuffer(stored, _WHOLE, items).astype(np.int64)
-    if how.size and how.size not in _UNSIGNED:
-        raise CorruptFrameError(f"integers of {how.size} bytes; want 0, 1, 2, 4 or 8")
-    small = np.frombuffer(stored, _UNSIGNED[how.size], items) if how.size else np.zeros(items, np.int64)
-    wide = small.astype(np.int64)
+    if how.size in _PLANES:
+        planes = np.frombuffer(stored, np.uint8, how.stored_bytes).reshape(-how.size, items)
+        wide = np.ascontiguousarray(planes.T).view(_UNSIGNED[-how.size]).ravel().astype(np.int64)
+    elif how.size in _UNSIGNED:
+        wide = np.frombuffer(stored, _UNSIGNED[how.size], items).astype(np.int64)
+    elif not how.size:
+        wide = np.zeros(items, np.int64)
+    else:
+        raise CorruptFrameError(f"integers of {how.size} bytes; want 0, 1, 2, 4, 8, -2 or -4")
     if how.base:
         wide += how.base
     if how.steps and items:
@@ -93,5 +106,13 @@ def widen(how: Narrowed, stored: bytes | memoryview, items: int) -> Int64Array:
     return wide
 
 
-def _bytes(values: npt.NDArray[np.int64 | np.int32], size: int) -> bytes:
-    return values.astype(_UNSIGNED[size]).tobytes() if size else b""
+def _stored_size(size: int) -> int:
+    """Of what is written: bytes in planes compress to a tenth less, as the upper ones repeat and the lowest do not."""
+    return -size if -size in _PLANES else size
+
+
+def _bytes(values: npt.NDArray[np.integer[Any]], size: int) -> bytes:
+    if not size:
+        return b""
+    small = values.astype(_UNSIGNED[size], copy=False)
+    return small.tobytes() if size == 1 else small.view(np.uint8).reshape(-1, size).T.tobytes()

@@ -184,7 +184,9 @@ def test_the_heartbeat_and_the_metrics_say_how_old_the_oldest_frame_is(tmp_path:
     assert 90 <= agent.counters()["spool_oldest_age_s"] <= 100
     page = {sample.metric: sample.value for sample in agent.samples()}
     assert 90 <= page["tailwatch_agents_spool_oldest_age_seconds"] <= 100
-    bodies = spool_rows(agent.spool.path, "SELECT body FROM frames WHERE kind = 'heartbeat' ORDER BY id")
+    bodies = spool_rows(
+        agent.spool.path, "SELECT bodies.body FROM frames JOIN bodies USING (id) WHERE kind = 'heartbeat' ORDER BY id"
+    )
     ages = [decode_heartbeat(bytes(body[0])).counters["spool_oldest_age_s"] for body in bodies]  # type: ignore[call-overload]
     assert ages[0] == 0
     assert 90 <= ages[1] <= 100

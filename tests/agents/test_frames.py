@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from agents import frames as frames_module
-from agents.frames import frames_of, moved
+from agents.frames import frames_of, moved, pieces
 from agents.query_run import QueryRun
 from agents.waiting import SpoolFrame
 from pipeline.chain import Chain
@@ -53,6 +53,43 @@ def test_rows_are_split_so_that_every_frame_fits(cut: int, monkeypatch: pytest.M
             assert (frame.window_first_ns, frame.window_last_ns) == (windows.min(), windows.max())
     assert_same_answer(Partial.merge(parts).sorted().to_frame(), truth(records))
     assert manifest_of(frames).conserved()
+
+
+def test_rows_that_compress_well_share_fewer_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frames_module, "MAX_BODY_BYTES", 16_000)
+    monkeypatch.setattr(frames_module, "_PIECE_BYTES", 60_000)
+    times = pl.Series("ts", range(0, 8 * 20_000, 8))
+    rows = pl.DataFrame([times, pl.Series("src", ["10.0.0.1"]).new_from_index(0, 20_000)])
+    found = list(pieces(rows.to_dict()))
+    sizes = [len(one.integers("ts")) for one in found]
+    assert sum(sizes) == 20_000
+    assert sizes[0] <= 60_000 / rows.estimated_size() * 20_000 < sizes[1] <= frames_module._MOST_PIECES * sizes[0] * 1.1
+    assert [value for one in found for value in one.integers("ts")] == times.to_list()
+
+
+def test_after_a_piece_that_had_to_be_halved_the_next_ones_are_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frames_module, "MAX_BODY_BYTES", 4_000)
+    monkeypatch.setattr(frames_module, "_PIECE_BYTES", 60_000)
+    noise = random.Random(5)
+    rows = {"n": pl.Series("n", [noise.getrandbits(62) for _ in range(20_000)])}
+    found = list(pieces(rows))
+    assert [value for one in found for value in one.integers("n")] == rows["n"].to_list()
+    assert all(len(one.body) <= 4_000 for one in found if one.body is not None)
+    assert len({len(one.integers("n")) for one in found[len(found) // 2 :]}) <= 4
+
+
+def test_labels_of_static_tables_are_sent_as_the_codes_that_they_are() -> None:
+    records = probe_records(3_000, 4)
+    cut = CHAIN.row_stages
+    run = QueryRun(CHAIN, cut)
+    run.run(records)
+    (delta,) = (run.take(),)
+    gathered = pl.concat(delta.drained[cut])
+    assert any(isinstance(dtype, pl.Enum) for dtype in gathered.dtypes)
+    drained = [frame for frame in frames_of(delta, 77) if frame.kind == "drained"]
+    schema = polars_schema(CHAIN.schema_at(cut))
+    sent = pl.concat([unpack_columns(frame.body, schema) for frame in drained])
+    assert sent.equals(CHAIN.plain(cut, gathered), null_equal=True)
 
 
 def test_nothing_in_gives_nothing_out() -> None:

@@ -42,7 +42,7 @@ def test_steps_between_int32_that_are_no_int32_are_not_cut_off() -> None:
     how=st.builds(
         Narrowed,
         items=st.integers(-2, 6),
-        size=st.integers(-2, 9),
+        size=st.integers(-9, 9),
         steps=st.booleans(),
         base=st.integers(-(2**64), 2**64),
         first=st.integers(-(2**64), 2**64),
@@ -56,6 +56,26 @@ def test_what_nobody_narrowed_gives_the_wanted_number_of_integers_or_a_known_err
 ) -> None:
     with contextlib.suppress(CorruptFrameError, ValueError, OverflowError):
         assert widen(how, stored, items).size == items
+
+
+@pytest.mark.parametrize("span", [2**8, 2**16 - 1, 2**16, 2**32 - 1])
+def test_numbers_of_two_and_four_bytes_lie_in_planes(span: int) -> None:
+    how, stored = narrow(np.array([7, 7 + span, 8]), in_order=False)
+    bytes_each = 2 if span < 2**16 else 4
+    assert (how.size, how.base) == (-bytes_each, 7)
+    numbers = [(0).to_bytes(bytes_each, "little"), span.to_bytes(bytes_each, "little"), b"\1" + bytes(bytes_each - 1)]
+    assert stored == bytes(number[plane] for plane in range(bytes_each) for number in numbers)
+    as_words = Narrowed(3, bytes_each, steps=False, base=7, first=0)
+    assert widen(as_words, b"".join(numbers), 3).tolist() == [7, 7 + span, 8], "as they were written before"
+
+
+def test_bytes_that_do_not_fill_their_planes_are_corrupt_or_no_array() -> None:
+    for size in (-2, -4):
+        with pytest.raises(ValueError, match="buffer is smaller"):
+            widen(Narrowed(3, size, steps=False, base=0, first=0), bytes(-3 * size - 1), 3)
+    for size in (-1, -3, -8, 3):
+        with pytest.raises(CorruptFrameError, match=f"integers of {size} bytes; want 0, 1, 2, 4, 8, -2 or -4"):
+            widen(Narrowed(3, size, steps=False, base=0, first=0), bytes(24), 3)
 
 
 def test_another_number_of_integers_is_corrupt() -> None:
