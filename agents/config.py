@@ -95,7 +95,7 @@ class RuntimeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     congested_overflow: Share = 0.05
-    idle_share: Share = 0.05
+    idle_share: Share = 0.1
     probe_epochs: Annotated[int, msgspec.Meta(ge=1, le=100)] = 3
     adapt_steps: Annotated[int, msgspec.Meta(ge=1, le=100)] = 12
     breaker_epochs: Annotated[int, msgspec.Meta(ge=2, le=1000)] = 20
