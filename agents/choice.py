@@ -17,8 +17,10 @@ from agents import cost_model, policies
 from agents.cost_model import Kept, QueryCosts, kept_of, shares_of
 from agents.shares import Policy, Shares
 
-#: Above the allowance by this factor all that saves bytes is tried.
+#: Above the allowance by this factor all that saves bytes is tried, from where no more than so much is left to do:
+#: over a longer way a prediction may be off by more.
 SNAP: Final = 1.08
+_NEAR: Final = 0.35
 # A move by this much of the records is a jump, and must save this part of the bytes.
 _JUMP: Final = 0.1
 _JUMP_GAIN: Final = 0.03
@@ -72,13 +74,14 @@ class Refusal:
         self._shares, self._left = None, 0
 
 
-def choose(question: Question, refused: ByVersion | None = None) -> dict[str, Shares]:
+def choose(question: Question, now: ByVersion, refused: ByVersion | None = None) -> dict[str, Shares]:
     """The policy's answer; what is refused only with so much less that it is another one."""
     policy, models, operators = question.policy, question.models, question.operators
     found = policies.shares_for(policy, models, operators, question.allowance_s)
     if policy == "adaptive":
         everything = policies.shares_for(policy, models, operators, math.inf)
-        if policies.taken(models, everything).cpu_s <= SNAP * question.allowance_s:
+        near = (moved(now, everything) or 0.0) <= _NEAR
+        if near and policies.taken(models, everything).cpu_s <= SNAP * question.allowance_s:
             found = everything
     if found == refused and policy not in policies.STATIC:
         less_s = _LESS * policies.taken(models, found).cpu_s

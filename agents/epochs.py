@@ -80,7 +80,7 @@ class EpochLoop:
         self._budget = budget or CpuBudget(config.budget)
         self.allowance = allowance
         self._runtime = Runtime(config.policy, config.runtime, self._executor.operators)
-        self._breaker = Breaker(config.runtime.breaker_epochs)
+        self._breaker = Breaker(config.runtime)
         self._decision = self._runtime.decision
         self._counts: Mapping[str, ProxyCounts] = {}
         self._cpu_s = 0.0
@@ -188,7 +188,7 @@ class EpochLoop:
             self._give_at_once(self._budget.renew(self._total_s, self._clock()))
         if config.policy != self._config.policy:
             self._breaker.reset()
-        self._breaker.configure(config.runtime.breaker_epochs)
+        self._breaker.configure(config.runtime)
         self._runtime.configure(config.policy, config.runtime)
         self._due_s += config.epoch_s - self._config.epoch_s
         self._config = config

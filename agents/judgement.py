@@ -117,7 +117,7 @@ def _could_fall(load: Load, budget_s: float) -> bool:
 
 def _could_rise(load: Load, actual: float, budget_s: float) -> bool:
     question = Question(load.policy, load.models, load.operators, (budget_s - load.fixed_s) / actual)
-    more = choice.choose(question, load.refused)
+    more = choice.choose(question, load.shares, load.refused)
     if load.policy not in policies.STATIC:
         more = choice.unless_in_vain(question, load.shares, more)
     now_bytes, then_bytes = (policies.taken(load.models, shares).wire_bytes for shares in (load.shares, more))

@@ -75,7 +75,7 @@ class Runtime:
         self._budget_s = 0.0
         self._stretch = Stretch()
         self._actual = Smoothed(1.0, measured=False)
-        self._drift, self._bytes_drift = Drift(), Drift()
+        self._drift, self._bytes_drift = Drift(config.drift_share), Drift(config.drift_share)
         self._followed = False  # whether the last epoch went into these
         self._unprofiled = Unprofiled()
         self._unstable = 0
@@ -138,6 +138,7 @@ class Runtime:
         changed = policy != self._policy
         self._policy, self._config = policy, config
         self._known.configure(config.probe_epochs)
+        self._drift.share = self._bytes_drift.share = config.drift_share
         if changed:
             self._restart_drift()
             self._restless = self._unstable = 0
@@ -391,7 +392,7 @@ class Runtime:
         models = self.models
         question = Question(self._policy, models, paced, self._allowance_s)
         now = self.decision.shares
-        wanted = choice.choose(question, self._refusal.shares)
+        wanted = choice.choose(question, now, self._refusal.shares)
         if self._tuned and not anew:
             wanted = choice.unless_in_vain(question, now, wanted)
         shares = choice.in_steps(now, wanted) if settled and not self._known_left else wanted

@@ -415,6 +415,21 @@ def test_an_overruled_epoch_teaches_nothing_about_the_shares() -> None:
     assert agent.runtime.state == state
 
 
+def test_a_query_that_comes_while_the_breaker_holds_is_profiled_so_that_its_cheapest_way_is_known() -> None:
+    """Draining may be by far the dearer way; without costs the breaker could do nothing else."""
+    agent = probes_agent(0.5)
+    agent.run(30)
+    agent.runtime.adopt({"probes": PROBES_KINDS, "logs": LOGS_KINDS})
+    counts = {"probes": _counts(PROBES, (0.0,) * 5), "logs": _counts(LOGS, (0.0,) * 4)}
+    dear = replace(LOGS, drained_s=tuple(100 * each for each in LOGS.drained_s))
+    agent.runtime.end_of_epoch(EpochSeen(2.0, 0.5, counts, overruled=True))
+    assert agent.runtime.decision.profile
+    assert agent.runtime.decision.fallback["logs"] == (0.0,) * 4
+    agent.runtime.end_of_epoch(EpochSeen(2.0, 0.5, counts, costs={"logs": dear}, overruled=True))
+    assert not agent.runtime.decision.profile
+    assert agent.runtime.decision.fallback["logs"] == (1.0,) * 4
+
+
 def test_an_epoch_that_was_held_up_is_no_change_of_the_load() -> None:
     agent = probes_agent(0.5, sigma=0.0, batch_noise=0.0, epoch_noise=0.0)
     agent.run(40)
