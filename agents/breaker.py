@@ -10,6 +10,7 @@ import logging
 from dataclasses import replace
 from typing import Final, Literal, TypeAlias
 
+from agents.config import RuntimeConfig
 from agents.shares import Decision, Policy
 
 log = logging.getLogger(__name__)
@@ -18,11 +19,6 @@ BreakerState: TypeAlias = Literal["closed", "cheapest", "sampling"]
 
 #: The policies whose shares follow the budget. The others do what they say, and metrics show what that takes.
 GUARDED: Final[frozenset[Policy]] = frozenset({"adaptive", "best-op", "lb-dp"})
-# More than this many budgets is over: the allowance itself brings 1.02 and carries a little from epoch to epoch.
-OVER: Final = 1.05
-# Less than this many budgets is room.
-ROOM: Final = 0.85
-AIM: Final = 0.95
 LEAST_SAMPLED: Final = 0.01
 # The share of live records is judged by the mean of so many epochs.
 SAMPLING_EPOCHS: Final = 4
@@ -34,9 +30,9 @@ class Breaker:
 
     STATES: Final[tuple[BreakerState, ...]] = ("closed", "cheapest", "sampling")
 
-    def __init__(self, epochs: int) -> None:
-        """`epochs` over budget in a row trip it."""
-        self._epochs = epochs
+    def __init__(self, config: RuntimeConfig) -> None:
+        """`breaker_epochs` with more than `breaker_over` budgets in a row trip it; less than `breaker_room` is room."""
+        self.configure(config)
         self.state: BreakerState = "closed"
         self.sampled = 1.0
         self.trips = 0
@@ -46,9 +42,18 @@ class Breaker:
         self._closed_for = 0
         self._used: list[float] = []
 
-    def configure(self, epochs: int) -> None:
-        """Another setting from now on."""
-        self._epochs = epochs
+    def configure(self, config: RuntimeConfig) -> None:
+        """Other settings from now on."""
+        self._epochs, self._over_share, self._room_share = (
+            config.breaker_epochs,
+            config.breaker_over,
+            config.breaker_room,
+        )
+
+    @property
+    def _aim(self) -> float:
+        """Between room and the budget."""
+        return (self._room_share + 1.0) / 2
 
     def reset(self) -> None:
         """Closed, as at the start."""
@@ -59,9 +64,9 @@ class Breaker:
     def end_of_epoch(self, cpu_s: float, budget_s: float, *, empty: bool) -> None:
         """An epoch took `cpu_s`; `empty`: nothing of the allowance was left, and nothing could have waited."""
         used = cpu_s / budget_s if budget_s > 0 else 0.0
-        over = empty and used > OVER
+        over = empty and used > self._over_share
         self._over = self._over + 1 if over else 0
-        self._room = self._room + 1 if used < ROOM else 0
+        self._room = self._room + 1 if used < self._room_share else 0
         if self.state == "closed":
             self._closed_for += 1
             if self._over >= self._epochs:
@@ -77,10 +82,13 @@ class Breaker:
             self._follow(used)
 
     def applied(self, decision: Decision) -> Decision:
-        """The runtime's decision, or what is done in its place."""
+        """The runtime's decision, or what is done in its place; a profile is made all the same.
+
+        What the cheapest way is for a query that has just come, nobody knows before.
+        """
         if self.state == "closed":
             return decision
-        return replace(decision, shares=decision.fallback, profile=False, sampled=self.sampled)
+        return replace(decision, shares=decision.fallback, sampled=self.sampled)
 
     def _trip(self) -> None:
         self.trips += 1
@@ -97,14 +105,14 @@ class Breaker:
         self._used.clear()
         if mean > 1.0:
             self._sample_less(mean)
-        elif mean < ROOM:
+        elif mean < self._room_share:
             # CPU grows by no more than the share does, so this does not overshoot; the bound is for noise.
-            self.sampled = min(1.0, self.sampled * min(AIM / max(mean, 1e-9), 2.0))
+            self.sampled = min(1.0, self.sampled * min(self._aim / max(mean, 1e-9), 2.0))
             if self.sampled >= 1.0:
                 self._enter("cheapest", mean)
 
     def _sample_less(self, used: float) -> None:
-        self.sampled = max(self.sampled * max(AIM / used, 0.5), LEAST_SAMPLED)
+        self.sampled = max(self.sampled * max(self._aim / used, 0.5), LEAST_SAMPLED)
 
     def _enter(self, state: BreakerState, used: float | None) -> None:
         """Change state and say so."""

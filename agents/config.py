@@ -91,14 +91,18 @@ class RuntimeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `congested_overflow`: more overflow than this is congested; `idle_share`: more allowance left than this, while a
     share could rise, is idle; `probe_epochs` such epochs in a row start a profile; `adapt_steps` end the fine-tuning;
-    `breaker_epochs` over budget in a row trip the breaker.
+    costs that changed by more than `drift_share` are measured anew. `breaker_epochs` in a row with more than
+    `breaker_over` budgets taken trip the breaker, with less than `breaker_room` it closes.
     """
 
     congested_overflow: Share = 0.05
-    idle_share: Share = 0.05
+    idle_share: Share = 0.1
     probe_epochs: Annotated[int, msgspec.Meta(ge=1, le=100)] = 3
     adapt_steps: Annotated[int, msgspec.Meta(ge=1, le=100)] = 12
+    drift_share: Annotated[float, msgspec.Meta(gt=0, le=10)] = 0.25
     breaker_epochs: Annotated[int, msgspec.Meta(ge=2, le=1000)] = 20
+    breaker_over: Annotated[float, msgspec.Meta(ge=1, le=10)] = 1.05
+    breaker_room: Share = 0.85
 
 
 class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

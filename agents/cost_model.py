@@ -9,7 +9,7 @@ The last cut is the partial result, whose bytes depend on how many records share
 
 import math
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from operator import mul
 from typing import Final, TypeAlias
@@ -46,6 +46,16 @@ class Groups:
 
 
 @dataclass(frozen=True, slots=True)
+class Prices:
+    """What shipping takes: per record at the cuts 0..M-1 in bytes and CPU seconds, then per group."""
+
+    drained_bytes: tuple[float, ...]
+    drained_s: tuple[float, ...]
+    group_bytes: float
+    group_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class QueryCosts:
     """One query as it was profiled.
 
@@ -54,6 +64,7 @@ class QueryCosts:
         operators: row stages, then the aggregate: M of them.
         drained_bytes, drained_s: b_i and s_i for cuts 0..M-1.
         groups: the partial result.
+        taken_in_s: CPU per record offered for what is done with it wherever it goes: windows, proxies, counts.
     """
 
     records: float
@@ -61,6 +72,12 @@ class QueryCosts:
     drained_bytes: tuple[float, ...]
     drained_s: tuple[float, ...]
     groups: Groups
+    taken_in_s: float = 0.0
+
+    def priced(self, prices: Prices) -> "QueryCosts":
+        """The same with other prices of shipping."""
+        groups = replace(self.groups, group_bytes=prices.group_bytes, group_s=prices.group_s)
+        return replace(self, drained_bytes=prices.drained_bytes, drained_s=prices.drained_s, groups=groups)
 
 
 # Of the records offered, what is still here after each proxy: e_1..e_M, never rising.
@@ -102,8 +119,8 @@ def cheapest(costs: QueryCosts) -> tuple[float, ...]:
 
 
 def drained_s(costs: QueryCosts) -> float:
-    """CPU seconds per epoch for shipping all records as they came."""
-    return costs.records * costs.drained_s[0]
+    """CPU seconds per epoch for taking all records in and shipping them as they came."""
+    return costs.records * (costs.taken_in_s + costs.drained_s[0])
 
 
 def steps_of(costs: QueryCosts, aggregated: float = 1.0) -> list[Step]:
@@ -235,7 +252,7 @@ def _mixture(operators: int, start: int, stop: int, share: float) -> Kept:
 
 
 def _taken(costs: QueryCosts, kept: Kept) -> Predicted:
-    wire_bytes = cpu_s = 0.0
+    wire_bytes, cpu_s = 0.0, costs.records * costs.taken_in_s
     here, reaching = 1.0, costs.records
     for i, (operator, e) in enumerate(zip(costs.operators, kept, strict=True)):
         left = (here - e) * reaching

@@ -9,12 +9,18 @@ from agents.shares import ProxyCounts, Shares
 
 
 def done_s(costs: QueryCosts, counts: ProxyCounts) -> float:
-    """CPU seconds for the operators and for shipping what they and the proxies left."""
-    cpu_s = 0.0
-    for i, operator in enumerate(costs.operators):
-        cpu_s += counts.local[i] * operator.cpu_s + (counts.reached[i] - counts.local[i]) * costs.drained_s[i]
+    """CPU seconds for taking records in, for the operators and for shipping what they and the proxies left."""
+    cpu_s = run_s(costs, counts)
+    for i, each_s in enumerate(costs.drained_s):
+        cpu_s += (counts.reached[i] - counts.local[i]) * each_s
     aggregated = counts.local[-1]
     return cpu_s + aggregated * groups_per_record(costs.groups, aggregated) * costs.groups.group_s
+
+
+def run_s(costs: QueryCosts, counts: ProxyCounts) -> float:
+    """The part of it before anything is shipped."""
+    local_s = sum(rows * operator.cpu_s for rows, operator in zip(counts.local, costs.operators, strict=True))
+    return counts.reached[0] * costs.taken_in_s + local_s
 
 
 def missed_s(costs: QueryCosts, counts: ProxyCounts, shares: Shares) -> float:

@@ -7,7 +7,6 @@ from collections import deque
 from typing import Final
 
 EPOCHS: Final = 10
-_DRIFT: Final = 0.25
 
 
 class Drift:
@@ -15,10 +14,14 @@ class Drift:
 
     Bytes come at checkpoints: what the model says of the epochs between two of them is kept for the second. The first
     ones after an epoch that was left out are partly of that epoch, with its shares, and count for nothing.
+
+    Attributes:
+        share: a change by more than this is a drift.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, share: float) -> None:
         """Nothing seen yet."""
+        self.share = share
         self._epochs: deque[tuple[float, float]] = deque(maxlen=EPOCHS)
         self._unanswered = 0.0
         self._settled: float | None = None
@@ -35,7 +38,7 @@ class Drift:
         self._settled = None
 
     def add(self, measured: float, modelled: float) -> bool:
-        """Take a stable epoch in; returns whether measured has drifted from modelled by more than a quarter."""
+        """Take a stable epoch in; returns whether measured has drifted from modelled."""
         self._unanswered += modelled
         if measured == 0:
             return False
@@ -50,4 +53,4 @@ class Drift:
         ratio = sum(each for each, _ in self._epochs) / by_model
         if self._settled is None:
             self._settled = ratio
-        return abs(ratio - self._settled) > _DRIFT * abs(self._settled)
+        return abs(ratio - self._settled) > self.share * abs(self._settled)

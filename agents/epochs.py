@@ -31,6 +31,8 @@ LONGEST_EPOCHS: Final = 3.0
 MOST_KEPT: Final = 0.9
 # CPU and bytes are shown over so many epochs, as the bound on the mean is over as many.
 SHOWN_EPOCHS: Final = 10
+# What checkpoints take beyond the prices moves by this part towards the newest.
+UNPRICED_WEIGHT: Final = 0.5
 _STATES: Final[tuple[State, ...]] = get_args(State)
 
 
@@ -78,14 +80,14 @@ class EpochLoop:
         self._budget = budget or CpuBudget(config.budget)
         self.allowance = allowance
         self._runtime = Runtime(config.policy, config.runtime, self._executor.operators)
-        self._breaker = Breaker(config.runtime.breaker_epochs)
+        self._breaker = Breaker(config.runtime)
         self._decision = self._runtime.decision
         self._counts: Mapping[str, ProxyCounts] = {}
         self._cpu_s = 0.0
         self._children_s = meter.children_s()
         self._total_s = meter.own_s() + self._children_s
-        self._unsettled_s = 0.0
-        self._unsettled_epochs = 1
+        self._unpriced_s = 0.0
+        self._earned_s = self._granted_for_s = 0.0
         self._file_rows = 0
         self._file_s = 0.0
         self._other_s: deque[float] = deque([0.0], maxlen=2)
@@ -93,7 +95,7 @@ class EpochLoop:
         self._shown: deque[_Seen] = deque(maxlen=SHOWN_EPOCHS)
         self._wire_before = Counter(executor.shipping.bytes_by_version)
         self._wire_now: Mapping[str, int] = {}
-        self._began_s = self._due_s = clock()
+        self._began_s = self._earned_to_s = self._due_s = clock()
         self._cores = self._budget.renew(self._total_s, self._began_s)
         self._due_s += config.epoch_s
         self._apply(self._runtime.decision)
@@ -125,7 +127,9 @@ class EpochLoop:
         self._counts = self._executor.end_epoch()
         length_s = max(now_s - self._began_s, 1e-6)
         counted_s = min(length_s, LONGEST_EPOCHS * self._config.epoch_s)
-        budget_s, late_s = self._cores * counted_s, self._cores * (counted_s - self._config.epoch_s)
+        earned_s = self._earned_s + self._cores * (now_s - self._earned_to_s)
+        budget_s = earned_s * counted_s / length_s
+        late_s = budget_s - self._granted_for_s
         self._cpu_s = self._counted_cpu_s()
         left_s = self.allowance.left_s() + late_s
         wire = Counter(self._executor.shipping.bytes_by_version)
@@ -135,9 +139,11 @@ class EpochLoop:
         self._show(length_s)
         self._other_s.append(max(0.0, self._cpu_s - self._file_s))
         self._file_rows, self._file_s = 0, 0.0
-        self._began_s = now_s
+        self._began_s = self._earned_to_s = now_s
+        self._earned_s = 0.0
         self._due_s = self._next_due_s(now_s)
         self._cores = self._budget.renew(self._total_s, now_s)
+        self._apply(self._runtime.give(self._cores * self._config.epoch_s))
         self._begin(late_s)
 
     def may_read(self, *, paced: bool) -> bool:
@@ -146,9 +152,9 @@ class EpochLoop:
         One with a pace until the debt is a whole epoch's budget: until then its records overflow, as live ones do.
         One without a pace while more is left than the others will want by the end of the epoch, going by the last two.
         """
-        left_s = self.allowance.left_s()
         if paced:
-            return left_s > -self._cores * self._config.epoch_s
+            return self.allowance.left_s() > -self._cores * self._config.epoch_s
+        left_s = self.allowance.at_ease_s()
         others_took_s = self._begun_with_s - left_s - self._file_s
         wanted_s = min(max(self._other_s), MOST_KEPT * self._cores * self._config.epoch_s) - others_took_s
         return left_s > max(0.0, wanted_s)
@@ -160,24 +166,29 @@ class EpochLoop:
 
     @contextmanager
     def shipping(self, *, settles: bool = False) -> Iterator[None]:
-        """What is done inside is shipping; with `settles` it is the checkpoint, which sets real against predicted."""
+        """What is done inside is shipping; with `settles` it is the checkpoint, which sets real against predicted.
+
+        Prices of shipping are learnt in it. What it took beyond the new prices, for the frames as such, say, will
+        be taken by the next ones too.
+        """
         before_s = self._meter.own_s()
         try:
             yield
         finally:
             self.allowance.ship(self._meter.own_s() - before_s)
             if settles:
-                self._unsettled_s += self.allowance.settle()
-                self._unsettled_epochs = max(1, round(self._config.checkpoint_s / self._config.epoch_s))
+                epochs = max(1, round(self._config.checkpoint_s / self._config.epoch_s))
+                beyond_s = (self.allowance.settle() - self._executor.shipped_by_price_s()) / epochs
+                self._unpriced_s += UNPRICED_WEIGHT * (beyond_s - self._unpriced_s)
 
     def configure(self, config: AgentConfig) -> None:
         """Other settings from the next epoch on; the budget's at once."""
         if config.budget != self._config.budget:
             self._budget = CpuBudget(config.budget)
-            self._cores = self._budget.renew(self._total_s, self._clock())
+            self._give_at_once(self._budget.renew(self._total_s, self._clock()))
         if config.policy != self._config.policy:
             self._breaker.reset()
-        self._breaker.configure(config.runtime.breaker_epochs)
+        self._breaker.configure(config.runtime)
         self._runtime.configure(config.policy, config.runtime)
         self._due_s += config.epoch_s - self._config.epoch_s
         self._config = config
@@ -235,18 +246,27 @@ class EpochLoop:
         return due_s if due_s > now_s + epoch_s / 2 else now_s + epoch_s
 
     def _begin(self, late_s: float = 0.0) -> None:
-        self.allowance.begin(self._cores * self._config.epoch_s, late_s)
-        self._begun_with_s = self.allowance.left_s()
+        self._granted_for_s = self._cores * self._config.epoch_s
+        self.allowance.begin(self._granted_for_s, late_s)
+        self._begun_with_s = self.allowance.at_ease_s()
+
+    def _give_at_once(self, cores: float) -> None:
+        """Another budget for the rest of the running epoch; the shares follow."""
+        now_s = self._clock()
+        self._earned_s += self._cores * (now_s - self._earned_to_s)
+        self._earned_to_s, self._cores = now_s, cores
+        self._granted_for_s = self._earned_s + cores * max(0.0, self._due_s - now_s)
+        left_s = self.allowance.at_ease_s()
+        self.allowance.change(self._granted_for_s)
+        self._begun_with_s += self.allowance.at_ease_s() - left_s
+        self._runtime.give(cores * self._config.epoch_s)
 
     def _counted_cpu_s(self) -> float:
-        """The epoch's CPU: shipping as it was gathered, corrections spread until the next checkpoint."""
+        """The epoch's CPU: shipping as it was gathered, by its price, and what checkpoints take beyond that."""
         children_s = self._meter.children_s()
         self.allowance.charge(children_s - self._children_s)
         self._children_s = children_s
-        part_s = self._unsettled_s / self._unsettled_epochs
-        self._unsettled_s -= part_s
-        self._unsettled_epochs = max(1, self._unsettled_epochs - 1)
-        return max(0.0, self.allowance.end() + part_s)
+        return max(0.0, self.allowance.end() + self._unpriced_s)
 
     def _decide(self, budget_s: float, length_epochs: float, *, empty: bool) -> None:
         overruled = self._breaker.state != "closed"
@@ -261,6 +281,8 @@ class EpochLoop:
             wire_bytes=self._wire_now,
             overruled=overruled,
             length_epochs=length_epochs,
+            prices=self._executor.new_prices(),
+            owed_s=self._executor.owed_s(),
         )
         self._apply(self._runtime.end_of_epoch(seen))
 

@@ -18,7 +18,7 @@ from typing import Final
 import polars as pl
 
 from agents.bounds import ALWAYS, Bounds, Spans
-from agents.cost_model import QueryCosts
+from agents.cost_model import Prices, QueryCosts
 from agents.proxies import up_to
 from agents.query_run import QueryDelta, QueryRun
 from agents.row_bytes import row_bytes
@@ -51,6 +51,14 @@ class Wanted:
 
     chain: Chain
     spans: Spans
+
+
+@dataclass(slots=True)
+class _Owed:
+    """Rows or groups that wait to be shipped, and what that was reckoned to take."""
+
+    items: float = 0.0
+    cpu_s: float = 0.0
 
 
 class Executor:
@@ -90,6 +98,9 @@ class Executor:
         self._costs: dict[str, QueryCosts] | None = None
         self._epochs = 0.0
         self._checkpoints = 0.0
+        self._owed: dict[tuple[str, int], _Owed] = {}
+        self._owed_s = 0.0
+        self._priced_anew = False
         self.adopt([Wanted(Chain(plan, tables), ALWAYS.spans) for plan in plans])
 
     @property
@@ -164,6 +175,29 @@ class Executor:
         """What the epoch that `end_epoch` ended has found by query version; None if it was not to be profiled."""
         return self._costs
 
+    def owed_s(self) -> float:
+        """CPU for shipping that was owed since the last call, by the prices of then."""
+        owed_s, self._owed_s = self._owed_s, 0.0
+        return owed_s
+
+    def shipped_by_price_s(self) -> float:
+        """A checkpoint is done: what was owed for it, by the prices as they are known now."""
+        owed, self._owed = self._owed, {}
+        self._priced_anew = True
+        operators = {run.chain.plan.version: run.operators for run in self.runs}
+        return sum(
+            one.items * self._price_s(version, cut, operators[version]) if version in operators else one.cpu_s
+            for (version, cut), one in owed.items()
+        )
+
+    def new_prices(self) -> dict[str, Prices] | None:
+        """What shipping takes by query version, if a checkpoint told since the last call."""
+        if not self._priced_anew:
+            return None
+        self._priced_anew = False
+        operators = {run.chain.plan.version: run.operators for run in self.runs}
+        return {version: self.shipping.prices(version, count) for version, count in operators.items()}
+
     def add(self, batch: Batch, *, live: bool = False) -> None:
         """Take a batch in; it runs at once if it is large, else with the next ones of its stream.
 
@@ -233,7 +267,9 @@ class Executor:
             log.warning("query failed on a batch query=%s rows=%d error=%s", plan.query, rows, error)
         else:
             if self._allowance is not None:
-                self._allowance.owe(self._shipping_s(run, more))
+                cpu_s = self._shipping_s(run, more)
+                self._owed_s += cpu_s
+                self._allowance.owe(cpu_s)
 
     def _room_bytes(self, run: QueryRun) -> float:
         """What the partial results of this query may take: others hold theirs."""
@@ -242,14 +278,18 @@ class Executor:
 
     def _shipping_s(self, run: QueryRun, more: Mapping[int, int]) -> float:
         """CPU that the next checkpoint will take for what was gathered."""
-        version, last, shipping = run.chain.plan.version, run.operators, self.shipping
-        cpu_s = 0.0
+        version, cpu_s = run.chain.plan.version, 0.0
         for cut, count in more.items():
-            if cut < last:
-                cpu_s += count * shipping.row_s(version, cut)
-            else:
-                cpu_s += run.profile.new_groups(count, shipping.gathered(version)) * shipping.group_s(version, cut)
+            new = count if cut < run.operators else run.profile.new_groups(count, self.shipping.gathered(version))
+            each_s = self._price_s(version, cut, run.operators)
+            owed = self._owed.setdefault((version, cut), _Owed())
+            owed.items += new
+            owed.cpu_s += new * each_s
+            cpu_s += new * each_s
         return cpu_s
+
+    def _price_s(self, version: str, cut: int, operators: int) -> float:
+        return self.shipping.row_s(version, cut) if cut < operators else self.shipping.group_s(version, cut)
 
     def _thinned(self, stream: str, rows: pl.DataFrame) -> pl.DataFrame:
         """The part of the rows that is taken in."""

@@ -16,7 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from agents import demand, policies
+from agents import choice, demand, policies
+from agents.choice import Question
 from agents.config import RuntimeConfig
 from agents.cost_model import QueryCosts
 from agents.rates import Smoothed
@@ -115,9 +116,9 @@ def _could_fall(load: Load, budget_s: float) -> bool:
 
 
 def _could_rise(load: Load, actual: float, budget_s: float) -> bool:
-    allowance_s = (budget_s - load.fixed_s) / actual
-    more = policies.shares_for(load.policy, load.models, load.operators, allowance_s)
-    if more == load.refused:
-        return False
+    question = Question(load.policy, load.models, load.operators, (budget_s - load.fixed_s) / actual)
+    more = choice.choose(question, load.shares, load.refused)
+    if load.policy not in policies.STATIC:
+        more = choice.unless_in_vain(question, load.shares, more)
     now_bytes, then_bytes = (policies.taken(load.models, shares).wire_bytes for shares in (load.shares, more))
     return then_bytes < (1 - _MATTERS) * now_bytes

@@ -33,7 +33,6 @@ PROBE_ROWS: Final = 4096
 # So many batches are probed, the 1st, 2nd, 4th, ...: operators behind a filter that keeps little would want the whole
 # stream, and rows that follow each other may well be of different groups, where a source goes round all of them.
 _PROBES: Final = 4
-_MOST_PROBE_ROWS: Final = 3 * PROBE_ROWS
 # Calls with up to so many rows tell the fixed cost of a call.
 _FEW_ROWS: Final = 256
 _TRIAL_ROWS: Final = 64
@@ -45,6 +44,7 @@ _FIRST_TRIAL_ROWS: Final = 1024
 _MANY_ROWS: Final = 2**15
 _REPEATED: Final = 16
 _FIRST_ROW_S: Final = 1e-7
+_TAKEN_IN_S: Final = 1e-8
 # One in so many batches is timed outside of profiles; no divisor of the number of partials that become one.
 _TIMED_EVERY: Final = 5
 
@@ -58,9 +58,10 @@ class QueryProfile:
         self._chain = chain
         self._clock = clock
         self._operators = [_Operator(CostLine(_FEW_ROWS, _FIRST_ROW_S)) for _ in range(chain.row_stages + 1)]
+        self._taking_in = CostLine(_FEW_ROWS, _TAKEN_IN_S)
         self._batches = 0
         self._timed = False
-        self._mark_s = 0.0
+        self._begun_s = self._mark_s = self._inside_s = 0.0
         self._records = 0.0
         self._met = 0.0
         self._distinct = 0.0
@@ -80,6 +81,7 @@ class QueryProfile:
         self._batches += 1
         self._timed = self.profiling or self._batches % _TIMED_EVERY == 0
         self.mark()
+        self._begun_s, self._inside_s = self._mark_s, 0.0
 
     def mark(self) -> None:
         """What was done up to now belongs to no operator."""
@@ -100,8 +102,10 @@ class QueryProfile:
             self._probed[i - 1] += rows_in.height
             self._sample(i - 1, rows_in)
 
-    def passed(self, partial: Partial | None) -> None:
-        """A batch has gone all the way; `partial` is what was aggregated of it."""
+    def passed(self, rows: int, partial: Partial | None) -> None:
+        """A batch of so many rows has gone all the way; `partial` is what was aggregated of it."""
+        if self._timed and self._batches > 1:
+            self._taking_in.add(rows, self._clock() - self._begun_s - self._inside_s)
         if self.profiling:
             if partial is not None and self._probing:
                 self._sampled.append(partial)
@@ -129,7 +133,7 @@ class QueryProfile:
 
     def predicted_s(self, rows: int, shares: Shares) -> float:
         """CPU that so many rows will take in the operators."""
-        cpu_s, reaching = 0.0, float(rows)
+        cpu_s, reaching = self._taking_in.at(rows), float(rows)
         for operator, share in zip(self._operators, shares, strict=True):
             reaching *= share
             cpu_s += operator.cpu.at(reaching)
@@ -149,6 +153,7 @@ class QueryProfile:
         self._records = records if records or not self._records else self._records / 2
         for operator in self._operators:
             operator.forget()
+        self._taking_in.forget()
         self.start(profiling=False)
 
     def costs(
@@ -179,6 +184,7 @@ class QueryProfile:
                 group_s=shipping.group_s(version, last),
                 checkpoint_epochs=checkpoint_epochs,
             ),
+            taken_in_s=self._taking_in.slope_s,
         )
 
     def _distinct_groups(
@@ -199,6 +205,7 @@ class QueryProfile:
 
     def _since_mark_s(self) -> float:
         before_s, self._mark_s = self._mark_s, self._clock()
+        self._inside_s += self._mark_s - before_s
         return self._mark_s - before_s
 
     def _sample(self, cut: int, rows: pl.DataFrame) -> None:
@@ -216,18 +223,22 @@ class QueryProfile:
         """A few rows through the operator behind the cut, and all where it has run on few; then all encoded."""
         few, cpu = rows.head(_TRIAL_ROWS), self._operators[cut].cpu
         few_s = self._least_s(cut, few)
-        if cpu.items >= _MOST_PROBE_ROWS:
+        if cpu.items >= PROBE_ROWS:
             cpu.tried(few.height, few_s)
         else:
-            wanted = _FIRST_TRIAL_ROWS
-            while True:
-                many = _sized(rows, wanted)
-                many_s = self._least_s(cut, many)
-                if many_s - few_s >= _TRIAL_S or wanted >= _MANY_ROWS or many.height < wanted:
-                    break
-                wanted *= 4
-            cpu.tried(few.height, few_s, many.height, many_s)
+            cpu.tried(few.height, few_s, *self._many(cut, rows, few_s))
         self.try_shipping(cut, rows, shipping)
+
+    def _many(self, cut: int, rows: pl.DataFrame, few_s: float) -> tuple[int, float]:
+        """How many rows went through the operator in about _TRIAL_S beside its fixed cost, and what that took."""
+        wanted = _FIRST_TRIAL_ROWS
+        while True:
+            many = _sized(rows, wanted)
+            many_s = self._least_s(cut, many)
+            found_s = many_s - few_s
+            if found_s >= _TRIAL_S / 2 or wanted >= _MANY_ROWS or many.height < wanted:
+                return many.height, many_s
+            wanted = min(_MANY_ROWS, wanted * max(2, int(_TRIAL_S / max(found_s, 1e-6))))
 
     def _trials(self, encode: Callable[[int], bytes], few: int, many: int) -> tuple[Trial, Trial] | None:
         """A few encoded, and as many as the wire takes at once: of long texts fewer. None if not even one."""
@@ -235,10 +246,14 @@ class QueryProfile:
             few = min(few, many)
             try:
                 self._trial(encode, few)  # the first call takes far longer
-                return self._trial(encode, few), self._trial(encode, many)
+                return self._least_trial(encode, few), self._least_trial(encode, many)
             except FrameTooLargeError:
                 many //= 2
         return None
+
+    def _least_trial(self, encode: Callable[[int], bytes], rows: int) -> Trial:
+        """Of some runs the one that took least, as with operators."""
+        return min((self._trial(encode, rows) for _ in range(_TRIALS)), key=lambda trial: trial.cpu_s)
 
     def _trial(self, encode: Callable[[int], bytes], rows: int) -> Trial:
         begun_s = self._clock()

@@ -33,8 +33,10 @@ PARTIALS_HELD: Final = 8
 # From this part of the bound on memory on there is no room for further groups; the rest is for those held to grow.
 FULL: Final = 0.9
 SAMPLED_OUT: Final = "sampled_out"
-# Rows whose groups tell, at the end of a profile epoch, how many there are in all: a few milliseconds.
+# Rows whose groups tell, at the end of a profile epoch, how many there are in all: fewer where they take longer.
 SPREAD_ROWS: Final = 2**13
+_FEWEST_SPREAD: Final = 2**11
+_SPREAD_S: Final = 5e-3
 
 
 @dataclass(slots=True)
@@ -113,16 +115,17 @@ class QueryRun:
         further groups are drained. Returns what is to be shipped more: rows by cut, and under M groups.
         Nothing of the batch is kept when a stage cannot run on it: PipelineError or an error of Polars.
         """
+        self.profile.begin()
         rows = self.chain.prepare(self.bounds.rows_within(batch))
         if not rows.height:
             return {}
         windows, counts = window_counts(rows, self.chain.plan.window_ns)
         passage = self.proxies.begin(overflow=overflow, at_least=self.profile.probe_rows(overflow=overflow))
         taken = _Taken(passage, self._delta.partials, partial_bytes=self._delta.partial_bytes)
-        self.profile.begin()
+        self.profile.mark()
         self._pass(rows, taken, most_bytes)
         self._keep(taken, windows, counts)
-        self.profile.passed(taken.partial)
+        self.profile.passed(rows.height, taken.partial)
         more: Counter[int] = Counter()
         for cut, held_back in taken.drained:  # those that found no room stand beside those of the last proxy
             more[cut] += held_back.height
@@ -167,8 +170,10 @@ class QueryRun:
         total = sum(map(len, frames))
         if total < 2 * SPREAD_ROWS:
             return None
+        each_s = self.profile.predicted_s(total, (1.0,) * self.operators) / total
+        wanted = max(_FEWEST_SPREAD, min(SPREAD_ROWS, int(_SPREAD_S / each_s)))
         draw = np.random.default_rng(total)
-        drawn = [frame[draw.permutation(len(frame))[: len(frame) * SPREAD_ROWS // total]] for frame in frames]
+        drawn = [frame[_some(draw, len(frame), len(frame) * wanted // total)] for frame in frames]
         rows = pl.concat(drawn)
         for i in range(cut + 1, self.operators):
             rows = self.chain.local(i, rows)
@@ -271,3 +276,8 @@ def _of_its_own(rows: pl.DataFrame, first: int) -> pl.DataFrame:
     """The rows from `first` on. Few of many are copied: a slice would keep the memory of all until the checkpoint."""
     rest = rows.slice(first)
     return rest if 2 * rest.height >= rows.height else rest[np.arange(rest.height)]
+
+
+def _some(draw: np.random.Generator, rows: int, wanted: int) -> IntArray:
+    """So many different places, at random."""
+    return draw.choice(rows, wanted, replace=False, shuffle=False)

@@ -7,11 +7,12 @@ epoch; a change that two epochs in a row agree on is taken over at once.
 from dataclasses import replace
 from typing import Final
 
-from agents.cost_model import QueryCosts
+from agents.cost_model import Prices, QueryCosts
 from agents.shares import ProxyCounts
 
-_WEIGHT: Final = 0.3
-# From this part of the smoothed value on, two epochs on the same side of it are a change and no noise.
+# The newest of n values counts 1/n, and no less than this: what holds for long is known better and better.
+_LEAST_WEIGHT: Final = 0.1
+# From this part of the smoothed value on, two values on the same side of it are a change and no noise.
 _CHANGE: Final = 0.15
 # A selectivity is taken from no fewer records than these.
 _ENOUGH: Final = 100
@@ -23,23 +24,26 @@ class Smoothed:
     def __init__(self, value: float, *, measured: bool = True) -> None:
         """Start from a value that was measured already, or from a guess that the first measured one replaces."""
         self.value = value
-        self._measured = measured
+        self._count = 1 if measured else 0
         self._before: float | None = None
+        self._doubted = False
 
-    def restart(self) -> None:
-        """What was measured so far is a guess from now on."""
-        self._measured, self._before = False, None
+    def restart(self, *, doubted: bool = False) -> None:
+        """What was measured so far is a guess from now on; a `doubted` one counts if the next is about as much."""
+        self._count, self._before, self._doubted = (1 if doubted else 0), None, doubted
 
     def add(self, measured: float) -> None:
         """Take the next epoch's value in."""
         before, self._before = self._before, measured
-        if not self._measured:
-            self.value, self._measured = measured, True
-            return
-        if before is not None and _side(before, self.value) == _side(measured, self.value) != 0:
-            self.value = (before + measured) / 2
-            return
-        self.value += _WEIGHT * (measured - self.value)
+        doubted, self._doubted = self._doubted, False
+        side = _side(measured, self.value)
+        if not self._count or (doubted and side):
+            self.value, self._count = measured, 1
+        elif side and before is not None and _side(before, self.value) == side:
+            self.value, self._count = (before + measured) / 2, 2
+        else:
+            self._count += 1
+            self.value += max(1 / self._count, _LEAST_WEIGHT) * (measured - self.value)
 
 
 class Current:
@@ -63,6 +67,10 @@ class Current:
         """Take over a new profile; records per epoch stay what many epochs said."""
         self._costs = costs
         self._selectivities = _selectivities(costs)
+
+    def priced(self, prices: Prices) -> None:
+        """Shipping takes so much by now."""
+        self._costs = self._costs.priced(prices)
 
     def add(self, counts: ProxyCounts, length_epochs: float = 1.0) -> None:
         """Take in the counts of an epoch, so long."""

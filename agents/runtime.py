@@ -17,43 +17,41 @@ and later, and does not hold up the others. Profiles that do not lead to quiet b
 """
 
 import math
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
-from statistics import median
 from typing import Final
 
-from agents import demand, policies
+from agents import choice, demand, policies
+from agents.choice import Question, Refusal
 from agents.config import RuntimeConfig
-from agents.cost_model import QueryCosts, kept_of, predicted
+from agents.cost_model import QueryCosts, predicted
 from agents.drift import Drift
 from agents.judgement import Judgement, Load, judge
-from agents.rates import Current, Smoothed
+from agents.known_costs import BUDGET_CHANGE, KnownCosts
+from agents.rates import Smoothed
 from agents.shares import Decision, EpochSeen, Policy, Shares, State
 from agents.tuning import Stretch
 from agents.unprofiled import Unprofiled
 
 # The part of the budget that theta is steered to.
 TARGET: Final = 0.985
-# While stable, this part of what is missing to the target is corrected per epoch, up to _TRIM_MOST.
+# While stable, this part of what is missing to the target is corrected per epoch, up to _TRIM_MOST; a little is not.
 _TRIM: Final = 0.3
 _TRIM_MOST: Final = 0.015
+_NEAR_ENOUGH: Final = 0.01
+# More than this is missing, or too much: most of it is corrected at once.
+_CLEARLY: Final = 0.035
+_TRIM_CLEARLY: Final = 0.8
+_TRIM_CLEARLY_MOST: Final = 0.06
 # Shares that are all 0 or 1 are not given up for less than this above the budget, or this overflow.
-_HELD_OVER: Final = 1.03
+_HELD_OVER: Final = 1.04
 _HELD_OVERFLOW: Final = 0.02
-# A change of the budget by this part, or of what the queries take by that part of the budget, is a known change.
-_BUDGET_CHANGE: Final = 0.05
-_NEED_CHANGE: Final = 0.1
-# While stable, shares that jump must save this part of the bytes.
-_JUMP: Final = 0.1
-_JUMP_GAIN: Final = 0.03
-# So many stable epochs in a row are quiet; profiles that do not lead there double the epochs before the next one.
 # Shares whose model asks for less than this part of the allowance are not held back by it.
 _BINDING: Final = 0.98
 _AS_EXPECTED: Final = 0.05
-# The epochs before a profile correct it if its costs explain this part of the budget, and by no more than that factor.
-_TELLING: Final = 0.3
-_CALIBRATED_MOST: Final = 2.0
+# A query that comes in is profiled after so many epochs with records: the first one warms caches.
+_ARRIVED_EPOCHS: Final = 2
+# So many stable epochs in a row are quiet; profiles that do not lead there double the epochs before the next one.
 _QUIET_EPOCHS: Final = 10
 _MOST_DOUBLINGS: Final = 6
 
@@ -72,21 +70,18 @@ class Runtime:
         self._policy: Policy = policy
         self._config = config
         self._operators = dict(operators)
-        self._current: dict[str, Current] = {}
+        self._known = KnownCosts(config.probe_epochs)
         self._unpaced: frozenset[str] = frozenset()
         self._budget_s = 0.0
-        self._fixed_s: float | None = None
         self._stretch = Stretch()
         self._actual = Smoothed(1.0, measured=False)
-        self._drift, self._bytes_drift = Drift(), Drift()
+        self._drift, self._bytes_drift = Drift(config.drift_share), Drift(config.drift_share)
         self._followed = False  # whether the last epoch went into these
-        self._recent: deque[EpochSeen] = deque(maxlen=config.probe_epochs)
         self._unprofiled = Unprofiled()
         self._unstable = 0
         self._quiet = 0
         self._restless = 0
         self._known_left = 0
-        self._basis: tuple[float, dict[str, QueryCosts]] | None = None
         self._steps, self._steps_most, self._then_profile = 0, config.adapt_steps, False
         # By the model, beside what is fixed: the allowance that was decided for, and what its shares should take.
         self._decided_s = self._expected_s = 0.0
@@ -95,9 +90,10 @@ class Runtime:
         self._budget_moved = False
         self.state: State = "startup"
         self.epochs_in_state = 0
-        # The last shares that were congested in a search; and those of a search that found nothing between.
+        # The last shares that were congested in a search; and those that are not to be tried again.
         self._too_much: dict[str, Shares] | None = None
-        self._refused: dict[str, Shares] | None = None
+        self._refusal = Refusal()
+        self._lagging = False  # whether the shares are still on their way to what the allowance is good for
         self.judged: Judgement | None = None
         self.decision = Decision()
         self._decide()
@@ -105,12 +101,12 @@ class Runtime:
     @property
     def theta_s(self) -> float:
         """The effective allowance of an epoch, in CPU seconds; 0 before the first epoch."""
-        return self._fixed + self._allowance_s
+        return self._known.fixed_s + self._allowance_s
 
     @property
     def models(self) -> dict[str, QueryCosts]:
         """What was profiled, with rates as they are now."""
-        return {version: current.costs for version, current in self._current.items()}
+        return self._known.models
 
     @property
     def stable(self) -> bool:
@@ -127,13 +123,13 @@ class Runtime:
 
     def predicted_bytes(self, version: str) -> float | None:
         """Wire bytes per epoch of a version with its present shares; None before it is profiled."""
-        current = self._current.get(version)
-        return None if current is None else predicted(current.costs, self.decision.shares[version]).wire_bytes
+        costs = self._known.models.get(version)
+        return None if costs is None else predicted(costs, self.decision.shares[version]).wire_bytes
 
     def adopt(self, operators: Mapping[str, tuple[str, ...]]) -> None:
         """Run these versions from the next epoch on, and no others; new ones are drained until they are profiled."""
         self._operators = dict(operators)
-        self._current = {version: current for version, current in self._current.items() if version in operators}
+        self._known.keep(operators)
         self._unprofiled.keep(operators)
         self._decide(profile=self.decision.profile)
 
@@ -141,24 +137,33 @@ class Runtime:
         """Go on with other settings; what was profiled stays."""
         changed = policy != self._policy
         self._policy, self._config = policy, config
-        self._recent = deque(self._recent, maxlen=config.probe_epochs)
+        self._known.configure(config.probe_epochs)
+        self._drift.share = self._bytes_drift.share = config.drift_share
         if changed:
             self._restart_drift()
             self._restless = self._unstable = 0
-            if self._tuned and self._current:
+            if self._tuned and self._known.models:
                 self._adapt(config.probe_epochs, then_profile=True)
             else:
                 self._enter("probe")
-        self._decide()
+        self._decide(anew=changed)
+
+    def give(self, budget_s: float) -> Decision:
+        """From now on there is another budget per epoch; returns what is decided with it."""
+        if self._budget_s != budget_s:
+            self._budget_s = budget_s
+            if self.state != "startup":
+                self._decide(profile=self.decision.profile)
+        return self.decision
 
     def end_of_epoch(self, seen: EpochSeen) -> Decision:
         """Take an epoch in; returns the decision for the next one."""
         length = max(seen.length_epochs, 1e-3)
-        seen = replace(seen, cpu_s=seen.cpu_s / length, budget_s=seen.budget_s / length, length_epochs=length)
+        seen = replace(seen, cpu_s=seen.cpu_s / length, budget_s=seen.budget_s / length)
         self.epochs_in_state += 1
         self._budget_s, self._unpaced = seen.budget_s, seen.unpaced
         self._decided_for_s = self._decided_for_s or seen.budget_s
-        self._budget_moved = abs(seen.budget_s - self._decided_for_s) > _BUDGET_CHANGE * self._decided_for_s
+        self._budget_moved = abs(seen.budget_s - self._decided_for_s) > BUDGET_CHANGE * self._decided_for_s
         self._note_rates(seen)
         if self.state == "startup":
             self._enter("probe")
@@ -168,9 +173,9 @@ class Runtime:
         if self.state == "profile":
             self._learn(seen)
         elif seen.overruled:
-            self._decide()
+            self._wait_for_the_breaker()
         else:
-            self._recent.append(seen)
+            self._known.remember(seen)
             self._weigh(seen)
         if not self._followed:
             self._bytes_drift.leave_out()
@@ -183,87 +188,46 @@ class Runtime:
         return self._policy not in policies.STATIC
 
     @property
-    def _fixed(self) -> float:
-        return self._fixed_s or 0.0
-
-    @property
     def _room_s(self) -> float:
-        return max(0.0, self._budget_s - self._fixed)
+        return max(0.0, self._budget_s - self._known.fixed_s)
 
     @property
     def _allowance_s(self) -> float:
         return self._stretch.value * self._room_s
 
     def _note_rates(self, seen: EpochSeen) -> None:
-        for version, counts in seen.counts.items():
-            if version in self._current:
-                self._current[version].add(counts, seen.length_epochs)
-        self._unprofiled.add({v: counts for v, counts in seen.counts.items() if v in self._operators}, self._current)
+        self._known.note(seen)
+        mine = {version: counts for version, counts in seen.counts.items() if version in self._operators}
+        self._unprofiled.add(mine, self._known.models)
         self._known_left = max(0, self._known_left - 1)
-        if self._basis is None:
-            self._basis = seen.budget_s, self.models
-        elif self._changed(*self._basis):
+        self._refusal.epoch()
+        if self._known.changed(seen.budget_s, self.decision.shares):
             self._known_left = self._config.probe_epochs + 1
-            self._refused = None
-            self._basis = seen.budget_s, self.models
-
-    def _changed(self, budget_s: float, models: Mapping[str, QueryCosts]) -> bool:
-        """Whether the budget, or what the queries take with the present shares, is not what it was."""
-        if abs(self._budget_s - budget_s) > _BUDGET_CHANGE * budget_s:
-            return True
-        both = {version: costs for version, costs in self.models.items() if version in models}
-        then = {version: models[version] for version in both}
-        now_s, then_s = (policies.taken(each, self.decision.shares).cpu_s for each in (both, then))
-        return abs(now_s - then_s) > _NEED_CHANGE * self._budget_s
+            self._refusal.forget()
 
     def _learn(self, seen: EpochSeen) -> None:
         """Take the costs over that the profile found."""
         found = {version: costs for version, costs in (seen.costs or {}).items() if version in self._operators}
-        for version, costs in found.items():
-            if version in self._current:
-                self._current[version].profiled(costs)
-            else:
-                self._current[version] = Current(costs)
         self._unprofiled.tried(found)
-        calibrated = self._calibrate()
-        self._stretch.start(1.0 / calibrated)
+        calibrated = self._known.learn(found, self._budget_s)
+        self._stretch.start(TARGET / calibrated)
         self._actual = Smoothed(calibrated, measured=False)
         self._restart_drift()
-        self._refused = None
+        self._refusal.forget()
         self._restless += 1
-        self._basis = self._budget_s, self.models
         self._known_left = 0
-        if self._tuned and self._current:
+        if self._tuned and self._known.models:
             self._adapt(self._config.adapt_steps)
         else:
             self._enter("probe")
         self._decide()
 
-    def _calibrate(self) -> float:
-        """How much more CPU the epochs before the profile took than it says, beside what is fixed.
-
-        What is fixed (sources, the loop) is what the first profile does not explain; the epochs before it drained
-        all records, as a rule, so that the errors of the operators' costs are not in it.
-        """
-        models = self.models
-        epochs = [
-            (
-                seen.cpu_s,
-                sum(demand.done_s(models[version], each) for version, each in seen.counts.items() if version in models)
-                / seen.length_epochs,
-            )
-            for seen in self._recent
-        ]
-        if not epochs or not models:
-            return 1.0
-        if self._fixed_s is None:
-            self._fixed_s = max(0.0, median(cpu_s - done_s for cpu_s, done_s in epochs))
-            return 1.0
-        done_s = sum(each for _, each in epochs)
-        if done_s <= _TELLING * len(epochs) * self._room_s:
-            return 1.0
-        actual = sum(cpu_s - self._fixed for cpu_s, _ in epochs) / done_s
-        return min(_CALIBRATED_MOST, max(1 / _CALIBRATED_MOST, actual))
+    def _wait_for_the_breaker(self) -> None:
+        """It runs everything the cheapest way, and must be told which that is."""
+        if self._unprofiled.due:
+            self._profile()
+        else:
+            self._decide()
 
     def _weigh(self, seen: EpochSeen) -> None:
         """Judge the epoch and do what the state wants."""
@@ -271,8 +235,8 @@ class Runtime:
         shares = {version: self.decision.shares[version] for version in paced}
         if self.state == "adapt":
             # Other shares, other errors of the model: a step wants to know how far off it is for these.
-            self._actual.restart()
-        load = Load(self._policy, self.models, paced, shares, self._fixed, self._refused)
+            self._actual.restart(doubted=self._steps > 0)
+        load = Load(self._policy, self.models, paced, shares, self._known.fixed_s, self._refusal.shares)
         # Whether theta is right shows against the budget it was made for; the next one is followed at once anyway.
         decided_for = replace(seen, budget_s=self._decided_for_s)
         self.judged = judged = judge(decided_for, load, self._config, self._actual)
@@ -299,7 +263,7 @@ class Runtime:
         if self._known_left and judged.verdict != "stable" and not self._unprofiled.due:
             self._adapt(self._config.probe_epochs, then_profile=True)
             self._step(judged)
-        elif self._unstable >= patience or (self._unprofiled.due and self._unstable >= self._config.probe_epochs):
+        elif self._unstable >= patience or (self._unprofiled.due and self._unstable >= _ARRIVED_EPOCHS):
             self._profile()
         elif judged.verdict == "congested" and self._unstable >= self._config.probe_epochs:
             self._adapt(self._config.adapt_steps)
@@ -329,16 +293,18 @@ class Runtime:
         if judged.verdict == "indebted" and self._steps < self._steps_most:
             self._decide()
             return
-        tried, suggested = self._tried(judged), (TARGET * self._budget_s - self._fixed) / judged.actual
+        tried, suggested = self._tried(judged), (TARGET * self._budget_s - self._known.fixed_s) / judged.actual
         suggested = suggested / self._room_s if self._room_s > 0 else 0.0
         if judged.verdict == "congested":
             self._too_much = {version: self.decision.shares[version] for version in self._operators}
+            if choice.whole(self._too_much):
+                self._refusal.note(self._too_much)  # there is nothing like them but less: measured, not predicted
             self._stretch.was_too_much(tried, suggested)
         elif judged.verdict == "idle":
             self._stretch.was_too_little(tried, suggested)
         if self._stretch.collapsed or self._steps >= self._steps_most:
             self._stretch.give_up()
-            self._refused = self._too_much
+            self._refuse_what_was_too_much()
             if self._then_profile and self._restless <= 1:
                 self._profile()
                 return
@@ -351,7 +317,7 @@ class Runtime:
         By what its records asked for; where they came as expected and the shares leap over some of the allowance, all
         of that allowance was tested with them.
         """
-        room_s = self._decided_for_s - self._fixed
+        room_s = self._decided_for_s - self._known.fixed_s
         if room_s <= 0:
             return self._stretch.value
         tried, decided = judged.expected_s / room_s, self._decided_s / room_s
@@ -364,20 +330,31 @@ class Runtime:
         if self._has_drifted(seen, judged):
             self._profile()
             return
-        self._correct(judged)
-        self._decide(settled=True)
+        clearly = self._correct(judged)
+        self._decide(settled=not clearly)
 
-    def _correct(self, judged: Judgement) -> None:
-        """A little of what the shares ask for too much or too little."""
+    def _correct(self, judged: Judgement) -> bool:
+        """A little of what the shares ask for too much or too little; returns whether that was more than a little."""
         used = judged.asked_s / self._decided_for_s
         missing = TARGET - used
-        apart = any(0 < share < 1 for shares in self.decision.shares.values() for share in shares)
-        if missing < 0 and not apart and used <= _HELD_OVER and judged.overflow <= _HELD_OVERFLOW:
+        whole = choice.whole(self.decision.shares)
+        if missing < 0 and whole and used <= _HELD_OVER and judged.overflow <= _HELD_OVERFLOW:
             missing = 0.0
+        elif missing < 0 and whole and used > _HELD_OVER:
+            self._refusal.note(self.decision.shares)
         if missing > 0 and self._expected_s < _BINDING * self._decided_s:
             missing = 0.0
-        if self._policy != "best-op":
-            self._stretch.trim(max(-_TRIM_MOST, min(_TRIM_MOST, _TRIM * missing)))
+        if missing < 0 and self._expected_s > self._decided_s / _BINDING:
+            missing = 0.0  # these shares are the cheapest: a smaller allowance would only be wrong when there is more
+        clearly = abs(missing) > _CLEARLY
+        if self._policy != "best-op" and (clearly or not self._lagging) and abs(missing) > _NEAR_ENOUGH:
+            part, most = (_TRIM_CLEARLY, _TRIM_CLEARLY_MOST) if clearly else (_TRIM, _TRIM_MOST)
+            self._stretch.trim(max(-most, min(most, part * missing)))
+        return clearly
+
+    def _refuse_what_was_too_much(self) -> None:
+        if self._too_much is not None:
+            self._refusal.note(self._too_much)
 
     def _has_drifted(self, seen: EpochSeen, judged: Judgement) -> bool:
         models = self.models
@@ -408,14 +385,20 @@ class Runtime:
         self.state = state
         self.epochs_in_state = self._unstable = self._steps = 0
 
-    def _decide(self, *, profile: bool = False, settled: bool = False) -> None:
-        """The shares for the next epoch; what is settled does not jump for little."""
+    def _decide(self, *, profile: bool = False, settled: bool = False, anew: bool = False) -> None:
+        """The shares for the next epoch; once settled they move in small steps."""
         paced = {version: kinds for version, kinds in self._operators.items() if version not in self._unpaced}
         waiting = {version: kinds for version, kinds in self._operators.items() if version in self._unpaced}
         models = self.models
-        shares = policies.shares_for(self._policy, models, paced, self._allowance_s)
-        if settled and not self._known_left:
-            shares = self._unless_jumping(models, shares)
+        question = Question(self._policy, models, paced, self._allowance_s)
+        now = self.decision.shares
+        wanted = choice.choose(question, now, self._refusal.shares)
+        if self._tuned and not anew:
+            wanted = choice.unless_in_vain(question, now, wanted)
+        shares = choice.in_steps(now, wanted) if settled and not self._known_left else wanted
+        self._lagging = shares != wanted
+        if (choice.moved(now, shares) or 0.0) > choice.STEP:
+            self._actual.restart(doubted=True)
         # Files that can wait get what is best per record, however long it takes; they never drain for want of CPU.
         alone = {version: self._read_alone(costs) for version, costs in models.items() if version in waiting}
         patient = policies.shares_for(self._policy, alone, waiting, math.inf)
@@ -431,21 +414,3 @@ class Runtime:
         """
         each_s = predicted(replace(costs, records=1.0), (1.0,) * len(costs.operators)).cpu_s
         return replace(costs, records=max(costs.records, self._room_s / each_s if each_s > 0 else 0.0))
-
-    def _unless_jumping(self, models: Mapping[str, QueryCosts], shares: dict[str, Shares]) -> dict[str, Shares]:
-        now = {version: self.decision.shares.get(version, ()) for version in shares}
-        if any(len(now[version]) != len(one) for version, one in shares.items()):
-            return shares
-        apart = max(
-            (
-                abs(before - after)
-                for version, one in shares.items()
-                for before, after in zip(kept_of(now[version]), kept_of(one), strict=True)
-            ),
-            default=0.0,
-        )
-        if apart <= _JUMP:
-            return shares
-        old, new = policies.taken(models, now), policies.taken(models, shares)
-        fits = old.cpu_s <= policies.ROUNDING_COST * self._allowance_s
-        return now if fits and new.wire_bytes > (1 - _JUMP_GAIN) * old.wire_bytes else shares

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol, TypeAlias
 
-from agents.cost_model import QueryCosts
+from agents.cost_model import Prices, QueryCosts
 
 # p_1..p_M, each in [0, 1]
 Shares: TypeAlias = tuple[float, ...]
@@ -76,6 +76,8 @@ class EpochSeen:
         length_epochs: how long it was, in epochs as they are set: one that was held up is longer. CPU, budget and
             counts are of that length.
         overruled: the breaker held the proxies in this epoch: nothing is to be learned about the shares decided.
+        prices: of shipping, by query version, where a checkpoint has told since the last epoch.
+        owed_s: how much of `cpu_s` is for shipping that is still to come, by its price; None if that is not known.
     """
 
     cpu_s: float
@@ -86,6 +88,8 @@ class EpochSeen:
     wire_bytes: Mapping[str, float] | None = None
     overruled: bool = False
     length_epochs: float = 1.0
+    prices: Mapping[str, Prices] | None = None
+    owed_s: float | None = None
 
 
 class Allowance(Protocol):

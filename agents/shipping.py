@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from agents.cost_line import ShippingLine
+from agents.cost_model import Prices
 from agents.group_estimates import Gathered
 
 # What is usual, per item and per call; readings soon say better.
 _ROW_S, _ROWS_S = 7e-8, 5e-4
 _GROUP_S, _GROUPS_S = 2e-6, 1.5e-3
-_BYTE_S, _BYTES_S = 3e-9, 1.5e-3
+_STORED_BYTE_S, _SENT_BYTE_S, _BYTES_S = 2e-9, 4e-9, 1.5e-3
 _ROW_BYTES: Final = 20.0
 _GROUP_BYTES: Final = 60.0
 # Fewer rows say little about bytes per row, since names and types stand in every frame.
@@ -48,8 +49,8 @@ class Shipping:
         self.bytes_by_version: Counter[str] = Counter()
         self._encodings: dict[tuple[str, int], _Encoding] = {}
         self._gathered: dict[str, Gathered] = {}
-        self._stored = ShippingLine(_BYTE_S, _BYTES_S)
-        self._sent = ShippingLine(_BYTE_S, _BYTES_S)
+        self._stored = ShippingLine(_STORED_BYTE_S, _BYTES_S)
+        self._sent = ShippingLine(_SENT_BYTE_S, _BYTES_S)
 
     def encoded(self, version: str, cut: int, rows: int, size_bytes: int, cpu_s: float) -> None:
         """A checkpoint encoded rows drained at a cut, or as many groups for the cut behind the last row stage."""
@@ -113,6 +114,16 @@ class Shipping:
     def group_s(self, version: str, cut: int) -> float:
         """CPU to merge, encode, store and send a group."""
         return self._each_s(self._of(version, cut, groups=True), self.group_bytes(version, cut))
+
+    def prices(self, version: str, operators: int) -> Prices:
+        """All of this for a query of so many operators."""
+        cuts = range(operators)
+        return Prices(
+            tuple(self.row_bytes(version, cut) for cut in cuts),
+            tuple(self.row_s(version, cut) for cut in cuts),
+            self.group_bytes(version, operators),
+            self.group_s(version, operators),
+        )
 
     def gathered(self, version: str) -> Gathered | None:
         """What the last partial result of the query was made of."""

@@ -1,8 +1,8 @@
 """An agent on paper: true costs, an allowance as the real one has, and the runtime deciding. Seconds are numbers here.
 
 An epoch runs batch by batch, each query in turn, under the decision's shares until the allowance is used up and under
-its fallback from there on. The allowance is a bucket: filled with a little more than the budget per epoch, a part of an
-epoch is carried over, debts are carried over too. A profile sees the true costs times lognormal errors.
+its fallback from there on. The allowance is the agent's own, and a budget that changes is told at once, as the agent's
+loop does. A profile sees the true costs times lognormal errors.
 """
 
 from collections.abc import Mapping
@@ -11,13 +11,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from agents import policies
+from agents.allowance import EpochAllowance
 from agents.config import RuntimeConfig
 from agents.cost_model import Groups, OperatorCosts, QueryCosts, groups_per_record
 from agents.runtime import Runtime
 from agents.shares import Decision, EpochSeen, Policy, ProxyCounts, Shares
 
 BATCH_ROWS = 2**14
-_REFILL, _CARRIED = 1.02, 0.3
 
 # 38,000 probes a second between servers: filter, join, join, project, aggregate; all local takes about 0.96 core s.
 PROBES = QueryCosts(
@@ -86,12 +86,14 @@ class SimulatedAgent:
     unpaced: frozenset[str] = frozenset()
     runtime: Runtime = field(init=False)
     epochs: list[Epoch] = field(default_factory=list)
-    _bucket_s: float = 0.0
+    _cpu_s: float = 0.0
+    _allowance: EpochAllowance = field(init=False)
     _slow: float = 1.0
     _rng: np.random.Generator = field(init=False)
 
     def __post_init__(self) -> None:
         self.runtime = Runtime(self.policy, self.config, self.kinds)
+        self._allowance = EpochAllowance(lambda: self._cpu_s)
         self._rng = np.random.default_rng(self.seed)
 
     def run(self, epochs: int) -> list[Epoch]:
@@ -111,11 +113,12 @@ class SimulatedAgent:
         self.runtime.adopt(self.kinds)
 
     def _epoch(self) -> None:
-        decision, state, theta_s = self.runtime.decision, self.runtime.state, self.runtime.theta_s
-        self._bucket_s = min(self._bucket_s, _CARRIED * self.budget_s) + _REFILL * self.budget_s
-        start_s = self._bucket_s
+        decision = self.runtime.give(self.budget_s)
+        state, theta_s = self.runtime.state, self.runtime.theta_s
+        self._allowance.begin(self.budget_s)
+        start_s = self._cpu_s
         self._slow = self._noise(self.epoch_noise)
-        self._bucket_s -= self.fixed_s * self._slow + (self.profile_s if decision.profile else 0)
+        self._cpu_s += self.fixed_s * self._slow + (self.profile_s if decision.profile else 0)
         runs = {version: _Run(costs) for version, costs in self.truth.items()}
         batches = [
             (version, rows)
@@ -126,10 +129,10 @@ class SimulatedAgent:
         batches = [batches[i] for i in self._rng.permutation(len(batches))]
         for version, rows in batches:
             self._batch(decision, runs[version], version, rows)
-        while self.unpaced and self._bucket_s > 0:
+        while self.unpaced and self._allowance.at_ease_s() > 0:
             for version in sorted(self.unpaced):
                 self._batch(decision, runs[version], version, BATCH_ROWS // 8)
-        cpu_s = start_s - self._bucket_s
+        cpu_s = self._cpu_s - start_s
         counts = {version: run.counts for version, run in runs.items()}
         costs = {v: self._profiled(self.truth[v]) for v in counts if counts[v].reached[0]} if decision.profile else None
         wire_bytes = {version: run.wire_bytes() for version, run in runs.items()}
@@ -154,8 +157,8 @@ class SimulatedAgent:
     def _batch(self, decision: Decision, run: "_Run", version: str, rows: int) -> None:
         zeros = (0.0,) * len(self.kinds[version])
         shares, fallback = decision.shares.get(version, zeros), decision.fallback.get(version, zeros)
-        took_s = run.batch(rows, shares, fallback if self._bucket_s <= 0 else None)
-        self._bucket_s -= took_s * self._slow * self._noise(self.batch_noise)
+        took_s = run.batch(rows, shares, fallback if self._allowance.left_s() <= 0 else None)
+        self._cpu_s += took_s * self._slow * self._noise(self.batch_noise)
 
     def _profiled(self, costs: QueryCosts) -> QueryCosts:
         """The costs as a profile with errors finds them."""

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis.strategies import floats, integers, lists, tuples
 
-from agents.allowance import CARRIED, MOST_DEBT, REFILL, EpochAllowance
+from agents.allowance import AT_ONCE, EPOCHS, LIMIT, EpochAllowance
 
 
 class Meter:
@@ -22,32 +22,45 @@ def test_an_epoch_brings_its_budget_and_work_takes_from_it() -> None:
     meter = Meter()
     assert meter.allowance.left_s() == 0
     meter.allowance.begin(0.5)
-    assert meter.allowance.left_s() == pytest.approx(REFILL * 0.5)
+    assert meter.allowance.left_s() == pytest.approx(LIMIT * 0.5)
     meter.work(0.2)
-    assert meter.allowance.left_s() == pytest.approx(REFILL * 0.5 - 0.2)
+    assert meter.allowance.left_s() == pytest.approx(LIMIT * 0.5 - 0.2)
+    assert meter.allowance.at_ease_s() == pytest.approx(0.3)
     assert meter.allowance.end() == pytest.approx(0.2)
     assert meter.allowance.end() == 0
 
 
-def test_a_quiet_epoch_leaves_a_little_for_the_next_and_no_more() -> None:
+def test_quiet_epochs_leave_a_little_for_the_next_and_no_more() -> None:
     meter = Meter()
     for _ in range(5):
         meter.allowance.begin(1.0)
-    assert meter.allowance.left_s() == pytest.approx(REFILL + CARRIED)
+    assert meter.allowance.left_s() == pytest.approx(1 + AT_ONCE)
 
 
-def test_debts_are_carried_and_paid_back() -> None:
+def test_what_an_epoch_took_too_much_is_taken_off_the_next_ones_until_the_mean_forgets_it() -> None:
     meter = Meter()
     meter.allowance.begin(1.0)
-    meter.work(REFILL + 2 * REFILL)
+    meter.work(LIMIT + 2.0)
+    left: list[float] = []
+    for _ in range(EPOCHS):
+        meter.allowance.begin(1.0)
+        left.append(meter.allowance.left_s())
+        meter.work(0.9)
+    spare = LIMIT - 0.9
+    assert left[:-1] == pytest.approx([LIMIT - 2.0 + i * spare for i in range(EPOCHS - 1)])
+    assert left[-1] == pytest.approx(1 + AT_ONCE)
+
+
+def test_another_budget_holds_at_once_and_what_was_saved_before_shrinks_with_it() -> None:
+    meter = Meter()
     meter.allowance.begin(1.0)
-    assert meter.allowance.left_s() == pytest.approx(-REFILL)
+    meter.work(LIMIT - 0.2)
     meter.allowance.begin(1.0)
-    meter.allowance.begin(1.0)
-    assert meter.allowance.left_s() == pytest.approx(REFILL)
-    meter.work(1000.0)
-    meter.allowance.begin(1.0)
-    assert meter.allowance.left_s() == pytest.approx(-MOST_DEBT + REFILL)
+    meter.allowance.change(0.1)
+    assert meter.allowance.left_s() == pytest.approx(LIMIT * 0.1 + 0.02)
+    meter.work(0.12)
+    meter.allowance.change(2.0)
+    assert meter.allowance.left_s() == pytest.approx(LIMIT * 2.0 + 0.2 - 0.12)
 
 
 def test_a_late_epoch_earned_its_time() -> None:
@@ -55,7 +68,7 @@ def test_a_late_epoch_earned_its_time() -> None:
     meter.allowance.begin(1.0)
     meter.work(2.5)
     meter.allowance.begin(1.0, late_s=1.5)
-    assert meter.allowance.left_s() == pytest.approx(REFILL * 3.5 - 2.5)
+    assert meter.allowance.left_s() == pytest.approx(LIMIT * 3.5 - 2.5)
 
 
 def test_shipping_is_charged_when_rows_are_gathered_and_not_when_they_go() -> None:
@@ -63,12 +76,13 @@ def test_shipping_is_charged_when_rows_are_gathered_and_not_when_they_go() -> No
     meter.allowance.begin(1.0)
     meter.work(0.1)
     meter.allowance.owe(0.3)
-    assert meter.allowance.left_s() == pytest.approx(REFILL - 0.4)
+    assert meter.allowance.left_s() == pytest.approx(LIMIT - 0.4)
     assert meter.allowance.end() == pytest.approx(0.4)
     meter.work(0.3)
     meter.allowance.ship(0.3)
-    assert meter.allowance.left_s() == pytest.approx(REFILL - 0.4)
-    assert meter.allowance.settle() == pytest.approx(0.0)
+    assert meter.allowance.left_s() == pytest.approx(LIMIT - 0.4)
+    assert meter.allowance.settle() == pytest.approx(0.3)
+    assert meter.allowance.left_s() == pytest.approx(LIMIT - 0.4)
     assert meter.allowance.end() == pytest.approx(0.0)
 
 
@@ -79,8 +93,8 @@ def test_a_wrong_prediction_is_made_up_for_at_the_checkpoint(really_s: float) ->
     meter.allowance.owe(0.3)
     meter.work(really_s)
     meter.allowance.ship(really_s)
-    assert meter.allowance.settle() == pytest.approx(really_s - 0.3)
-    assert meter.allowance.left_s() == pytest.approx(REFILL - really_s)
+    assert meter.allowance.settle() == pytest.approx(really_s)
+    assert meter.allowance.left_s() == pytest.approx(LIMIT - really_s)
     assert meter.allowance.end() == pytest.approx(0.3)
     assert meter.allowance.settle() == 0
 

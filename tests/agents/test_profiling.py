@@ -141,7 +141,7 @@ def test_bytes_and_cpu_of_a_cut_come_from_a_trial_until_checkpoints_have_encoded
     clock = Turned(monkeypatch)
     executor, tried = profiled(clock, (0.0,) * 4)
     assert all(5 < size < 60 for size in tried.drained_bytes)
-    per_byte = 2 * shipping._BYTE_S
+    per_byte = shipping._STORED_BYTE_S + shipping._SENT_BYTE_S
     for size, cpu_s in zip(tried.drained_bytes, tried.drained_s, strict=True):
         assert cpu_s == pytest.approx(size * (BYTE_S + per_byte), rel=0.2)
     executor.decide(Decision(profile=True))
