@@ -33,9 +33,7 @@ def _of_workload(costs: Mapping[str, Any], outcome: Rows) -> str:
     if ratio >= 1:
         text += "So all local is both cheapest and smallest, and there is no split to be found. "
     else:
-        text += (
-            f"A budget of {costs['least']:.0f} % is the least that any fixed policy keeps; above it splitting pays. "
-        )
+        text += f"The least budget that a fixed policy keeps is {costs['least']:.0f} %; above it there is a choice. "
     beyond = [f"{row['budget']:.0f}" for row in outcome if row["feasible"] == "no"]
     within = [row for row in outcome if row["feasible"] == "yes"]
     if beyond:

@@ -203,7 +203,7 @@ CALM = _epoch()
     "restless",
     [
         _epoch(state="profile"), _epoch(state="startup"), _epoch(overflow=0.06), _epoch(charged_s=1.25),
-        _epoch(charged_s=0.75), _epoch(kept=(1.0, 0.44)),
+        _epoch(charged_s=0.5), _epoch(kept=(1.0, 0.44)),
     ],
 )  # fmt: skip
 def test_stable_begins_behind_the_last_epoch_that_was_not(restless: Epoch) -> None:
