@@ -69,7 +69,7 @@ def measured(name: str, share: float, policy: Policy, size: Sizing) -> Found:
 
 
 @cache
-def frames(name: str, policy: Policy, size: Sizing) -> tuple[bytes, ...]:
+def frames_of(name: str, policy: Policy, size: Sizing) -> tuple[bytes, ...]:
     """What a policy sends in one checkpoint interval at GAIN_BUDGET, after it has settled and been measured."""
     if policy not in policies.STATIC:
         return measured(name, GAIN_BUDGET, policy, size).payloads
