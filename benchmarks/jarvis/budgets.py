@@ -143,8 +143,8 @@ def _outcome_row(name: str, share: float, found: dict[Policy, Found]) -> Row:
         return row | {"best": "-"}
     gain, closed = _gain(found)
     return row | {
-        "best": best or "none", "ratio": against_best(found) if mine.keeps else None, "gain": gain, "closed": closed,
-        "settled": mine.settled,
+        "best": best or "none", "ratio": against_best(found) if mine.keeps else None,
+        "gain": gain if mine.keeps and found[BEST_OP].keeps else None, "closed": closed, "settled": mine.settled,
     }  # fmt: skip
 
 

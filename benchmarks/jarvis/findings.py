@@ -17,9 +17,13 @@ def found(content: Mapping[str, Any]) -> list[str]:
         _of_workload(costs, [row for row in tables.get("outcome", ()) if row["workload"] == costs["workload"]])
         for costs in tables.get("costs", ())
     ]
-    for name, sentence in (("throughput", _throughput), ("collectors", _collectors), ("free_draining", _free)):
-        if tables.get(name):
-            lines.append(sentence(tables[name]))
+    feasible = {(row["workload"], row["budget"]) for row in tables.get("outcome", ()) if row["feasible"] == "yes"}
+    free = [row for row in tables.get("free_draining", ()) if (row["workload"], row["budget"]) in feasible]
+    for rows, sentence in (
+        (tables.get("throughput"), _throughput), (tables.get("collectors"), _collectors), (free, _free),
+    ):  # fmt: skip
+        if rows:
+            lines.append(sentence(rows))
     return ["**What was found**", "", *(f"- {line}" for line in lines), ""] if lines else []
 
 
@@ -40,7 +44,7 @@ def _of_workload(costs: Mapping[str, Any], outcome: Rows) -> str:
         text += f"Infeasible budgets: {', '.join(beyond)} %. "
     if within:
         text += "Adaptive's bytes beside the best other policy that keeps to the budget: "
-        text += ", ".join(f"{_number(row['ratio'])} at {row['budget']:.0f} % ({row['best']})" for row in within) + ". "
+        text += ", ".join(_beside(row) for row in within) + ". "
         gains = ", ".join(
             f"{row['gain']:.2f} at {row['budget']:.0f} % (closed form {_number(row['closed'])})"
             for row in within
@@ -58,8 +62,8 @@ def _throughput(rows: Rows) -> str:
     ]
     return (
         "*Throughput* at 40 % of the CPU, log analytics, adaptive beside the best other, by the part of the raw "
-        f"records that the link carries: {', '.join(gains)}. Only where both CPU and the link are short does splitting "
-        "records beat splitting at an operator."
+        f"records that the link carries: {', '.join(gains)}. Without a limit the cheapest split is the best one, and it "
+        "splits no records."
     )
 
 
@@ -73,11 +77,18 @@ def _collectors(rows: Rows) -> str:
 
 
 def _free(rows: Rows) -> str:
-    used = [row["cpu"] for row in rows if row["model"] == "free" and row["budget"] < 100]
+    used = {model: [row["cpu"] for row in rows if row["model"] == model] for model in ("free", "net")}
+    free, net = (f"{min(used[model]):.2f} to {max(used[model]):.2f}" for model in ("free", "net"))
     return (
-        "*Draining taken to be free*, as the paper's model takes it: below 100 % the shares chosen so take "
-        f"{min(used):.2f} to {max(used):.2f} times the budget."
+        "*Draining taken to be free*, as the paper's model takes it: at feasible budgets the shares chosen so take "
+        f"{free} times the budget; those that reckon with what it costs, {net}."
     )
+
+
+def _beside(row: Mapping[str, Any]) -> str:
+    if row["ratio"] is None:
+        return f"at {row['budget']:.0f} % it takes more than the budget, {row['best']} does not"
+    return f"{row['ratio']:.2f} at {row['budget']:.0f} % ({row['best']})"
 
 
 def _number(value: float | None) -> str:

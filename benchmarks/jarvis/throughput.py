@@ -2,7 +2,7 @@
 
 The paper's setting is a source whose records, as they come, do not fit the link, and whose CPU is short. So there are
 links that carry a part of what all records take at the nominal rate, as all-sp encodes them: a quarter, a half, three
-quarters; and none at all. The target is taken at the half, the middle of these, chosen before anything was measured.
+quarters; and none at all. The target is taken at the half, which stood before the others were measured.
 A policy keeps up with a rate when it keeps to the CPU budget and the link carries what it sends.
 The adaptive policy and lb-dp run for real, at one rate after the other. Splits that never move cost the same per record
 at any rate, so theirs follows from what they take at the nominal one; best-op is the best of the prefixes, each run

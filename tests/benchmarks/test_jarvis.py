@@ -309,7 +309,7 @@ def test_what_was_found_says_where_no_split_pays_and_what_one_is_worth() -> None
     assert "2.00 times the CPU" in a
     assert "200 times" in a
     assert "no split to be found. Infeasible budgets: 60 %." in a
-    assert "0.70 at 60 % (filter-src), - at 80 %" in b
+    assert "0.70 at 60 % (filter-src), at 80 % it takes more than the budget, filter-src does not." in b
     assert "1.50 at 60 % (closed form 1.60)" in b
     assert found({"tables": []}) == []
 
