@@ -28,6 +28,8 @@ class Area(Generic[Sizing]):
     packages: whose versions the results name.
     pictures: a module of benchmarks.<name> with `draw(content, folder) -> list[Path]`, which makes plots of saved
         results; "" draws nothing.
+    findings: a module of benchmarks.<name> with `found(content) -> list[str]`, Markdown that says in words what saved
+        results show; "" says nothing.
     """
 
     name: str
@@ -38,16 +40,18 @@ class Area(Generic[Sizing]):
     full: Sizing
     quick: Sizing
     pictures: str = ""
+    findings: str = ""
 
     def main(self, arguments: Sequence[str] | None = None) -> int:
         """Runs what was asked for. 0 whether targets are reached or missed."""
         options = self._options(arguments)
         if options.docs:
-            last = results.path_of(self.name, quick=False)
-            print(f"written: {documented.rewrite(self.name, last, pictures=self._links)}")
-            return 0
+            # Numbers in the docs are of a full run with all its tables, whatever else was asked for.
+            options = argparse.Namespace(docs=True, quick=False, only=None, out=None)
+            if results.path_of(self.name, quick=False).exists():
+                return self._documented()
         started = time.monotonic()
-        quick = options.quick or os.environ.get("QUICK") == "1"
+        quick = not options.docs and (options.quick or os.environ.get("QUICK") == "1")
         os.environ.setdefault("POLARS_MAX_THREADS", "1")  # before polars is imported: what one core does
         circumstances = results.circumstances(self.packages)
         print(f"{self.about}, {'QUICK: figures mean little' if quick else 'full run'}")
@@ -64,7 +68,15 @@ class Area(Generic[Sizing]):
             results.save(path, self.name, quick, circumstances, tables, board, **more)
             print(f"results: {path.name}")
             self._draw(path, path.parent if options.out else results.FOLDER / "plots" if quick else self._folder)
+        if options.docs:
+            self._documented()
         print("\n".join(board.lines()))
+        return 0
+
+    def _documented(self) -> int:
+        """Puts the last full run into the docs."""
+        last = results.path_of(self.name, quick=False)
+        print(f"written: {documented.rewrite(self.name, last, pictures=self._shown)}")
         return 0
 
     def _options(self, arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -74,7 +86,9 @@ class Area(Generic[Sizing]):
             "--quick", action="store_true", help="a smoke run under a minute, as QUICK=1 in the environment"
         )
         parser.add_argument("--out", type=Path, help="the JSON file to write")
-        parser.add_argument("--docs", action="store_true", help="measure nothing: put the last full run into the docs")
+        parser.add_argument(
+            "--docs", action="store_true", help="put the last full run into the docs, made first where there is none"
+        )
         return parser.parse_args(arguments)
 
     def _measured(self, name: str, sizing: Sizing, board: Scoreboard) -> list[Table]:
@@ -82,7 +96,7 @@ class Area(Generic[Sizing]):
         if find_spec(f"benchmarks.{self.name}.{name}") is None:
             print(f"table {name} is absent: this checkout has no benchmarks/{self.name}/{name}.py\n", flush=True)
             return []
-        started = time.monotonic()
+        started, spent_s = time.monotonic(), time.process_time()
         try:
             found: list[Table] = import_module(f"benchmarks.{self.name}.{name}").run(sizing, board)
         except Exception as error:  # noqa: BLE001  # the other tables are still worth having
@@ -91,16 +105,22 @@ class Area(Generic[Sizing]):
             return []
         for table in found:
             print(table.text())
-        print(f"{name} took {time.monotonic() - started:.0f} s\n", flush=True)
+        took_s, cpu_s = time.monotonic() - started, time.process_time() - spent_s
+        print(f"{name} took {took_s:.0f} s, {cpu_s:.0f} s of CPU in this process\n", flush=True)
         return found
 
     @property
     def _folder(self) -> Path:
         return documented.PAGE.parent / "images" / self.name
 
-    def _links(self, _: Mapping[str, object]) -> list[str]:
-        """The plots of the last full run as the page shows them."""
-        return [f"![{path.stem}](images/{self.name}/{path.name})\n" for path in sorted(self._folder.glob("*.png"))]
+    def _shown(self, content: Mapping[str, object]) -> list[str]:
+        """What stands before the tables: what was found, in words, and the plots of the last full run."""
+        words: list[str] = []
+        if self.findings:
+            words = import_module(f"benchmarks.{self.name}.{self.findings}").found(content)
+        return words + [
+            f"![{path.stem}](images/{self.name}/{path.name})\n" for path in sorted(self._folder.glob("*.png"))
+        ]
 
     def _draw(self, path: Path, folder: Path) -> None:
         """Plots of what was saved; without them the numbers are still worth having."""

@@ -1,22 +1,42 @@
-"""Table 1: bytes on the wire and CPU by policy and budget, for all workloads."""
+"""Tables 1 to 3: what draining and the local chain cost; what came out at each budget; bytes and CPU of every policy.
 
-from dataclasses import dataclass
-from functools import cache
+A budget that no policy keeps is infeasible: however records are split, the agent takes more than it was given. Nothing
+is compared there, since what is over the budget is no answer; the table says what the least was.
+"""
+
 from math import inf, nan
 
-from agents import policies
 from agents.shares import POLICIES, Policy
+from benchmarks.jarvis.cells import (
+    ADAPTIVE,
+    BEST_OP,
+    GAIN_BUDGET,
+    Found,
+    best_baseline,
+    feasible,
+    measured,
+    of_all,
+)
 from benchmarks.jarvis.goals import BYTES, GAIN_OVER_BEST_OP
-from benchmarks.jarvis.host import Host, predicted_bytes
-from benchmarks.jarvis.measured import UNLIMITED_CORES, WITHIN, WORKLOADS, Mean, counted, offered, steady
+from benchmarks.jarvis.measured import EXTRA, WITHIN, WORKLOADS, cheapest_s, offered, static
 from benchmarks.jarvis.sizing import Sizing
-from benchmarks.tables import Column, Table
+from benchmarks.tables import Column, Row, Table
 from benchmarks.targets import Scoreboard
 
-ADAPTIVE: Policy = "adaptive"
-BEST_OP: Policy = "best-op"
-GAIN_BUDGET = 0.6
 GAIN_WORKLOAD = "log analytics"
+COSTS = [
+    Column("workload", "workload"), Column("rate", "records/s", 0), Column("raw", "raw bytes", 0),
+    Column("local_us", "local chain, us a record", 3), Column("drained_us", "draining, us a record", 3),
+    Column("filtered_us", "filter, then draining, us", 3), Column("ratio", "draining / local chain", 2),
+    Column("drained_bytes", "drained, bytes a record", 2), Column("local_bytes", "local, bytes a record", 3),
+    Column("least", "least budget that a fixed policy keeps %", 0),
+]  # fmt: skip
+OUTCOME = [
+    Column("workload", "workload"), Column("budget", "budget %", 0), Column("feasible", "feasible"),
+    Column("least", "least CPU/budget", 2), Column("best", "best other policy"),
+    Column("ratio", "adaptive's bytes / its", 3), Column("gain", "best-op's bytes / adaptive's", 2),
+    Column("closed", "the same, by the closed form", 2), Column("settled", "epochs to stable"),
+]  # fmt: skip
 COLUMNS = [
     Column("workload", "workload"), Column("budget", "budget %", 0), Column("policy", "policy"),
     Column("bytes", "KB an epoch", 1), Column("of_raw", "bytes/raw", 4), Column("cpu", "CPU/budget", 3),
@@ -25,112 +45,141 @@ COLUMNS = [
 ]  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """One policy at one budget; `settled` is None for policies that never move, or where it never was stable.
-
-    closed_form: bytes per epoch that the profiled costs promise for the adaptive policy and for best-op.
-    """
-
-    mean: Mean
-    budget_s: float
-    settled: int | None
-    closed_form: dict[Policy, float]
-
-    @property
-    def keeps(self) -> bool:
-        """Whether it stays within the budget, but for what the goal allows."""
-        return self.mean.cpu_s <= WITHIN * self.budget_s
-
-
-@cache
-def measured(name: str, share: float, policy: Policy, size: Sizing) -> Found:
-    """Policies that never move are measured without a limit, once: the budget changes nothing they do."""
-    one = offered(name, size)
-    budget_s = share * one.need_s
-    if policy in policies.STATIC:
-        return Found(_static(name, policy, size), budget_s, None, {})
-    with Host(one.load, policy, budget_s, size) as host:
-        epochs = host.run(size.settle_epochs)
-        mean = counted(host, size)
-        closed = {each: predicted_bytes(host, each) for each in (ADAPTIVE, BEST_OP)}
-    return Found(mean, budget_s, first_of_two_stable([epoch.stable for epoch in epochs]), closed)
-
-
-@cache
-def _static(name: str, policy: Policy, size: Sizing) -> Mean:
-    return steady(offered(name, size).load, policy, UNLIMITED_CORES * size.epoch_s, size, size.checkpoint_epochs)
-
-
-def first_of_two_stable(stable: list[bool]) -> int | None:
-    """How many epochs it took to the first of two stable ones; None when there are no two in a row."""
-    for place in range(len(stable) - 1):
-        if stable[place] and stable[place + 1]:
-            return place + 1
-    return None
-
-
 def run(size: Sizing, board: Scoreboard) -> list[Table]:
     """Every workload, budget and policy."""
-    table = Table("budgets", "1. Bytes on the wire and CPU by policy and budget", COLUMNS)
+    costs, outcome, table = _costs(size), _outcome(size), _budgets(size)
+    ratios: dict[str, dict[str, float | None]] = {}
+    for name in WORKLOADS:
+        ratios[name] = {}
+        for share in size.budgets:
+            found = of_all(name, share, size)
+            outcome.rows.append(_outcome_row(name, share, found))
+            table.rows += [_row(name, share, policy, found[policy], size) for policy in POLICIES]
+            ratios[name][f"{share:.0%}"] = against_best(found)
+    _score_bytes(ratios, board)
+    _score_gain(size, board)
+    return [costs, outcome, table]
+
+
+def against_best(found: dict[Policy, Found]) -> float | None:
+    """Bytes of the adaptive policy beside the fewest of another that keeps to the budget; None where it is infeasible.
+
+    Infinite where others keep to the budget and it does not; 0 where it alone does.
+    """
+    if not feasible(found):
+        return None
+    best = best_baseline(found)
+    if not found[ADAPTIVE].keeps:
+        return inf
+    return found[ADAPTIVE].mean.wire_bytes / found[best].mean.wire_bytes if best else 0.0
+
+
+def _costs(size: Sizing) -> Table:
+    table = Table("costs", "1. What draining and the local chain cost", COSTS)
     table.notes = [
         (
-            f"Budget: share of what the full local chain needs at the offered rate, measured in this run. An epoch is "
-            f"{size.epoch_s:g} s of records, a checkpoint comes every {size.checkpoint_epochs * size.epoch_s:g} s."
+            f"The rate is set so that the full local chain takes {size.need_cores:g} cores; CPU of the whole process: "
+            "chain, proxies, loop, encoding, spool, uplink, embedded transport."
         ),
+        "Raw: a record as text, numbers as 8 bytes. Relay of racks is a variant of ours, listed but not scored.",
         (
-            "CPU: process time of chain, proxies, runtime, encoding, spool, uplink and embedded transport; means over "
-            f"{size.counted_epochs} epochs after {size.settle_epochs} to settle."
+            "Where draining costs more than the local chain, all local is both cheapest and smallest: there is no "
+            "split to be found. The last column: the cheapest of all-sp, filter-src and all-src."
         ),
-        (
-            f"A policy keeps to its budget when it takes at most {WITHIN:g} times it. all-sp, all-src and filter-src "
-            "do the same at every budget: they are measured once, without a limit."
-        ),
-        "Raw: the records as text, numbers as 8 bytes.",
     ]
-    worst, worst_at = 0.0, ""
-    beyond: list[str] = []
     for name in WORKLOADS:
         one = offered(name, size)
-        table.notes.append(
-            f"{name}: {one.load.records / size.epoch_s:,.0f} records/s of {one.workload.record_bytes:.0f} bytes; the "
-            f"full local chain needs {one.need_s / size.epoch_s:.2f} cores."
-        )
-        for share in size.budgets:
-            found = {policy: measured(name, share, policy, size) for policy in POLICIES}
-            table.rows += [_row(name, share, policy, each, one.workload.record_bytes) for policy, each in found.items()]
-            ratio = _against_best(found)
-            if ratio is None:
-                beyond.append(f"{name} {share:.0%}")
-            elif ratio > worst:
-                worst, worst_at = ratio, f"{name} at {share:.0%}"
-    if beyond:
-        table.notes.append(f"No policy keeps to its budget, so none is best: {', '.join(beyond)}.")
-    board.score(BYTES, worst or nan, f"worst: {worst_at}; {len(beyond)} cells in which nothing keeps left out")
-    _score_gain(size, board)
-    return [table]
+        records = one.load.records
+        drained, filtered = (static(name, policy, size) for policy in ("all-sp", "filter-src"))
+        table.rows.append({
+            "workload": name, "rate": records / size.epoch_s, "raw": one.workload.record_bytes,
+            "local_us": 1e6 * one.need_s / records, "drained_us": 1e6 * drained.cpu_s / records,
+            "filtered_us": 1e6 * filtered.cpu_s / records, "ratio": drained.cpu_s / one.need_s,
+            "drained_bytes": drained.wire_bytes / records, "local_bytes": one.local.wire_bytes / records,
+            "least": 100 * cheapest_s(name, size) / one.need_s,
+        })  # fmt: skip
+    return table
 
 
-def _against_best(found: dict[Policy, Found]) -> float | None:
-    """Bytes of the adaptive policy beside the fewest of a baseline that keeps to the budget."""
-    baselines = [one.mean.wire_bytes for policy, one in found.items() if policy != ADAPTIVE and one.keeps]
-    if not found[ADAPTIVE].keeps:
-        return inf if baselines else None
-    return found[ADAPTIVE].mean.wire_bytes / min(baselines) if baselines else 0.0
+def _outcome(size: Sizing) -> Table:
+    table = Table("outcome", "2. What came out at each budget", OUTCOME)
+    table.notes = [
+        (
+            f"Budget: share of what the full local chain needs. Infeasible: every policy takes more than {WITHIN:g} "
+            "times the budget, the least of them what the fourth column says; nothing is compared there."
+        ),
+        f"Best other policy: the one with fewest bytes of those that keep to the budget. {_settled_note(size)}",
+    ]
+    return table
+
+
+def _budgets(size: Sizing) -> Table:
+    table = Table("budgets", "3. Bytes on the wire and CPU by policy and budget", COLUMNS)
+    table.notes = [
+        (
+            f"Means over {size.counted_epochs} epochs after {size.settle_epochs} to settle, at hopeless budgets over "
+            f"{size.checkpoint_epochs} after {size.hopeless_epochs}. An epoch is {size.epoch_s:g} s of records, a "
+            f"checkpoint comes every {size.checkpoint_epochs * size.epoch_s:g} s."
+        ),
+        (
+            f"A policy keeps to its budget when it takes at most {WITHIN:g} times it and thins nothing out. all-sp, "
+            "all-src and filter-src do the same at every budget: they are measured once, without a limit."
+        ),
+    ]
+    return table
+
+
+def _settled_note(size: Sizing) -> str:
+    return f"Epochs to stable: of the adaptive policy from a cold start; none: not within {size.settle_epochs}."
+
+
+def _outcome_row(name: str, share: float, found: dict[Policy, Found]) -> Row:
+    mine, best = found[ADAPTIVE], best_baseline(found)
+    row: Row = {
+        "workload": name, "budget": 100 * share, "feasible": "yes" if feasible(found) else "no",
+        "least": min(one.mean.cpu_s for one in found.values()) / mine.budget_s,
+    }  # fmt: skip
+    if row["feasible"] == "no":
+        return row | {"best": "-"}
+    gain, closed = _gain(found)
+    return row | {
+        "best": best or "none", "ratio": against_best(found) if mine.keeps else None,
+        "gain": gain if mine.keeps and found[BEST_OP].keeps else None, "closed": closed, "settled": mine.settled,
+    }  # fmt: skip
+
+
+def _gain(found: dict[Policy, Found]) -> tuple[float, float]:
+    """Bytes of best-op by those of the adaptive policy: measured, and by the closed form."""
+    mine, other = found[ADAPTIVE], found[BEST_OP]
+    promised = mine.closed_form
+    closed = promised[BEST_OP] / promised[ADAPTIVE] if promised.get(ADAPTIVE) else nan
+    return other.mean.wire_bytes / mine.mean.wire_bytes, closed
+
+
+def _score_bytes(ratios: dict[str, dict[str, float | None]], board: Scoreboard) -> None:
+    """The worst of the feasible budgets of the scored workloads."""
+    extra = [ratio for ratio in ratios[EXTRA].values() if ratio is not None]
+    cells = {f"{n} at {at}": r for n, by_budget in ratios.items() if n != EXTRA for at, r in by_budget.items()}
+    found = {cell: ratio for cell, ratio in cells.items() if ratio is not None}
+    worst = max(found, key=lambda cell: found[cell], default="")
+    reached = sum(ratio <= 1.03 for ratio in found.values())
+    remark = f"{reached} of {len(found)} feasible budgets reach it, worst: {worst}; {len(cells)} in all"
+    if extra:
+        remark += f"; {EXTRA}, not scored: at worst {max(extra):.2f}"
+    board.score(BYTES, found.get(worst, nan), remark)
 
 
 def _score_gain(size: Sizing, board: Scoreboard) -> None:
-    mine, other = (measured(GAIN_WORKLOAD, GAIN_BUDGET, policy, size) for policy in (ADAPTIVE, BEST_OP))
-    gain = other.mean.wire_bytes / mine.mean.wire_bytes
-    closed = mine.closed_form[BEST_OP] / mine.closed_form[ADAPTIVE]
+    found = {policy: measured(GAIN_WORKLOAD, GAIN_BUDGET, policy, size) for policy in POLICIES}
+    gain, closed = _gain(found)
     board.score(
         GAIN_OVER_BEST_OP, gain, f"{GAIN_WORKLOAD} at {GAIN_BUDGET:.0%}; the closed form promises {closed:.2f} "
-        f"from the profiled costs, {gain / closed:.2f} of it was measured",
+        f"from the profiled costs, {gain / closed:.2f} of it was measured (0.85 would do)",
     )  # fmt: skip
 
 
-def _row(name: str, share: float, policy: Policy, found: Found, record_bytes: float) -> dict[str, str | float | None]:
-    mean = found.mean
+def _row(name: str, share: float, policy: Policy, found: Found, size: Sizing) -> Row:
+    mean, record_bytes = found.mean, offered(name, size).workload.record_bytes
     return {
         "workload": name, "budget": 100 * share, "policy": policy, "bytes": mean.wire_bytes / 1e3,
         "of_raw": mean.wire_bytes / (record_bytes * mean.records), "cpu": mean.cpu_s / found.budget_s,

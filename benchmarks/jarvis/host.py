@@ -28,12 +28,11 @@ from agents.spool import Spool
 from agents.uplink import Uplink
 from benchmarks.jarvis.load import Clock, Load
 from benchmarks.jarvis.sizing import Sizing
-from pipeline.chain import Chain
 from wire.embedded import EmbeddedPublisher, EmbeddedSubscriber
 
 MEMORY_BYTES = 2**30
-CONGESTED, IDLE = 0.05, 0.05
-# Bytes that could be saved are worth a move from this part on.
+# So much more allowance is tried, and bytes that it saves are worth a move from this part on.
+_MORE = 1.05
 _WORTH_IT = 0.02
 _MACHINE = "bench-machine"
 
@@ -45,10 +44,11 @@ class Epoch:
     Attributes:
         cpu_s: CPU of the process in it, checkpoints where they fell.
         charged_s: as the agent counts it: shipping in the epoch whose records are shipped.
-        reached, overflowed: records at the proxies, all of them together.
+        overflow: at the proxy where it was largest, the part of the records drained for want of CPU.
         kept: e_1..e_M in this epoch, of the first query.
         state: of the runtime, in this epoch.
-        stable: neither overflow nor more than the budget, nor anything idle that could save bytes.
+        could_save: with a little more CPU there would be fewer bytes, by the runtime's own model.
+        sampled: of the records, the part that was taken in.
     """
 
     cpu_s: float
@@ -56,11 +56,11 @@ class Epoch:
     budget_s: float
     records: int
     wire_bytes: int
-    reached: int
-    overflowed: int
+    overflow: float
     kept: Shares
     state: str
-    stable: bool
+    could_save: bool
+    sampled: float
 
 
 class Host:
@@ -79,7 +79,7 @@ class Host:
     ) -> None:
         """`budget_s` is CPU per epoch. With `fixed` shares there is no runtime and no limit.
 
-        They hold to the end, or change epoch by epoch as in `schedule`.
+        They hold to the end, or change epoch by epoch as in `schedule`, which may still grow.
         """
         self._load = load
         self._size = size
@@ -99,9 +99,10 @@ class Host:
         meter = CpuMeter(own_s=self.clock)
         self._allowance = EpochAllowance(meter.own_s)
         self.executor = Executor(
-            [workload.plan], workload.tables, "bench", policy, allowance=None if fixed else self._allowance,
-            memory_max_bytes=MEMORY_BYTES, clock=self.clock,
+            [], {}, "bench", policy, allowance=None if fixed else self._allowance, memory_max_bytes=MEMORY_BYTES,
+            clock=self.clock,
         )  # fmt: skip
+        self.executor.adopt([Wanted(workload.chain, ALWAYS.spans)])
         self._spool = Spool(folder / "spool.db", _MACHINE, MEMORY_BYTES)
         self._opened.callback(self._spool.close)
         self._publisher = EmbeddedPublisher(folder / "log.db", partitions=1, max_bytes=MEMORY_BYTES)
@@ -155,9 +156,7 @@ class Host:
     def replace_query(self, load: Load) -> None:
         """Another query instead of the present one, as a new plan brings it."""
         assert self.loop is not None
-        with self.clock.excluded():
-            chain = Chain(load.workload.plan, load.workload.tables)
-        self.executor.adopt([Wanted(chain, ALWAYS.spans)])
+        self.executor.adopt([Wanted(load.workload.chain, ALWAYS.spans)])
         self._checkpointer.note_runs()
         self.loop.adopt()
         self.offer(load)
@@ -214,30 +213,21 @@ class Host:
 
     def _seen(self, cpu_s: float, wire_bytes: int, kept: Shares, state: str) -> Epoch:
         if self.loop is None:
-            return Epoch(cpu_s, cpu_s, self._budget_s, self._load.records, wire_bytes, 1, 0, kept, state, stable=True)
+            return Epoch(cpu_s, cpu_s, self._budget_s, self._load.records, wire_bytes, 0.0, kept, state, False, 1.0)
         charged_s = next(one.value for one in self.loop.samples() if one.metric == "tailwatch_agents_epoch_cpu_seconds")
-        proxies = [proxy for query in self.loop.status().queries for proxy in query.proxies]
+        status = self.loop.status()
+        proxies = [proxy for query in status.queries for proxy in query.proxies]
         overflow = max((proxy.overflowed / proxy.reached for proxy in proxies if proxy.reached), default=0.0)
-        stable = (
-            state not in ("startup", "profile")
-            and overflow <= CONGESTED
-            and charged_s <= (1 + CONGESTED) * self._budget_s
-            and not self._idle(charged_s)
-        )
         return Epoch(
-            cpu_s, charged_s, self._budget_s, self._load.records, wire_bytes, sum(proxy.reached for proxy in proxies),
-            sum(proxy.overflowed for proxy in proxies), kept, state, stable,
+            cpu_s, charged_s, self._budget_s, self._load.records, wire_bytes, overflow, kept, state,
+            self._could_save(), status.sampled,
         )  # fmt: skip
 
-    def _idle(self, charged_s: float) -> bool:
-        """Whether CPU is left that shares with fewer bytes could use, by the runtime's own model."""
+    def _could_save(self) -> bool:
         runtime = self.runtime
-        if charged_s >= (1 - IDLE) * self._budget_s or self._policy in policies.STATIC:
-            return False
-        if not runtime.models:
-            return True
-        allowance_s = runtime.theta_s * self._budget_s / max(charged_s, 0.1 * self._budget_s)
-        more = policies.shares_for(self._policy, runtime.models, self.executor.operators, allowance_s)
+        if self._policy in policies.STATIC or not runtime.models:
+            return self._policy not in policies.STATIC
+        more = policies.shares_for(self._policy, runtime.models, self.executor.operators, _MORE * runtime.theta_s)
         now, then = (policies.taken(runtime.models, each) for each in (runtime.decision.shares, more))
         return then.wire_bytes < (1 - _WORTH_IT) * now.wire_bytes
 
@@ -265,10 +255,3 @@ class Host:
             epoch_s=size.epoch_s, checkpoint_s=size.checkpoint_epochs * size.epoch_s, memory_max_bytes=MEMORY_BYTES,
             spool_max_bytes=MEMORY_BYTES, sources=(),
         )  # fmt: skip
-
-
-def predicted_bytes(host: Host, policy: Policy) -> float:
-    """Wire bytes per epoch that a policy's closed form promises within the present allowance, from what is profiled."""
-    runtime = host.runtime
-    shares = policies.shares_for(policy, runtime.models, host.executor.operators, runtime.theta_s)
-    return policies.taken(runtime.models, shares).wire_bytes

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+import numpy as np
 import polars as pl
 
 from agents.sources.source import Batch
@@ -76,9 +77,14 @@ class Load:
         changed.workload, changed.epoch_s = self.workload, self.epoch_s
         if wanted <= self.records:
             # Every k-th record, evenly: the same mixture, the same stretch of time.
-            changed._pool = self._pool[[int(i * self.records / wanted) for i in range(wanted)]]
+            changed._pool = self._pool[_evenly(wanted, self.records)]
         else:
             copies = -(-wanted // self.records)
             many = pl.concat([self._pool] * copies).sort("ts", maintain_order=True)
-            changed._pool = many[[int(i * many.height / wanted) for i in range(wanted)]]
+            changed._pool = many[_evenly(wanted, many.height)]
         return changed
+
+
+def _evenly(wanted: int, of: int) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+    """The places of so many rows, evenly."""
+    return np.arange(wanted) * of // wanted

@@ -36,9 +36,9 @@ def draw(content: Mapping[str, Any], folder: Path) -> list[Path]:
 
 
 def bytes_over_budget(rows: Rows) -> Figure:
-    """One panel per workload; an open circle does not keep to its budget."""
+    """One panel per workload; an open circle does not keep to its budget, a grey stretch is kept by none."""
     names = list(dict.fromkeys(row["workload"] for row in rows))
-    figure = Figure(figsize=(13, 5.2))
+    figure = Figure(figsize=(max(9, 4.2 * len(names)), 5.2))
     panels = figure.subplots(1, len(names), squeeze=False)[0]
     for panel, name in zip(panels, names, strict=True):
         for policy, style in STYLES.items():
@@ -48,16 +48,19 @@ def bytes_over_budget(rows: Rows) -> Figure:
             for r in points:
                 panel.plot(_budget(r), r["bytes"], "o", color=style["color"], markersize=6, zorder=style["zorder"],
                            markerfacecolor=style["color"] if r["keeps"] == "yes" else "white")  # fmt: skip
+        beyond = _infeasible([r for r in rows if r["workload"] == name])
+        if beyond:
+            panel.axvspan(0, beyond + 3, color="#eeeeee", zorder=0)
         panel.set_title(name, fontsize=11)
+        panel.set_xlim(left=min(_budget(r) for r in rows) - 6)
         panel.set_ylim(bottom=0)
         panel.set_xlabel("budget, % of what the full local chain needs")
         panel.grid(color="#dddddd")
     panels[0].set_ylabel("KB on the wire per epoch")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncols=len(STYLES), frameon=False, bbox_to_anchor=(0.5, 0.05))
-    return _finished(
-        figure, "Bytes on the wire by policy and budget", f"Open circles: takes more than it was given. {FOOT}"
-    )
+    foot = f"Open circles: takes more than it was given; grey: all do. {FOOT}"
+    return _finished(figure, "Bytes on the wire by policy and budget", foot)
 
 
 def shares_over_epochs(rows: Rows) -> Figure:
@@ -89,8 +92,14 @@ def shares_over_epochs(rows: Rows) -> Figure:
             if row["phase"] != before["phase"]:
                 panel.axvline(row["epoch"] - 0.5, color="#888888", linewidth=1)
     return _finished(
-        figure, "Log analytics through steps of its budget: shares settle in a few epochs", f"Yellow: a profile. {FOOT}"
+        figure, "Log analytics through steps of its budget and rate: shares and CPU", f"Yellow: a profile. {FOOT}"
     )
+
+
+def _infeasible(rows: Rows) -> float:
+    """The largest budget of a workload that no policy keeps; 0 when there is none."""
+    kept = {_budget(row) for row in rows if row["keeps"] == "yes"}
+    return max((_budget(row) for row in rows if _budget(row) not in kept), default=0.0)
 
 
 def _budget(row: Mapping[str, Any]) -> float:

@@ -1,4 +1,7 @@
-"""The three workloads: server-to-server probes, probes between racks with two joins, and logs parsed by regex.
+"""The workloads: server-to-server probes, probes between racks with two joins, logs parsed by regex; and one more.
+
+The fourth is a variant of the second: a relay takes in the probes of ten racks to a whole data centre, so that the
+table is too large for the processor's caches and the local chain costs more than draining.
 
 Synthetic, from fixed seeds; shapes as in Pingmesh and in the paper's evaluation as far as they are known. A record of
 the probes has about 86 bytes: time, both addresses, both clusters, round-trip time and error; one server probes
@@ -14,6 +17,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from pipeline.chain import Chain
 from pipeline.plan import Plan
 from pipeline.schema import Schema
 from pipeline.sql import compile_query
@@ -25,6 +29,9 @@ PEERS: Final = 20_000
 HOSTS_IN_RACK: Final = 40
 FAILED: Final = 0.14
 TENANTS, STATS, BUCKETS = 60, 12, 10
+#: The relay's: servers that send it their probes, and hosts that these probe.
+RELAYED_SERVERS: Final = 400
+RELAYED_HOSTS: Final = 400_000
 #: Of the lines, how many carry a statistic at all.
 MATCHING: Final = 0.7
 
@@ -46,6 +53,7 @@ FROM probes JOIN hosts AS s ON probes.src = s.ip JOIN hosts AS d ON probes.dst =
 WHERE err = 0
 GROUP BY TUMBLE(ts, INTERVAL '10' SECOND), s.tor, d.tor
 """
+RELAYED_RACKS: Final = RACK_TO_RACK.replace("t2t_", "relayed_")
 # One expression for the whole line, as log shippers are given them.
 LINE: Final = (
     r"^\s*(\S+) (\w+) (\w+)\[(\d+)\]: Tenant=(\S+) job=(\d+) Stat=(\w+) value=([\d.]+) node=(\S+) state=(\w+)\s*$"
@@ -65,6 +73,7 @@ class Workload:
     Attributes:
         records: (how many, seed) -> that many of them in one second from START_NS, in order of time.
         record_bytes: of a record as its source would write it, on average.
+        chain: the plan bound to its tables; it holds no rows, so agents share it.
     """
 
     name: str
@@ -73,30 +82,43 @@ class Workload:
     tables: Mapping[str, StaticTable]
     records: Callable[[int, int], pl.DataFrame]
     record_bytes: float
+    chain: Chain
 
 
+@cache
 def server_to_server() -> Workload:
     """Probes by pair of servers: one filter, wide text keys, 20,000 groups."""
     plan = compile_query("s2s", SERVER_TO_SERVER, STREAMS, {})
-    return Workload("server to server", "probes", plan, {}, probes, _bytes_of(probes(2_000, 0)))
+    return _workload("server to server", plan, {}, probes)
 
 
+@cache
 def rack_to_rack(table_rows: int = PEERS) -> Workload:
     """Probes by pair of racks: two look-ups in a table of hosts, whose size is what the operators cost."""
     tables = {"hosts": hosts(table_rows)}
     plan = compile_query("t2t", RACK_TO_RACK, STREAMS, tables)
-    return Workload("rack to rack", "probes", plan, tables, probes, _bytes_of(probes(2_000, 0)))
+    return _workload("rack to rack", plan, tables, probes)
 
 
+@cache
+def relay_of_racks(table_rows: int = RELAYED_HOSTS) -> Workload:
+    """The query between racks for ten racks' servers at once, each probing 400,000 hosts; 100,000 groups."""
+    tables = {"hosts": hosts(table_rows)}
+    plan = compile_query("relayed", RELAYED_RACKS, STREAMS, tables)
+    return _workload("relay of racks", plan, tables, relayed)
+
+
+@cache
 def log_analytics() -> Workload:
     """Lines filtered by LIKE, parsed by one expression for the whole line, counted by tenant, statistic and bucket."""
     plan = compile_query("logs", LOG_ANALYTICS, STREAMS, {})
-    return Workload("log analytics", "logs", plan, {}, logs, _bytes_of(logs(2_000, 0)))
+    return _workload("log analytics", plan, {}, logs)
 
 
-def all_workloads() -> list[Workload]:
-    """In the order of the tables."""
-    return [server_to_server(), rack_to_rack(), log_analytics()]
+def _workload(
+    name: str, plan: Plan, tables: Mapping[str, StaticTable], records: Callable[[int, int], pl.DataFrame]
+) -> Workload:
+    return Workload(name, plan.source, plan, tables, records, _bytes_of(records(2_000, 0)), Chain(plan, tables))
 
 
 @cache
@@ -136,6 +158,16 @@ def probes(count: int, seed: int) -> pl.DataFrame:
         "rtt_us": np.where(failed, 21_000_000, rtt).astype(np.int64),
         "err": np.where(failed, rng.integers(1, 6, count), 0),
     })  # fmt: skip
+
+
+def relayed(count: int, seed: int) -> pl.DataFrame:
+    """Probes of ten racks' servers to all hosts of a data centre, in no order."""
+    rng = np.random.default_rng([seed, count, 3])
+    ips = addresses(RELAYED_HOSTS)
+    return probes(count, seed).with_columns(
+        ips.gather(rng.integers(0, RELAYED_SERVERS, count)).alias("src"),
+        ips.gather(rng.integers(0, RELAYED_HOSTS, count)).alias("dst"),
+    )
 
 
 def logs(count: int, seed: int) -> pl.DataFrame:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,16 +16,30 @@ from agents.policies import shares_for
 from agents.shares import Policy
 from benchmarks import documented
 from benchmarks.jarvis.__main__ import TABLES
-from benchmarks.jarvis.budgets import Found, _against_best, first_of_two_stable
+from benchmarks.jarvis.budgets import against_best
+from benchmarks.jarvis.cells import Found, best_baseline, feasible
+from benchmarks.jarvis.findings import found
 from benchmarks.jarvis.free_draining import without_shipping
 from benchmarks.jarvis.goals import TARGETS
-from benchmarks.jarvis.host import Host
+from benchmarks.jarvis.host import Epoch, Host
 from benchmarks.jarvis.load import Clock, Load
 from benchmarks.jarvis.measured import WORKLOADS, Mean
 from benchmarks.jarvis.plots import draw
+from benchmarks.jarvis.settling import epochs_to_stable
 from benchmarks.jarvis.sizing import QUICK
 from benchmarks.jarvis.taking_in import take_in
-from benchmarks.jarvis.workloads import FAILED, MATCHING, log_analytics, logs, probes, rack_to_rack, server_to_server
+from benchmarks.jarvis.throughput import Limits, Tried, largest
+from benchmarks.jarvis.workloads import (
+    FAILED,
+    MATCHING,
+    RELAYED_SERVERS,
+    log_analytics,
+    logs,
+    probes,
+    rack_to_rack,
+    relayed,
+    server_to_server,
+)
 from pipeline.chain import Chain
 from pipeline.manifest import MANIFEST_SCHEMA
 from quantiles._kernels import choice
@@ -77,6 +92,7 @@ def test_the_quick_run_gives_every_target_once_and_a_result_file_and_plots(tmp_p
     assert " failed:" not in done.stdout
     for name in ("bytes-over-budget.png", "shares-over-epochs.png"):
         assert (tmp_path / name).stat().st_size > 10_000
+    assert "- *log analytics*: draining costs" in "\n".join(found(content))
 
 
 def test_the_targets_are_those_of_the_issue() -> None:
@@ -172,25 +188,81 @@ def test_a_host_that_adapts_profiles_and_then_aggregates_within_a_budget_for_all
         assert "profile" in {epoch.state for epoch in epochs}
         assert host.runtime.models
         assert host.taken[0] == (0.0,) * 3
-    assert sum(epoch.overflowed for epoch in epochs) == 0
+    assert max(epoch.overflow for epoch in epochs) == 0
 
 
-def test_stable_is_the_first_of_two_in_a_row() -> None:
-    assert first_of_two_stable([True, True]) == 1
-    assert first_of_two_stable([False, True, False, True, True, False]) == 4
-    assert first_of_two_stable([False, True, False, True]) is None
+def _epoch(**changed: Any) -> Epoch:
+    calm = Epoch(1.0, 1.0, 1.0, 100, 10, 0.0, (1.0, 0.5), "probe", could_save=True, sampled=1.0)
+    return replace(calm, **changed)
 
 
-def _found(wire_bytes: float, cpu_s: float) -> Found:
-    return Found(Mean(cpu_s, wire_bytes, 0.0, (1.0,), 1), 1.0, None, {})
+CALM = _epoch()
+
+
+@pytest.mark.parametrize(
+    "restless",
+    [
+        _epoch(state="profile"), _epoch(state="startup"), _epoch(overflow=0.06), _epoch(charged_s=1.25),
+        _epoch(charged_s=0.5), _epoch(kept=(1.0, 0.44)),
+    ],
+)  # fmt: skip
+def test_stable_begins_behind_the_last_epoch_that_was_not(restless: Epoch) -> None:
+    assert epochs_to_stable([CALM] * 4, 4) == 1
+    assert epochs_to_stable([restless, CALM, CALM, restless, CALM, CALM, CALM, CALM, CALM], 4) == 5
+    assert epochs_to_stable([CALM, CALM, CALM, restless, CALM, CALM, CALM], 4) is None
+
+
+def test_the_rhythm_of_checkpoints_is_no_unrest_nor_is_what_nothing_can_use() -> None:
+    swinging = [_epoch(charged_s=cpu_s) for cpu_s in (0.93, 1.08, 0.95, 1.02)]
+    assert epochs_to_stable(swinging, 4) == 1
+    idle = [_epoch(charged_s=0.4, could_save=could_save) for could_save in (False, True) for _ in range(4)]
+    assert epochs_to_stable(idle[:4], 4) == 1
+    assert epochs_to_stable(idle[4:], 4) is None
+
+
+def _found(wire_bytes: float, cpu_s: float, sampled: float = 1.0) -> Found:
+    return Found(Mean(cpu_s, wire_bytes, 0.0, (1.0,), 1, sampled), 1.0)
 
 
 def test_only_what_keeps_to_the_budget_is_compared() -> None:
     others: dict[Policy, Found] = {"all-src": _found(10, 1.2), "all-sp": _found(100, 0.9), "best-op": _found(80, 1.04)}
-    assert _against_best({"adaptive": _found(40, 1.0), **others}) == 0.5
-    assert _against_best({"adaptive": _found(40, 1.2), **others}) == float("inf")
-    nobody: dict[Policy, Found] = {name: replace(one, budget_s=0.1) for name, one in others.items()}
-    assert _against_best({"adaptive": _found(40, 1.2), **nobody}) is None
+    assert against_best({"adaptive": _found(40, 1.0), **others}) == 0.5
+    assert against_best({"adaptive": _found(40, 1.2), **others}) == float("inf")
+    assert best_baseline({"adaptive": _found(40, 1.0), **others}) == "best-op"
+
+
+def test_a_budget_that_no_policy_keeps_is_infeasible_and_thinning_out_keeps_none() -> None:
+    over: dict[Policy, Found] = {"adaptive": _found(40, 1.2), "all-src": _found(10, 1.2), "all-sp": _found(100, 1.3)}
+    assert not feasible(over)
+    assert against_best(over) is None
+    thinned: dict[Policy, Found] = {**over, "adaptive": _found(40, 1.0, sampled=0.8)}
+    assert not feasible(thinned)
+    alone: dict[Policy, Found] = {**over, "adaptive": _found(40, 1.0)}
+    assert feasible(alone)
+    assert against_best(alone) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("limits", "wanted"),
+    [
+        (Limits(10.0, 1e9), (1.25, "CPU")),
+        (Limits(1e9, 250.0), (1.5, "link")),
+        (Limits(4.0, 1e9), (0.5, "CPU")),
+        (Limits(1e9, 1e9), (2.0, "highest tried")),
+    ],
+)
+def test_a_rate_is_kept_up_with_until_cpu_or_link_is_used_up(limits: Limits, wanted: tuple[float, str]) -> None:
+    tried = [Tried(rate, Mean(8.0 * rate, sent, 0.0, (1.0,), 1)) for rate, sent in ((1.0, 100.0), (2.0, 400.0))]
+    assert largest(tried, limits) == wanted
+    noisy = Tried(0.5, Mean(1e12, 1e12, 0.0, (1.0,), 1))
+    assert largest([noisy, *tried], limits) == (wanted if wanted[0] >= 1 else (0.5 * 4 / 1e12, "CPU"))
+
+
+def test_a_relay_takes_in_the_probes_of_many_servers() -> None:
+    rows = relayed(20_000, 1)
+    assert rows["src"].n_unique() == RELAYED_SERVERS
+    assert rows["dst"].n_unique() > 19_000
+    assert rows.columns == probes(10, 1).columns
 
 
 def test_free_draining_promises_more_than_it_can_keep() -> None:
@@ -213,6 +285,33 @@ def test_plots_are_drawn_of_what_is_there(tmp_path: Path) -> None:
     drawn = draw({"tables": [{"name": "budgets", "rows": rows}]}, tmp_path / "plots")
     assert [path.name for path in drawn] == ["bytes-over-budget.png"]
     assert drawn[0].stat().st_size > 5_000
+
+
+def _table(name: str, *rows: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "rows": rows}
+
+
+def test_what_was_found_says_where_no_split_pays_and_what_one_is_worth() -> None:
+    costs = {"drained_us": 0.2, "local_us": 0.1, "drained_bytes": 6.0, "local_bytes": 0.03, "least": 100.0}
+    within = {"feasible": "yes", "best": "filter-src", "gain": 1.5, "closed": 1.6, "settled": 4}
+    content = {
+        "tables": [
+            _table("costs", {"workload": "a", "ratio": 2.0, **costs}, {"workload": "b", "ratio": 0.4, **costs}),
+            _table(
+                "outcome",
+                {"workload": "a", "budget": 60.0, "feasible": "no"},
+                {"workload": "b", "budget": 60.0, "ratio": 0.7, **within},
+                {"workload": "b", "budget": 80.0, "ratio": None, **within},
+            ),
+        ]
+    }  # fmt: skip
+    a, b = (line for line in found(content) if line.startswith("- "))
+    assert "2.00 times the CPU" in a
+    assert "200 times" in a
+    assert "no split to be found. Infeasible budgets: 60 %." in a
+    assert "0.70 at 60 % (filter-src), at 80 % it takes more than the budget, filter-src does not." in b
+    assert "1.50 at 60 % (closed form 1.60)" in b
+    assert found({"tables": []}) == []
 
 
 def test_the_page_names_every_table_and_target() -> None:

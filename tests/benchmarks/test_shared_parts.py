@@ -3,10 +3,12 @@
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from benchmarks import results
+from benchmarks import documented, results
+from benchmarks.area import Area
 from benchmarks.rounds import Candidate, Rounds, Spread, interleaved
 from benchmarks.tables import Column, Table
 from benchmarks.targets import Scoreboard, Target
@@ -190,3 +192,32 @@ def test_circumstances_name_hardware_python_and_every_package_even_absent_ones()
     assert found["hardware"]["memory_gib"] > 0
     assert found["hardware"]["cpu"]
     assert {"commit", "dirty", "date", "python"} <= found.keys()
+
+
+def test_docs_measures_first_where_there_is_no_full_run_and_then_only_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page, full, measured = tmp_path / "page.md", tmp_path / "bare.json", []
+    page.write_text("before <!-- bare: numbers begin --> old <!-- bare: numbers end --> after", encoding="utf-8")
+    real, once = documented.rewrite, Table("once", "The only table", [Column("n", "n")], rows=[{"n": 7}])
+
+    def run(size: str, board: Scoreboard) -> list[Table]:
+        measured.append(size)
+        board.score("bare.n", 7)
+        return [once]
+
+    module = SimpleNamespace(run=run, found=lambda content: [f"- In words: {content['area']}."])
+    monkeypatch.setattr("benchmarks.area.find_spec", lambda _: module)
+    monkeypatch.setattr("benchmarks.area.import_module", lambda _: module)
+    monkeypatch.setattr("benchmarks.area.results.path_of", lambda _, quick: tmp_path / "quick" if quick else full)
+    monkeypatch.setattr("benchmarks.area.documented.rewrite", lambda *a, **more: real(*a, page, **more))
+    monkeypatch.setenv("QUICK", "1")
+    monkeypatch.setenv("POLARS_MAX_THREADS", "1")  # which a run sets for good where it is not set
+    area = Area("bare", "Nothing", ("once",), (), (Target("bare.n", 5, ">="),), "full", "quick", findings="words")
+    for _ in range(2):
+        assert area.main(["--docs"]) == 0
+    assert measured == ["full"]
+    text = page.read_text(encoding="utf-8")
+    assert "old" not in text
+    assert text.index("- In words: bare.") < text.index("### The only table")
+    assert "TARGET bare.n reached 7 goal>=5" in capsys.readouterr().out
