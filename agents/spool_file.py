@@ -62,6 +62,12 @@ UPGRADES: Final[tuple[tuple[str, ...], ...]] = (
     ("CREATE TABLE watermarks (version TEXT PRIMARY KEY, watermark_ns INTEGER NOT NULL)",),
     # The share of live records that was taken in while a frame was gathered.
     ("ALTER TABLE frames ADD COLUMN sampled REAL NOT NULL DEFAULT 1.0",),
+    # Bodies apart: SQLite writes a whole row anew when it gets its sequence, and passes over the body to read what
+    # stands behind it. Frames of older formats keep theirs in the column `body`, which is empty in the others.
+    (
+        "CREATE TABLE bodies (id INTEGER PRIMARY KEY, body BLOB NOT NULL)",
+        "CREATE TRIGGER body_goes_too AFTER DELETE ON frames BEGIN DELETE FROM bodies WHERE id = OLD.id; END",
+    ),
     # What each query version has seen of each file. Until now nobody noted it: '' stands for every version that ran.
     (
         """CREATE TABLE seen (
@@ -73,12 +79,6 @@ UPGRADES: Final[tuple[tuple[str, ...], ...]] = (
             PRIMARY KEY (version, source)
         )""",
         "INSERT INTO seen SELECT '', source, watermark_ns, NULL, NULL FROM positions WHERE watermark_ns IS NOT NULL",
-    ),
-    # Bodies apart: SQLite writes a whole row anew when it gets its sequence, and passes over the body to read what
-    # stands behind it. Frames of older formats keep theirs in the column `body`, which is empty in the others.
-    (
-        "CREATE TABLE bodies (id INTEGER PRIMARY KEY, body BLOB NOT NULL)",
-        "CREATE TRIGGER body_goes_too AFTER DELETE ON frames BEGIN DELETE FROM bodies WHERE id = OLD.id; END",
     ),
 )
 _WAL_BYTES: Final = 2**22
