@@ -2,7 +2,7 @@
 
 An incarnation numbers its frames 1, 2, 3, … on one partition. The mark is the highest number seen; numbers below it
 that have not been seen are open gaps, at most MAX_GAPS of them. A frame above the mark or inside a gap is new, any
-other is a duplicate. A gap that stays open for a minute is missed: it lowers coverage until it is filled. One that
+other is a duplicate. A gap that stays open for 10 s is missed: it lowers coverage until it is filled. One that
 stays open longer than any spool may hold a frame is closed as lost.
 """
 

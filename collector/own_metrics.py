@@ -27,7 +27,7 @@ skipped_offsets = Counter(
 )
 missing_frames = Counter(
     "tailwatch_collector_missing_frames_total",
-    "Frames that had not come a minute after a later one of their agent's start.",
+    "Frames that had not come 10 s after a later one of their agent's start.",
     registry=REGISTRY,
 )
 lost_frames = Counter(

@@ -39,8 +39,9 @@ from wire.transport import Record
 
 log = logging.getLogger(__name__)
 
-# Frames come in order but for a resend after a failure; what is a minute late is missed until it comes.
-MISSED_AFTER_NS = 60 * 10**9
+# Frames come in order but for a resend after a failure, which takes a second or two. Not later: until then an answer
+# counts as complete.
+MISSED_AFTER_NS = 10 * 10**9
 RELEASED_AT_ONCE = 256
 _REASON_MAX = 2_000
 
