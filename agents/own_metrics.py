@@ -82,7 +82,7 @@ def page_of(samples: Iterable[Sample]) -> str:
 
 def _number(value: float) -> str:
     """The shortest text that reads back as the same number: 0.15, where 17 digits would show 0.14999999999999999."""
-    return str(int(value)) if isinstance(value, int) else repr(value).removesuffix(".0")
+    return str(int(value)) if isinstance(value, int) else repr(float(value)).removesuffix(".0")  # NumPy's repr names it
 
 
 def _escaped(value: str) -> str:

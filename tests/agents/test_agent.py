@@ -5,10 +5,12 @@ from collections import Counter
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
 from agents.agent import Agent
 from agents.config import AgentConfig, DatagramsConfig, HiccupsConfig
+from agents.own_metrics import Sample, page_of
 from agents.shares import Decision
 from agents.sources import replay
 from pipeline.chain import Chain
@@ -64,6 +66,19 @@ def test_what_was_sampled_out_stands_beside_the_other_counters_and_on_the_metric
         agent.close()
     last = received(tmp_path / "log.db", Chain(REQUESTS, {})).heartbeats[-1]
     assert (last.counters["records_in_total"], last.counters["sampled_out_rows_total"]) == (10, 5)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.15, "0.15"), (3, "3"), (True, "1"), (2.0, "2"), (1e300, "1e+300"), (np.float64(0.1), "0.1"),
+        (np.int64(7), "7"), (2**60 + 1, "1152921504606846977"),
+    ],
+)  # fmt: skip
+def test_metrics_show_numbers_as_short_as_they_read_back(value: float, text: str) -> None:
+    page = page_of([Sample("tailwatch_agents_cpu_cores", value)])
+    assert page.splitlines()[-1] == f"tailwatch_agents_cpu_cores {text}"
+    assert float(text) == float(value)
 
 
 def test_the_watermark_of_a_replay_follows_the_rows_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
