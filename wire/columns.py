@@ -110,6 +110,12 @@ def pack_columns(table: pl.DataFrame | Columns) -> bytes:
     return _ZSTD.compressor.compress(payload)
 
 
+def unpacked_bytes(body: bytes) -> int:
+    """What a body that `pack_columns` made takes before compression."""
+    size: int = zstandard.frame_content_size(body)
+    return size
+
+
 def unpack_columns(body: bytes, schema: dict[str, pl.DataType]) -> pl.DataFrame:
     """The columns of a body, in the order and types of `schema`.
 
@@ -367,7 +373,10 @@ class _Reader:
         ends = np.cumsum(lengths)
         joined = bytes(self._taken(_total(lengths, MAX_UNPACKED_BYTES)))
         places = pl.DataFrame({"start": ends - lengths, "length": lengths})
-        return places.select(pl.lit(joined).bin.slice("start", "length").cast(pl.String)).to_series()
+        whole = pl.lit(
+            pl.Series([joined], dtype=pl.Binary)
+        ).first()  # as a literal the bytes are copied again and again
+        return places.select(whole.bin.slice("start", "length").cast(pl.String)).to_series()
 
     def _lists(self, arrays: Iterator[Narrowed], *, firsts_apart: bool) -> Ragged:
         lengths = self._integers(arrays, self._rows)
