@@ -248,7 +248,11 @@ def _packed_text(series: pl.Series) -> _Packed:
 
 
 def _packed_codes(codes: Codes, distinct: pl.Series) -> _Packed:
-    lengths = _lengths(distinct)
+    if distinct.len() <= _FEW_TEXTS:
+        texts = [text.encode() for text in distinct.to_list()]
+        lengths, joined = np.array([len(text) for text in texts], np.int64), b"".join(texts)
+    else:
+        lengths, joined = _lengths(distinct), _joined(distinct)
     if int(lengths.max()) * codes.size > MAX_UNPACKED_BYTES:
         text_bytes = int(lengths[codes].sum())
         if text_bytes > MAX_UNPACKED_BYTES:
@@ -257,7 +261,7 @@ def _packed_codes(codes: Codes, distinct: pl.Series) -> _Packed:
             )
     how, stored = narrow_codes(codes, distinct.len())
     kind, arrays, stored_lengths = _with("codes", lengths, in_order=False)
-    return kind, [how, *arrays], [stored, *stored_lengths, _joined(distinct)]
+    return kind, [how, *arrays], [stored, *stored_lengths, joined]
 
 
 def _lengths(texts: pl.Series) -> Int64Array:
