@@ -24,7 +24,7 @@ from pipeline.plan import Plan
 from pipeline.ragged import Columns, Ragged, plain
 from pipeline.schema import TIME_COLUMN
 from pipeline.state import IntArray
-from wire.columns import pack_columns
+from wire.columns import pack_columns, unpacked_bytes
 from wire.errors import FrameTooLargeError
 from wire.frame import MAX_FRAME_BYTES, MAX_HEADER_BYTES, Kind
 from wire.heartbeat import Heartbeat, encode_heartbeat
@@ -34,7 +34,8 @@ log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES: Final = MAX_FRAME_BYTES - MAX_HEADER_BYTES - 64
 # Compression at least halves rows as they usually are; what does not fit then is halved again. Further pieces are
-# larger where it does more than that, up to so many times, and to fill so much of a frame.
+# larger where narrowing makes much less of the rows, up to so many times, and to fill so much of a frame. Before
+# compression they stay as large: beyond a processor's caches, long texts take a third longer to unpack.
 _PIECE_BYTES: Final = 2 * MAX_BODY_BYTES
 _MOST_PIECES: Final = 4
 _FILLED: Final = 0.8
@@ -125,9 +126,16 @@ def pieces(rows: Columns) -> Iterator[Piece]:
         found = list(_halved(_sliced(rows, at, taken) if taken < height else rows))
         yield from found
         at += taken
-        bodies = sum(len(one.body) for one in found if one.body is not None)
-        fitting = int(_FILLED * MAX_BODY_BYTES * taken / max(1, bodies))
-        length = max(1, min(most, fitting) if len(found) == 1 else taken // len(found))
+        length = max(1, min(most, _next_length(found, taken)))
+
+
+def _next_length(found: list[Piece], rows: int) -> int:
+    """How many rows the next piece may have, by what became of the last ones."""
+    bodies = [one.body for one in found if one.body is not None]
+    if len(found) > 1 or not bodies:
+        return rows // len(found)
+    full, wide = _FILLED * MAX_BODY_BYTES / len(bodies[0]), _PIECE_BYTES / unpacked_bytes(bodies[0])
+    return int(rows * min(full, wide))
 
 
 def moved(manifest: Manifest, source: str, target: str, counts: dict[int, int]) -> tuple[Manifest, dict[int, int]]:

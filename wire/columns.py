@@ -110,6 +110,12 @@ def pack_columns(table: pl.DataFrame | Columns) -> bytes:
     return _ZSTD.compressor.compress(payload)
 
 
+def unpacked_bytes(body: bytes) -> int:
+    """What a body that `pack_columns` made takes before compression."""
+    size: int = zstandard.frame_content_size(body)
+    return size
+
+
 def unpack_columns(body: bytes, schema: dict[str, pl.DataType]) -> pl.DataFrame:
     """The columns of a body, in the order and types of `schema`.
 
@@ -242,7 +248,11 @@ def _packed_text(series: pl.Series) -> _Packed:
 
 
 def _packed_codes(codes: Codes, distinct: pl.Series) -> _Packed:
-    lengths = _lengths(distinct)
+    if distinct.len() <= _FEW_TEXTS:
+        texts = [text.encode() for text in distinct.to_list()]
+        lengths, joined = np.array([len(text) for text in texts], np.int64), b"".join(texts)
+    else:
+        lengths, joined = _lengths(distinct), _joined(distinct)
     if int(lengths.max()) * codes.size > MAX_UNPACKED_BYTES:
         text_bytes = int(lengths[codes].sum())
         if text_bytes > MAX_UNPACKED_BYTES:
@@ -251,7 +261,7 @@ def _packed_codes(codes: Codes, distinct: pl.Series) -> _Packed:
             )
     how, stored = narrow_codes(codes, distinct.len())
     kind, arrays, stored_lengths = _with("codes", lengths, in_order=False)
-    return kind, [how, *arrays], [stored, *stored_lengths, _joined(distinct)]
+    return kind, [how, *arrays], [stored, *stored_lengths, joined]
 
 
 def _lengths(texts: pl.Series) -> Int64Array:
@@ -367,7 +377,10 @@ class _Reader:
         ends = np.cumsum(lengths)
         joined = bytes(self._taken(_total(lengths, MAX_UNPACKED_BYTES)))
         places = pl.DataFrame({"start": ends - lengths, "length": lengths})
-        return places.select(pl.lit(joined).bin.slice("start", "length").cast(pl.String)).to_series()
+        whole = pl.lit(
+            pl.Series([joined], dtype=pl.Binary)
+        ).first()  # as a literal the bytes are copied again and again
+        return places.select(whole.bin.slice("start", "length").cast(pl.String)).to_series()
 
     def _lists(self, arrays: Iterator[Narrowed], *, firsts_apart: bool) -> Ragged:
         lengths = self._integers(arrays, self._rows)

@@ -21,7 +21,7 @@ _POLL_INTERVAL_S = 0.02
 _BUSY_S = 5.0
 # How long a commit waits at least for the log's other users; a collector's own commits take a few milliseconds.
 _COMMIT_WAIT_S = 0.1
-_PAGE_BYTES = 2**14  # a record is a chain of pages: SQLite's 4 KiB would take twice the CPU a byte
+_PAGE_BYTES = 2**13  # as in the agent's spool: a record is a chain of pages
 _SCHEMA = """
 CREATE TABLE partitions (
     partition INTEGER PRIMARY KEY,

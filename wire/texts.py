@@ -23,7 +23,8 @@ _SAMPLE: Final = 1_024
 # One place out of each of as many stretches, but no even steps: a source that goes round its peers, always in the same
 # order, would hardly ever be met at the same one twice.
 _DRAWN: Final = (np.arange(_SAMPLE) + np.random.default_rng(0).random(_SAMPLE)) / _SAMPLE
-_LEAST_BITS, _MOST_BITS = 8, 18
+# Slots: eight for each row, so that few share one; more than 1 MiB of them would be slower than trying again.
+_LEAST_BITS, _MOST_BITS = 13, 18
 # Each round settles nearly all rows that are left, unless many texts have one hash: then there is no dictionary.
 _ROUNDS: Final = 8
 _MIXER, _SHIFT = np.uint64(0x9E3779B97F4A7C15), np.uint64(29)
@@ -106,7 +107,7 @@ def _hashes(texts: pl.Series) -> npt.NDArray[np.uint64]:
 
 def _chosen(hashes: npt.NDArray[np.uint64], rows: npt.NDArray[np.int32 | np.int64]) -> _Places:
     """For each row the one of its slot: whichever was written last."""
-    bits = min(_MOST_BITS, max(_LEAST_BITS, (2 * len(rows)).bit_length()))
+    bits = min(_MOST_BITS, max(_LEAST_BITS, (8 * len(rows)).bit_length()))
     slots = (hashes >> np.uint64(64 - bits)).view(np.int64)
     table = np.empty(1 << bits, np.int32)
     table[slots] = rows
