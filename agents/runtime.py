@@ -402,7 +402,7 @@ class Runtime:
         # Files that can wait get what is best per record, however long it takes; they never drain for want of CPU.
         alone = {version: self._read_alone(costs) for version, costs in models.items() if version in waiting}
         patient = policies.shares_for(self._policy, alone, waiting, math.inf)
-        fallback = policies.fallback_for(self._policy, models, paced)
+        fallback = choice.cheapest(question, self.decision.fallback)
         self._decided_for_s, self._decided_s = self._budget_s, self._allowance_s
         self._expected_s = policies.taken(models, shares).cpu_s
         self.decision = Decision(shares | patient, fallback | patient, profile)
