@@ -4,6 +4,7 @@ Phases as in test_runtime.py, PHASE epochs each, over more runs than a test has 
 """
 
 import sys
+from itertools import pairwise
 from statistics import mean
 
 from agents.cost_model import least_bytes, predicted, shares_of
@@ -70,7 +71,7 @@ def moves_of(epochs: list[Epoch]) -> list[float]:
     """By how much any share changed from each epoch to the next."""
     return [
         max(abs(a - b) for v in one.shares for a, b in zip(one.shares[v], after.shares[v], strict=True))
-        for one, after in zip(epochs, epochs[1:], strict=False)
+        for one, after in pairwise(epochs)
     ]
 
 
