@@ -121,7 +121,7 @@ class Breaker:
 
         Taking records off a socket costs whatever becomes of them; none is given up for nothing.
         """
-        if self._before is None:
+        if self._before is None or self._before[0] <= self.sampled:
             return True
         sampled, used = self._before
         return (used - mean) / (sampled - self.sampled) * self.sampled > _WORTH

@@ -34,7 +34,7 @@ UNMOVED: Final[frozenset[Policy]] = frozenset({"all-sp", "all-src"})
 NEAR_ONE: Final = 0.97
 ROUNDING_COST: Final = 1.03
 #: Two CPU figures within this factor are the same.
-ABOUT: Final = 1.03
+ABOUT: Final = 1.05
 # best-op tries every combination of prefixes up to this many, and improves one query at a time beyond.
 _COMBINATIONS: Final = 4096
 _HALVINGS: Final = 30

@@ -54,6 +54,8 @@ _ARRIVED_EPOCHS: Final = 2
 # So many stable epochs in a row are quiet; profiles that do not lead there double the epochs before the next one.
 _QUIET_EPOCHS: Final = 10
 _MOST_DOUBLINGS: Final = 6
+# A model by which nothing is cheaper, though the budget is exceeded, is doubted after so many epochs; then after twice.
+_DOUBT_EPOCHS: Final = 8
 
 
 class Runtime:
@@ -81,6 +83,7 @@ class Runtime:
         self._quiet = 0
         self._restless = 0
         self._known_left = 0
+        self._over_for, self._over_most = 0, _DOUBT_EPOCHS
         self._search = Search(self._stretch, config.adapt_steps)
         # By the model, beside what is fixed: the allowance that was decided for, and what its shares should take.
         self._decided_s = self._expected_s = 0.0
@@ -297,11 +300,23 @@ class Runtime:
 
     def _keep_well(self, seen: EpochSeen, judged: Judgement) -> None:
         """All is well: use what is left, notice when the profile grows old."""
-        if self._drifts.add(seen, self.models, judged.actual * judged.done_s, judged.done_s):
+        drifted = self._drifts.add(seen, self.models, judged.actual * judged.done_s, judged.done_s)
+        if drifted or self._doubtful(judged):
             self._profile()
             return
         clearly = self._correct(judged)
         self._decide(settled=not clearly)
+
+    def _doubtful(self, judged: Judgement) -> bool:
+        """Over the budget though no shares are cheaper by the model: it is asked again, ever more rarely."""
+        if judged.asked_s <= (1 + self._config.congested_overflow) * self._decided_for_s:
+            self._over_for, self._over_most = 0, _DOUBT_EPOCHS
+            return False
+        self._over_for += 1
+        if self._over_for < self._over_most:
+            return False
+        self._over_for, self._over_most = 0, min(2 * self._over_most, _DOUBT_EPOCHS << _MOST_DOUBLINGS)
+        return True
 
     def _correct(self, judged: Judgement) -> bool:
         """A little of what the shares ask for too much or too little; returns whether that was more than a little."""
