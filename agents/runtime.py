@@ -255,8 +255,8 @@ class Runtime:
             self._look_out(judged)
 
     def _look_out(self, judged: Judgement) -> None:
-        """Not stable while watching: is it time to act?"""
-        self._unstable += 1
+        """Not stable while watching: is it time to act? Not for a debt alone, which says nothing of these shares."""
+        self._unstable += judged.verdict != "indebted" or self._unprofiled.due
         patience = self._config.probe_epochs * 2 ** min(_MOST_DOUBLINGS, max(0, self._restless - 1))
         if self._known_left and judged.verdict != "stable" and not self._unprofiled.due:
             self._adapt(self._config.probe_epochs, then_profile=True)

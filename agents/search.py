@@ -17,6 +17,7 @@ Outcome: TypeAlias = Literal["found", "go on", "given up"]
 
 # Shares whose epoch came as the model expected were a test of all of the allowance that they were decided for.
 _AS_EXPECTED: Final = 0.05
+_DEBT_EPOCHS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,26 +46,27 @@ class Search:
         self.too_much: dict[str, Shares] | None = None
         self._stretch = stretch
         self._most = steps
-        self._steps = 0
+        self._steps = self._waited = 0
 
     @property
     def begun(self) -> bool:
         """Whether a step was made."""
-        return self._steps > 0
+        return self._steps + self._waited > 0
 
     def begin(self, steps: int, *, then_profile: bool = False) -> None:
         """A new one, from the present allowance, of so many steps at most."""
         self.then_profile, self.too_much = then_profile, None
-        self._most, self._steps = steps, 0
+        self._most, self._steps, self._waited = steps, 0, 0
         self._stretch.start(self._stretch.value)
 
     def step(self, judged: Judgement, shares: Mapping[str, Shares], tried: Tried, right_s: float) -> Outcome:
         """Take in the epoch that ran with `shares`; its CPU says that `right_s` beside what is fixed would be right."""
-        self._steps += 1
         if judged.verdict == "stable":
             return "found"
-        if judged.verdict == "indebted" and self._steps < self._most:
+        if judged.verdict == "indebted" and self._waited < _DEBT_EPOCHS:
+            self._waited += 1  # debts end with the stretch over which the mean is kept
             return "go on"
+        self._steps += 1
         suggested = right_s / judged.actual / tried.room_s if tried.room_s > 0 else 0.0
         if judged.verdict == "congested":
             self.too_much = dict(shares)
