@@ -20,6 +20,8 @@ BreakerState: TypeAlias = Literal["closed", "cheapest", "sampling"]
 #: The policies whose shares follow the budget. The others do what they say, and metrics show what that takes.
 GUARDED: Final[frozenset[Policy]] = frozenset({"adaptive", "best-op", "lb-dp"})
 LEAST_SAMPLED: Final = 0.01
+# Budgets that must be to be saved by leaving out yet more records.
+_WORTH: Final = 0.05
 # The share of live records is judged by the mean of so many epochs.
 SAMPLING_EPOCHS: Final = 4
 LONGEST_WAIT: Final = 8
@@ -41,6 +43,7 @@ class Breaker:
         self._wait = 1
         self._closed_for = 0
         self._used: list[float] = []
+        self._before: tuple[float, float] | None = None
 
     def configure(self, config: RuntimeConfig) -> None:
         """Other settings from now on."""
@@ -57,7 +60,7 @@ class Breaker:
 
     def reset(self) -> None:
         """Closed, as at the start."""
-        self.state, self.sampled = "closed", 1.0
+        self.state, self.sampled, self._before = "closed", 1.0, None
         self._over = self._room = 0
         self._used.clear()
 
@@ -104,14 +107,27 @@ class Breaker:
         mean = sum(self._used) / len(self._used)
         self._used.clear()
         if mean > 1.0:
-            self._sample_less(mean)
+            if self._less_would_help(mean):
+                self._sample_less(mean)
         elif mean < self._room_share:
+            self._before = None
             # CPU grows by no more than the share does, so this does not overshoot; the bound is for noise.
             self.sampled = min(1.0, self.sampled * min(self._aim / max(mean, 1e-9), 2.0))
             if self.sampled >= 1.0:
                 self._enter("cheapest", mean)
 
+    def _less_would_help(self, mean: float) -> bool:
+        """Whether leaving out yet more records would save CPU, going by what the last ones left out have saved.
+
+        Taking records off a socket costs whatever becomes of them; none is given up for nothing.
+        """
+        if self._before is None or self._before[0] <= self.sampled:
+            return True
+        sampled, used = self._before
+        return (used - mean) / (sampled - self.sampled) * self.sampled > _WORTH
+
     def _sample_less(self, used: float) -> None:
+        self._before = (self.sampled, used)
         self.sampled = max(self.sampled * max(self._aim / used, 0.5), LEAST_SAMPLED)
 
     def _enter(self, state: BreakerState, used: float | None) -> None:

@@ -83,6 +83,11 @@ def choose(question: Question, now: ByVersion, refused: ByVersion | None = None)
         near = (moved(now, everything) or 0.0) <= _NEAR
         if near and policies.taken(models, everything).cpu_s <= SNAP * question.allowance_s:
             found = everything
+        elif policies.taken(models, found).cpu_s > question.allowance_s:
+            # Nothing fits, or just about nothing: then the cheapest way is the answer, as far as that is known.
+            least = policies.fallback_for(policy, models, operators)
+            if policies.taken(models, least).cpu_s > question.allowance_s:
+                found = least
     if found == refused and policy not in policies.STATIC:
         less_s = _LESS * policies.taken(models, found).cpu_s
         found = policies.shares_for(policy, models, operators, min(question.allowance_s, less_s))
@@ -94,17 +99,27 @@ def unless_in_vain(question: Question, now: ByVersion, new: dict[str, Shares]) -
     apart = moved(now, new)
     if apart is None or apart <= _JUMP:
         return new
-    models, fits_s = question.models, policies.ROUNDING_COST * question.allowance_s
-    least_bytes = (1 - _JUMP_GAIN) * policies.taken(models, now).wire_bytes
-    wanted = policies.taken(models, new).wire_bytes
-    if policies.taken(models, now).cpu_s <= fits_s and wanted > least_bytes:
+    models = question.models
+    old, wanted = policies.taken(models, now), policies.taken(models, new)
+    fits = old.cpu_s <= max(policies.ROUNDING_COST * question.allowance_s, policies.ABOUT * wanted.cpu_s)
+    if fits and wanted.wire_bytes > (1 - _JUMP_GAIN) * old.wire_bytes:
         return dict(now)
     if question.policy != "adaptive":
         return new
     along = _along(question, now)
-    if along is not None and wanted > (1 - _JUMP_GAIN) * policies.taken(models, along).wire_bytes:
+    if along is not None and wanted.wire_bytes > (1 - _JUMP_GAIN) * policies.taken(models, along).wire_bytes:
         return along
     return new
+
+
+def cheapest(question: Question, now: ByVersion) -> dict[str, Shares]:
+    """What is left when the allowance is used up; that of now while it is about as cheap and ships no more."""
+    new = policies.fallback_for(question.policy, question.models, question.operators)
+    if not moved(now, new):
+        return new
+    old, wanted = (policies.taken(question.models, shares) for shares in (now, new))
+    stays = old.cpu_s <= policies.ABOUT * wanted.cpu_s and wanted.wire_bytes > (1 - _JUMP_GAIN) * old.wire_bytes
+    return {version: now[version] for version in new} if stays else new
 
 
 def in_steps(now: ByVersion, new: dict[str, Shares]) -> dict[str, Shares]:

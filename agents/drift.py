@@ -4,9 +4,49 @@ The model may be off by a factor from the first; only a change of that factor sa
 """
 
 from collections import deque
+from collections.abc import Mapping
 from typing import Final
 
+from agents import demand
+from agents.cost_model import QueryCosts
+from agents.shares import EpochSeen
+
 EPOCHS: Final = 10
+
+
+class Drifts:
+    """Those of CPU and of bytes, of one agent."""
+
+    def __init__(self, share: float) -> None:
+        """A change by more than `share` is a drift."""
+        self._cpu, self._bytes = Drift(share), Drift(share)
+        self._added = False
+
+    def configure(self, share: float) -> None:
+        """Another share from now on."""
+        self._cpu.share = self._bytes.share = share
+
+    def restart(self) -> None:
+        """What comes now is the measure."""
+        self._cpu.restart()
+        self._bytes.restart()
+
+    def add(self, seen: EpochSeen, models: Mapping[str, QueryCosts], taken_s: float, done_s: float) -> bool:
+        """Take a stable epoch in, which took so much CPU for what by the model is `done_s`; whether either drifted."""
+        self._added = True
+        drifted = self._cpu.add(taken_s, done_s)
+        if seen.wire_bytes is not None:
+            counted = {version: counts for version, counts in seen.counts.items() if version in models}
+            sent = sum(seen.wire_bytes.get(version, 0.0) for version in counted)
+            modelled = sum(demand.sent_bytes(models[version], counts) for version, counts in counted.items())
+            drifted = self._bytes.add(sent, modelled) or drifted
+        return drifted
+
+    def end_of_epoch(self) -> None:
+        """One that was not added is left out."""
+        if not self._added:
+            self._bytes.leave_out()
+        self._added = False
 
 
 class Drift:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final, get_args
 
+from agents import policies
 from agents.allowance import EpochAllowance
 from agents.breaker import GUARDED, Breaker
 from agents.config import AgentConfig
@@ -31,6 +32,8 @@ LONGEST_EPOCHS: Final = 3.0
 MOST_KEPT: Final = 0.9
 # CPU and bytes are shown over so many epochs, as the bound on the mean is over as many.
 SHOWN_EPOCHS: Final = 10
+# A file with a pace may make a debt of so many budgets of an epoch.
+PACED_DEBT: Final = 0.25
 # What checkpoints take beyond the prices moves by this part towards the newest.
 UNPRICED_WEIGHT: Final = 0.5
 _STATES: Final[tuple[State, ...]] = get_args(State)
@@ -149,11 +152,13 @@ class EpochLoop:
     def may_read(self, *, paced: bool) -> bool:
         """Whether a file may be read on, asked before each batch.
 
-        One with a pace until the debt is a whole epoch's budget: until then its records overflow, as live ones do.
-        One without a pace while more is left than the others will want by the end of the epoch, going by the last two.
+        One with a pace until there is some debt: until then its records overflow, as live ones do; under policies that
+        let nothing overflow it waits at once. One without a pace while more is left than the others will want by the
+        end of the epoch, going by the last two.
         """
         if paced:
-            return self.allowance.left_s() > -self._cores * self._config.epoch_s
+            debt_s = 0.0 if self._config.policy in policies.UNMOVED else PACED_DEBT * self._cores * self._config.epoch_s
+            return self.allowance.left_s() > -debt_s
         left_s = self.allowance.at_ease_s()
         others_took_s = self._begun_with_s - left_s - self._file_s
         wanted_s = min(max(self._other_s), MOST_KEPT * self._cores * self._config.epoch_s) - others_took_s
@@ -252,6 +257,8 @@ class EpochLoop:
 
     def _give_at_once(self, cores: float) -> None:
         """Another budget for the rest of the running epoch; the shares follow."""
+        if cores > self._cores:
+            self._breaker.reset()  # what it was open for may be over; if not, it trips again
         now_s = self._clock()
         self._earned_s += self._cores * (now_s - self._earned_to_s)
         self._earned_to_s, self._cores = now_s, cores

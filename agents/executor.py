@@ -28,7 +28,7 @@ from agents.sources.source import Batch, Lost
 from agents.thinning import Thinning
 from pipeline.chain import Chain
 from pipeline.plan import Plan
-from pipeline.schema import HOST_COLUMN
+from pipeline.schema import HOST_COLUMN, TIME_COLUMN
 from pipeline.tables import StaticTable
 
 log = logging.getLogger(__name__)
@@ -296,7 +296,7 @@ class Executor:
         if self._decision is None or self._decision.sampled >= 1:
             return rows
         kept = self._thinning.kept(stream, rows.height, self._decision.sampled)
-        gone = rows.filter(~kept)
+        gone = rows.select(TIME_COLUMN).filter(~kept)  # only their windows count
         for run in self.by_stream[stream]:
             run.sample_out(gone)
         return rows.filter(kept)

@@ -2,8 +2,8 @@
 
 congested: more than `congested_overflow` of the records that reached a proxy were drained for want of CPU, or the
     epoch took more than that above its budget; and there are cheaper shares to go to.
-indebted: as much overflow, though the shares ask for no more than the budget: it pays for the epochs before, and says
-    nothing of these shares.
+indebted: as much overflow, though the shares ask for no more than epochs are granted: it pays for the epochs before,
+    and says nothing of these shares.
 idle: more than `idle_share` of the budget was left, and with it the model gives shares that save bytes.
 stable: none of these.
 The model may be off by a factor, `actual`: CPU taken against what the counts should have cost. What the shares ask for
@@ -27,6 +27,8 @@ Verdict = Literal["congested", "indebted", "idle", "stable"]
 
 # Overflow of a query counts from this part of the budget on; and less than this is nothing to gain or to save.
 _MATTERS: Final = 0.005
+# Epochs are granted a little more than that on average, so shares that ask for it do not overflow by themselves.
+_GRANTED: Final = 1.03
 _ACTUAL_LEAST, _ACTUAL_MOST = 0.25, 4.0
 
 
@@ -84,7 +86,7 @@ def judge(seen: EpochSeen, load: Load, config: RuntimeConfig, actual: Smoothed) 
     over = asked_s > (1 + config.congested_overflow) * seen.budget_s
     overflowed = overflow > config.congested_overflow
     verdict: Verdict = "stable"
-    if over or (overflowed and asked_s > seen.budget_s):
+    if over or (overflowed and asked_s > _GRANTED * seen.budget_s):
         verdict = "congested" if _could_fall(load, seen.budget_s) else "stable"
     elif overflowed:
         verdict = "indebted"

@@ -57,6 +57,11 @@ class KnownCosts:
                 current.add(seen.counts[version], seen.length_epochs)
             if seen.prices is not None and version in seen.prices:
                 current.priced(seen.prices[version])
+        if seen.prices is not None and self._basis is not None:
+            # Better known prices are no change of the load.
+            then_s, then = self._basis
+            prices = seen.prices
+            self._basis = then_s, {v: one.priced(prices[v]) if v in prices else one for v, one in then.items()}
 
     def remember(self, seen: EpochSeen) -> None:
         """An epoch that tells what costs are: one without a profile, run as it was decided."""

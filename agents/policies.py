@@ -28,11 +28,13 @@ from agents.shares import Policy, Shares
 # Policies whose shares follow from the kinds of operators alone.
 STATIC: Final[frozenset[Policy]] = frozenset({"all-sp", "all-src", "filter-src"})
 # Policies that stay what they are when the allowance is used up.
-_UNMOVED: Final[frozenset[Policy]] = frozenset({"all-sp", "all-src"})
+UNMOVED: Final[frozenset[Policy]] = frozenset({"all-sp", "all-src"})
 # All that saves bytes is done where it costs no more than ROUNDING_COST of the allowance; within the same bound an e
 # this near to 1 becomes 1: a hundredth of the raw records can be more bytes than the partial results of all others.
 NEAR_ONE: Final = 0.97
 ROUNDING_COST: Final = 1.03
+#: Two CPU figures within this factor are the same.
+ABOUT: Final = 1.05
 # best-op tries every combination of prefixes up to this many, and improves one query at a time beyond.
 _COMBINATIONS: Final = 4096
 _HALVINGS: Final = 30
@@ -69,12 +71,12 @@ def shares_for(
 
 def fallback_for(policy: Policy, models: Mapping[str, QueryCosts], operators: Operators) -> dict[str, Shares]:
     """Shares by version for the rest of an epoch whose allowance is used up."""
-    if policy in _UNMOVED:
+    if policy in UNMOVED:
         return shares_for(policy, models, operators, 0.0)
     zeros: dict[str, Shares] = {version: (0.0,) * len(kinds) for version, kinds in operators.items()}
     if policy == "lb-dp":
         return shares_for(policy, models, operators, -1.0)
-    return zeros | {version: cost_model.cheapest(models[version]) for version in operators if version in models}
+    return zeros | {version: _about_cheapest(models[version]) for version in operators if version in models}
 
 
 def taken(models: Mapping[str, QueryCosts], shares: Mapping[str, Shares]) -> Predicted:
@@ -85,6 +87,17 @@ def taken(models: Mapping[str, QueryCosts], shares: Mapping[str, Shares]) -> Pre
 
 def _shares(kept: Mapping[str, Kept]) -> dict[str, Shares]:
     return {version: cost_model.shares_of(one) for version, one in kept.items()}
+
+
+def _about_cheapest(costs: QueryCosts) -> Shares:
+    """Of the prefixes that take about the least CPU, the one with fewest bytes: costs are known no better."""
+    options = _prefixes(costs)
+    least_s = min(_cpu(option) for option in options)
+    kept, _ = min(
+        (option for option in options if _cpu(option) <= ABOUT * least_s),
+        key=lambda option: (option[1].wire_bytes, option[1].cpu_s),
+    )
+    return cost_model.shares_of(kept)
 
 
 def _leading_filters(kinds: tuple[str, ...]) -> Shares:

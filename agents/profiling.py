@@ -223,7 +223,7 @@ class QueryProfile:
         """A few rows through the operator behind the cut, and all where it has run on few; then all encoded."""
         few, cpu = rows.head(_TRIAL_ROWS), self._operators[cut].cpu
         few_s = self._least_s(cut, few)
-        if cpu.items >= PROBE_ROWS:
+        if cpu.items >= PROBE_ROWS and cpu.items * cpu.slope_s >= _TRIAL_S:
             cpu.tried(few.height, few_s)
         else:
             cpu.tried(few.height, few_s, *self._many(cut, rows, few_s))

@@ -21,15 +21,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from agents import choice, demand, policies
+from agents import choice, policies
 from agents.choice import Question, Refusal
 from agents.config import RuntimeConfig
 from agents.cost_model import QueryCosts, predicted
-from agents.drift import Drift
+from agents.drift import Drifts
 from agents.judgement import Judgement, Load, judge
 from agents.known_costs import BUDGET_CHANGE, KnownCosts
 from agents.rates import Smoothed
-from agents.shares import Decision, EpochSeen, Policy, Shares, State
+from agents.search import Search, Tried
+from agents.shares import Decision, EpochSeen, Policy, State
 from agents.tuning import Stretch
 from agents.unprofiled import Unprofiled
 
@@ -44,16 +45,17 @@ _CLEARLY: Final = 0.035
 _TRIM_CLEARLY: Final = 0.8
 _TRIM_CLEARLY_MOST: Final = 0.06
 # Shares that are all 0 or 1 are not given up for less than this above the budget, or this overflow.
-_HELD_OVER: Final = 1.04
+_HELD_OVER: Final = 1.035
 _HELD_OVERFLOW: Final = 0.02
 # Shares whose model asks for less than this part of the allowance are not held back by it.
 _BINDING: Final = 0.98
-_AS_EXPECTED: Final = 0.05
 # A query that comes in is profiled after so many epochs with records: the first one warms caches.
 _ARRIVED_EPOCHS: Final = 2
 # So many stable epochs in a row are quiet; profiles that do not lead there double the epochs before the next one.
 _QUIET_EPOCHS: Final = 10
 _MOST_DOUBLINGS: Final = 6
+# A model by which nothing is cheaper, though the budget is exceeded, is doubted after so many epochs; then after twice.
+_DOUBT_EPOCHS: Final = 8
 
 
 class Runtime:
@@ -75,14 +77,14 @@ class Runtime:
         self._budget_s = 0.0
         self._stretch = Stretch()
         self._actual = Smoothed(1.0, measured=False)
-        self._drift, self._bytes_drift = Drift(config.drift_share), Drift(config.drift_share)
-        self._followed = False  # whether the last epoch went into these
+        self._drifts = Drifts(config.drift_share)
         self._unprofiled = Unprofiled()
         self._unstable = 0
         self._quiet = 0
         self._restless = 0
         self._known_left = 0
-        self._steps, self._steps_most, self._then_profile = 0, config.adapt_steps, False
+        self._over_for, self._over_most = 0, _DOUBT_EPOCHS
+        self._search = Search(self._stretch, config.adapt_steps)
         # By the model, beside what is fixed: the allowance that was decided for, and what its shares should take.
         self._decided_s = self._expected_s = 0.0
         # The budget that the shares were decided for; it moves by itself where it is a share of what is idle.
@@ -90,9 +92,7 @@ class Runtime:
         self._budget_moved = False
         self.state: State = "startup"
         self.epochs_in_state = 0
-        # The last shares that were congested in a search; and those that are not to be tried again.
-        self._too_much: dict[str, Shares] | None = None
-        self._refusal = Refusal()
+        self._refusal = Refusal()  # shares that are not to be tried again
         self._lagging = False  # whether the shares are still on their way to what the allowance is good for
         self.judged: Judgement | None = None
         self.decision = Decision()
@@ -138,9 +138,9 @@ class Runtime:
         changed = policy != self._policy
         self._policy, self._config = policy, config
         self._known.configure(config.probe_epochs)
-        self._drift.share = self._bytes_drift.share = config.drift_share
+        self._drifts.configure(config.drift_share)
         if changed:
-            self._restart_drift()
+            self._drifts.restart()
             self._restless = self._unstable = 0
             if self._tuned and self._known.models:
                 self._adapt(config.probe_epochs, then_profile=True)
@@ -169,7 +169,6 @@ class Runtime:
             self._enter("probe")
             self.epochs_in_state = 1
         self.judged = None
-        self._followed = False
         if self.state == "profile":
             self._learn(seen)
         elif seen.overruled:
@@ -177,8 +176,7 @@ class Runtime:
         else:
             self._known.remember(seen)
             self._weigh(seen)
-        if not self._followed:
-            self._bytes_drift.leave_out()
+        self._drifts.end_of_epoch()
         return self.decision
 
     # What follows is in the order of an epoch's end.
@@ -212,7 +210,7 @@ class Runtime:
         calibrated = self._known.learn(found, self._budget_s)
         self._stretch.start(TARGET / calibrated)
         self._actual = Smoothed(calibrated, measured=False)
-        self._restart_drift()
+        self._drifts.restart()
         self._refusal.forget()
         self._restless += 1
         self._known_left = 0
@@ -235,7 +233,7 @@ class Runtime:
         shares = {version: self.decision.shares[version] for version in paced}
         if self.state == "adapt":
             # Other shares, other errors of the model: a step wants to know how far off it is for these.
-            self._actual.restart(doubted=self._steps > 0)
+            self._actual.restart(doubted=self._search.begun)
         load = Load(self._policy, self.models, paced, shares, self._known.fixed_s, self._refusal.shares)
         # Whether theta is right shows against the budget it was made for; the next one is followed at once anyway.
         decided_for = replace(seen, budget_s=self._decided_for_s)
@@ -257,8 +255,8 @@ class Runtime:
             self._look_out(judged)
 
     def _look_out(self, judged: Judgement) -> None:
-        """Not stable while watching: is it time to act?"""
-        self._unstable += 1
+        """Not stable while watching: is it time to act? Not for a debt alone, which says nothing of these shares."""
+        self._unstable += judged.verdict != "indebted" or self._unprofiled.due
         patience = self._config.probe_epochs * 2 ** min(_MOST_DOUBLINGS, max(0, self._restless - 1))
         if self._known_left and judged.verdict != "stable" and not self._unprofiled.due:
             self._adapt(self._config.probe_epochs, then_profile=True)
@@ -285,53 +283,40 @@ class Runtime:
 
     def _step(self, judged: Judgement) -> None:
         """One step of the search."""
-        self._steps += 1
-        if judged.verdict == "stable":
-            self._enter("probe")
-            self._decide(settled=True)
-            return
-        if judged.verdict == "indebted" and self._steps < self._steps_most:
-            self._decide()
-            return
-        tried, suggested = self._tried(judged), (TARGET * self._budget_s - self._known.fixed_s) / judged.actual
-        suggested = suggested / self._room_s if self._room_s > 0 else 0.0
-        if judged.verdict == "congested":
-            self._too_much = {version: self.decision.shares[version] for version in self._operators}
-            if choice.whole(self._too_much):
-                self._refusal.note(self._too_much)  # there is nothing like them but less: measured, not predicted
-            self._stretch.was_too_much(tried, suggested)
-        elif judged.verdict == "idle":
-            self._stretch.was_too_little(tried, suggested)
-        if self._stretch.collapsed or self._steps >= self._steps_most:
-            self._stretch.give_up()
-            self._refuse_what_was_too_much()
-            if self._then_profile and self._restless <= 1:
+        shares = {version: self.decision.shares[version] for version in self._operators}
+        tried = Tried(self._decided_for_s - self._known.fixed_s, self._decided_s, self._expected_s)
+        outcome = self._search.step(judged, shares, tried, TARGET * self._decided_for_s - self._known.fixed_s)
+        if judged.verdict == "congested" and choice.whole(shares):
+            self._refusal.note(shares)  # there is nothing like them but less: measured, not predicted
+        if outcome == "given up":
+            if self._search.too_much is not None:
+                self._refusal.note(self._search.too_much)
+            if self._search.then_profile and self._restless <= 1:
                 self._profile()
                 return
+        if outcome != "go on":
             self._enter("probe")
-        self._decide()
-
-    def _tried(self, judged: Judgement) -> float:
-        """The stretch that the epoch was a test of.
-
-        By what its records asked for; where they came as expected and the shares leap over some of the allowance, all
-        of that allowance was tested with them.
-        """
-        room_s = self._decided_for_s - self._known.fixed_s
-        if room_s <= 0:
-            return self._stretch.value
-        tried, decided = judged.expected_s / room_s, self._decided_s / room_s
-        if abs(judged.expected_s - self._expected_s) > _AS_EXPECTED * self._expected_s:
-            return tried
-        return max(tried, decided) if judged.verdict == "idle" else min(tried, decided)
+        self._decide(settled=outcome == "found")
 
     def _keep_well(self, seen: EpochSeen, judged: Judgement) -> None:
         """All is well: use what is left, notice when the profile grows old."""
-        if self._has_drifted(seen, judged):
+        drifted = self._drifts.add(seen, self.models, judged.actual * judged.done_s, judged.done_s)
+        if drifted or self._doubtful(judged):
             self._profile()
             return
         clearly = self._correct(judged)
         self._decide(settled=not clearly)
+
+    def _doubtful(self, judged: Judgement) -> bool:
+        """Over the budget though no shares are cheaper by the model: it is asked again, ever more rarely."""
+        if judged.asked_s <= (1 + self._config.congested_overflow) * self._decided_for_s:
+            self._over_for, self._over_most = 0, _DOUBT_EPOCHS
+            return False
+        self._over_for += 1
+        if self._over_for < self._over_most:
+            return False
+        self._over_for, self._over_most = 0, min(2 * self._over_most, _DOUBT_EPOCHS << _MOST_DOUBLINGS)
+        return True
 
     def _correct(self, judged: Judgement) -> bool:
         """A little of what the shares ask for too much or too little; returns whether that was more than a little."""
@@ -352,30 +337,9 @@ class Runtime:
             self._stretch.trim(max(-most, min(most, part * missing)))
         return clearly
 
-    def _refuse_what_was_too_much(self) -> None:
-        if self._too_much is not None:
-            self._refusal.note(self._too_much)
-
-    def _has_drifted(self, seen: EpochSeen, judged: Judgement) -> bool:
-        models = self.models
-        self._followed = True
-        drifted = self._drift.add(judged.actual * judged.done_s, judged.done_s)
-        if seen.wire_bytes is not None:
-            counted = {version: counts for version, counts in seen.counts.items() if version in models}
-            sent = sum(seen.wire_bytes.get(version, 0.0) for version in counted)
-            modelled = sum(demand.sent_bytes(models[version], counts) for version, counts in counted.items())
-            drifted = self._bytes_drift.add(sent, modelled) or drifted
-        return drifted
-
-    def _restart_drift(self) -> None:
-        self._drift.restart()
-        self._bytes_drift.restart()
-
     def _adapt(self, steps: int, *, then_profile: bool = False) -> None:
         self._enter("adapt")
-        self._too_much = None
-        self._steps_most, self._then_profile = steps, then_profile
-        self._stretch.start(self._stretch.value)
+        self._search.begin(steps, then_profile=then_profile)
 
     def _profile(self) -> None:
         self._enter("profile")
@@ -383,7 +347,7 @@ class Runtime:
 
     def _enter(self, state: State) -> None:
         self.state = state
-        self.epochs_in_state = self._unstable = self._steps = 0
+        self.epochs_in_state = self._unstable = 0
 
     def _decide(self, *, profile: bool = False, settled: bool = False, anew: bool = False) -> None:
         """The shares for the next epoch; once settled they move in small steps."""
@@ -391,7 +355,7 @@ class Runtime:
         waiting = {version: kinds for version, kinds in self._operators.items() if version in self._unpaced}
         models = self.models
         question = Question(self._policy, models, paced, self._allowance_s)
-        now = self.decision.shares
+        now = {version: shares for version, shares in self.decision.shares.items() if version in paced}
         wanted = choice.choose(question, now, self._refusal.shares)
         if self._tuned and not anew:
             wanted = choice.unless_in_vain(question, now, wanted)
@@ -402,7 +366,7 @@ class Runtime:
         # Files that can wait get what is best per record, however long it takes; they never drain for want of CPU.
         alone = {version: self._read_alone(costs) for version, costs in models.items() if version in waiting}
         patient = policies.shares_for(self._policy, alone, waiting, math.inf)
-        fallback = policies.fallback_for(self._policy, models, paced)
+        fallback = choice.cheapest(question, {v: one for v, one in self.decision.fallback.items() if v in paced})
         self._decided_for_s, self._decided_s = self._budget_s, self._allowance_s
         self._expected_s = policies.taken(models, shares).cpu_s
         self.decision = Decision(shares | patient, fallback | patient, profile)

@@ -56,6 +56,18 @@ def test_still_over_live_records_are_thinned_until_the_cpu_fits() -> None:
     assert breaker.applied(DECISION).shares == DECISION.fallback
 
 
+def test_no_more_records_are_left_out_than_that_saves_cpu() -> None:
+    """Most of it is for taking records off the socket, whatever becomes of them."""
+    breaker = seen(breaker_of(3), [1.5] * 6)
+    for _ in range(40):
+        seen(breaker, [1.45 + 0.05 * breaker.sampled])
+    assert breaker.state == "sampling"
+    assert breaker.sampled >= 0.5
+    for _ in range(40):  # now it is the records themselves
+        seen(breaker, [0.1 + 2 * breaker.sampled])
+    assert 0.1 + 2 * breaker.sampled <= 1.0
+
+
 def test_it_closes_step_by_step_when_there_is_room_again() -> None:
     breaker = seen(breaker_of(3), [2.0] * 6)
     states = [breaker.state]
@@ -98,7 +110,9 @@ def test_one_that_trips_again_at_once_stays_open_for_longer_each_time() -> None:
 
 
 def test_however_far_over_it_never_stops_taking_records_in() -> None:
-    breaker = seen(breaker_of(2), [50.0] * 200)
+    breaker = seen(breaker_of(2), [1000.0] * 4)
+    for _ in range(200):
+        seen(breaker, [1000.0 * breaker.sampled])
     assert breaker.sampled == LEAST_SAMPLED
 
 

@@ -113,7 +113,7 @@ def test_over_budget_whatever_the_shares_the_breaker_thins_live_records_and_clos
         left_out = one.metrics["sampled_out_rows_total"]
         one.give(cores=0.15)
         one.epochs(40, each=note)
-        assert seen == ["closed", "cheapest", "sampling", "cheapest", "closed"]
+        assert seen == ["closed", "cheapest", "sampling", "closed"]  # a larger budget: all is tried again
         assert one.metrics["breaker_trips_total"] == 1
         assert one.shares == (1.0, 1.0, 1.0, 1.0)
         left_out = one.metrics["sampled_out_rows_total"]

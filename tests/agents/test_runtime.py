@@ -263,6 +263,24 @@ def test_a_budget_below_draining_all_leads_to_the_cheapest_way_and_rests_there()
     assert all(sum(epoch.shares["probes"]) <= 1.1 for epoch in late)
 
 
+def test_a_model_that_sees_nothing_cheaper_though_the_budget_is_exceeded_is_measured_again() -> None:
+    """The first profile found operators far too dear, so that all is drained, which takes 1.4 budgets."""
+    dear = tuple(20 * each for each in PROBES.drained_s)
+    truth = replace(PROBES, drained_s=dear)
+    agent = SimulatedAgent({"probes": truth}, {"probes": PROBES_KINDS}, 0.45, sigma=0.0)
+    agent.truth["probes"] = replace(
+        truth, operators=tuple(replace(one, cpu_s=40 * one.cpu_s) for one in truth.operators)
+    )
+    agent.fixed_s = 0.0
+    agent.run(3)
+    agent.truth["probes"] = replace(
+        truth, operators=tuple(replace(one, cpu_s=0.1 * one.cpu_s) for one in truth.operators)
+    )
+    agent.run(20)
+    assert sum(epoch.profiled for epoch in agent.epochs) == 2
+    assert agent.epochs[-1].shares["probes"] == (1.0,) * 5
+
+
 def test_costs_that_change_in_every_epoch_end_in_rarer_profiles() -> None:
     agent = probes_agent(sigma=0.5)
     for epoch in range(400):
