@@ -235,6 +235,8 @@ def test_a_budget_that_no_policy_keeps_is_infeasible_and_thinning_out_keeps_none
     over: dict[Policy, Found] = {"adaptive": _found(40, 1.2), "all-src": _found(10, 1.2), "all-sp": _found(100, 1.3)}
     assert not feasible(over)
     assert against_best(over) is None
+    barely: dict[Policy, Found] = {**over, "all-sp": _found(100, 1.04)}
+    assert not feasible(barely)
     thinned: dict[Policy, Found] = {**over, "adaptive": _found(40, 1.0, sampled=0.8)}
     assert not feasible(thinned)
     alone: dict[Policy, Found] = {**over, "adaptive": _found(40, 1.0)}
