@@ -111,9 +111,8 @@ def test_records_are_as_large_and_as_mixed_as_the_page_says() -> None:
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_every_record_of_a_workload_that_passes_its_filter_ends_in_a_group(name: str) -> None:
     workload = WORKLOADS[name]()
-    chain = Chain(workload.plan, workload.tables)
     rows = workload.records(5_000, 3)
-    partial = chain.finish(chain.prepare(rows), after=0)
+    partial = workload.chain.finish(workload.chain.prepare(rows), after=0)
     wanted = (rows["err"] == 0).sum() if name != "log analytics" else rows["line"].str.contains("Stat=").sum()
     assert partial.keys["rows"].sum() == wanted
     if name == "log analytics":
