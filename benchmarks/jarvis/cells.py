@@ -85,8 +85,11 @@ def of_all(name: str, share: float, size: Sizing) -> dict[Policy, Found]:
 
 
 def feasible(found: dict[Policy, Found]) -> bool:
-    """Whether any policy at all keeps to the budget."""
-    return any(one.keeps for one in found.values())
+    """Whether any policy at all takes no more than the budget.
+
+    What the goal allows beyond it is for steering, and makes no room where the cheapest split is over the budget.
+    """
+    return any(one.keeps and one.mean.cpu_s <= one.budget_s for one in found.values())
 
 
 def best_baseline(found: dict[Policy, Found]) -> Policy | None:

@@ -62,8 +62,8 @@ def _throughput(rows: Rows) -> str:
     ]
     return (
         "*Throughput* at 40 % of the CPU, log analytics, adaptive beside the best other, by the part of the raw "
-        f"records that the link carries: {', '.join(gains)}. Without a limit the cheapest split is the best one, and it "
-        "splits no records."
+        f"records that the link carries: {', '.join(gains)}. Without a limit the cheapest split is best, and it splits "
+        "no records."
     )
 
 

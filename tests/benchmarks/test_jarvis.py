@@ -111,9 +111,8 @@ def test_records_are_as_large_and_as_mixed_as_the_page_says() -> None:
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_every_record_of_a_workload_that_passes_its_filter_ends_in_a_group(name: str) -> None:
     workload = WORKLOADS[name]()
-    chain = Chain(workload.plan, workload.tables)
     rows = workload.records(5_000, 3)
-    partial = chain.finish(chain.prepare(rows), after=0)
+    partial = workload.chain.finish(workload.chain.prepare(rows), after=0)
     wanted = (rows["err"] == 0).sum() if name != "log analytics" else rows["line"].str.contains("Stat=").sum()
     assert partial.keys["rows"].sum() == wanted
     if name == "log analytics":
@@ -235,6 +234,8 @@ def test_a_budget_that_no_policy_keeps_is_infeasible_and_thinning_out_keeps_none
     over: dict[Policy, Found] = {"adaptive": _found(40, 1.2), "all-src": _found(10, 1.2), "all-sp": _found(100, 1.3)}
     assert not feasible(over)
     assert against_best(over) is None
+    barely: dict[Policy, Found] = {**over, "all-sp": _found(100, 1.04)}
+    assert not feasible(barely)
     thinned: dict[Policy, Found] = {**over, "adaptive": _found(40, 1.0, sampled=0.8)}
     assert not feasible(thinned)
     alone: dict[Policy, Found] = {**over, "adaptive": _found(40, 1.0)}
