@@ -15,6 +15,8 @@ LEAST_S: Final = 1e-10
 _NOISE: Final = 0.2
 _KEPT: Final = 0.9
 _SHORTEST_S: Final = 1e-4
+# What is usual is right to within twice itself: a slow disk takes many times as long.
+_USUAL_WEIGHT: Final = 0.25
 _LEAST_PART: Final = 0.05
 
 
@@ -68,6 +70,11 @@ class CostLine:
         self.fixed_s = max(0.0, few_s - few * slope_s)
         self._seen = True
 
+    def tried_whole(self, items: int, cpu_s: float) -> None:
+        """What a trial of a call's usual size took; the fixed part is known."""
+        self._guess_s = max((cpu_s - self.fixed_s) / items, LEAST_S)
+        self._items, self._cpu_s, self._calls = 0.0, 0.0, 0.0
+
     def at(self, items: float) -> float:
         """What a call with so many items will take; nothing for none."""
         return self.fixed_s + items * self.slope_s if items else 0.0
@@ -97,7 +104,7 @@ class ShippingLine:
 
     def _begin(self, slope_s: float, fixed_s: float) -> None:
         self._usual = (slope_s, fixed_s)
-        # Both parts are in units of what is usual, so the prior is one for each, and certain to about one.
+        # Both parts are in units of what is usual, so the prior is one for each.
         self._weights = (0.0, 0.0, 0.0)
         self._sums = (0.0, 0.0)
 
@@ -105,7 +112,8 @@ class ShippingLine:
     def slope_s(self) -> float:
         """CPU seconds per item."""
         (aa, ab, bb), (a, b) = self._weights, self._sums
-        parts = ((1 + a) * (1 + bb) - (1 + b) * ab) / ((1 + aa) * (1 + bb) - ab * ab)
+        usual = _USUAL_WEIGHT
+        parts = ((usual + a) * (usual + bb) - (usual + b) * ab) / ((usual + aa) * (usual + bb) - ab * ab)
         return max(parts, _LEAST_PART) * self._usual[0]
 
     def tried(self, few: int, few_s: float, many: int, many_s: float) -> None:

@@ -160,7 +160,7 @@ class Executor:
         if self._decision is not None and self._decision.profile:
             checkpoint_epochs = self._epochs / max(1.0, self._checkpoints)
             self._costs = {
-                version: run.profile.costs(self.shipping, checkpoint_epochs, offered[version], run.spread_sample)
+                version: run.profile.costs(self.shipping, checkpoint_epochs, offered[version], run)
                 for version, run in ((run.chain.plan.version, run) for run in self.runs)
             }
         for run in self.runs:

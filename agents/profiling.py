@@ -9,14 +9,15 @@ groups were met once and twice (Chao 1984).
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 import polars as pl
 
-from agents.cost_line import CostLine
+from agents.cost_line import LEAST_S, CostLine
 from agents.cost_model import Groups, OperatorCosts, QueryCosts
 from agents.group_estimates import Gathered, chao1
 from agents.shares import Shares
@@ -43,10 +44,23 @@ _TRIAL_S: Final = 1e-3
 _FIRST_TRIAL_ROWS: Final = 1024
 _MANY_ROWS: Final = 2**15
 _REPEATED: Final = 16
+# A batch that was held back is tried as far as it has so many rows, or takes about so long.
+_WHOLE_ROWS: Final = 2**17
+_WHOLE_S: Final = 1e-2
 _FIRST_ROW_S: Final = 1e-7
 _TAKEN_IN_S: Final = 1e-8
 # One in so many batches is timed outside of profiles; no divisor of the number of partials that become one.
 _TIMED_EVERY: Final = 5
+
+
+class HeldBack(Protocol):
+    """What a query has drained in the epoch: real rows to try operators on."""
+
+    def spread_sample(self) -> Partial | None:
+        """Groups of rows drawn from all over the epoch; None where few are at hand."""
+
+    def batch_drained(self) -> tuple[int, pl.DataFrame] | None:
+        """The cut and the rows of the largest batch that was drained; None where none was."""
 
 
 class QueryProfile:
@@ -156,23 +170,18 @@ class QueryProfile:
         self._taking_in.forget()
         self.start(profiling=False)
 
-    def costs(
-        self, shipping: Shipping, checkpoint_epochs: float, records: int, spread: Callable[[], Partial | None]
-    ) -> QueryCosts:
-        """What is known at the end of a profile epoch; samples are tried now.
-
-        `spread` gives groups of rows drawn from all over the epoch, where many are at hand.
-        """
+    def costs(self, shipping: Shipping, checkpoint_epochs: float, records: int, held_back: HeldBack) -> QueryCosts:
+        """What is known at the end of a profile epoch; samples are tried now."""
         version, last = self._chain.plan.version, len(self._operators)
         for cut, rows in self._samples.items():
-            try:
+            with self._forgiving("sample could not be tried"):
                 self._try(cut, rows, shipping)
-            except (Exception, pl.exceptions.PanicException) as error:  # noqa: BLE001  # batches fail where they run
-                log.debug("sample could not be tried query=%s cut=%d error=%s", self._chain.plan.query, cut, error)
+        with self._forgiving("batch held back could not be tried"):
+            self._try_whole(held_back, records * checkpoint_epochs)
         sampled = Partial.merge(self._sampled) if self._sampled else None
         if sampled is not None:
             self._try_groups(sampled, shipping)
-        self._distinct = self._distinct_groups(shipping.gathered(version), sampled, spread)
+        self._distinct = self._distinct_groups(shipping.gathered(version), sampled, held_back)
         return QueryCosts(
             records=float(records) if records else self._records,
             operators=tuple(OperatorCosts(one.cpu.slope_s, one.selectivity) for one in self._operators),
@@ -187,15 +196,19 @@ class QueryProfile:
             taken_in_s=self._taking_in.slope_s,
         )
 
-    def _distinct_groups(
-        self, gathered: Gathered | None, sampled: Partial | None, spread: Callable[[], Partial | None]
-    ) -> float:
-        try:
-            drawn = spread()
-        except (Exception, pl.exceptions.PanicException) as error:  # noqa: BLE001  # batches fail where they run
-            log.debug("rows drawn could not be run query=%s error=%s", self._chain.plan.query, error)
-            drawn = None
+    def _distinct_groups(self, gathered: Gathered | None, sampled: Partial | None, held_back: HeldBack) -> float:
+        drawn = None
+        with self._forgiving("rows drawn could not be run"):
+            drawn = held_back.spread_sample()
         return _distinct(gathered, sampled) if drawn is None else chao1(drawn.keys["rows"].to_numpy())
+
+    @contextmanager
+    def _forgiving(self, what: str) -> Iterator[None]:
+        """A trial that fails is no harm: batches fail where they run."""
+        try:
+            yield
+        except (Exception, pl.exceptions.PanicException) as error:  # noqa: BLE001
+            log.debug("%s query=%s error=%s", what, self._chain.plan.query, error)
 
     @property
     def _probing(self) -> bool:
@@ -228,6 +241,37 @@ class QueryProfile:
         else:
             cpu.tried(few.height, few_s, *self._many(cut, rows, few_s))
         self.try_shipping(cut, rows, shipping)
+
+    def _try_whole(self, held_back: HeldBack, records_per_checkpoint: float) -> None:
+        """A batch that was drained, through the operators that have run on less.
+
+        Samples have few groups, and repeated rows have no more of them: an aggregate of many groups would look cheap.
+        Where a checkpoint takes several batches in, their partial results are merged, which is a part of its cost.
+        """
+        if all(one.cpu.items >= _WHOLE_ROWS for one in self._operators):
+            return
+        found = held_back.batch_drained()
+        if found is None:
+            return
+        cut, rows = found
+        each_s = sum(one.cpu.slope_s for one in self._operators[cut:])
+        rows = rows.head(max(_MANY_ROWS // 2, min(_WHOLE_ROWS, int(_WHOLE_S / max(each_s, LEAST_S)))))
+        merging = records_per_checkpoint > 2 * rows.height
+        for i in range(cut + 1, len(self._operators) + 1):
+            operator, taken, begun_s = self._operators[i - 1], rows.height, self._clock()
+            if not taken:
+                return
+            if i < len(self._operators):
+                rows = self._chain.local(i, rows)
+                cpu_s = self._clock() - begun_s
+            else:
+                partial = self._chain.aggregate(rows)
+                cpu_s = self._clock() - begun_s
+                if merging:
+                    Partial.merge([partial, partial])  # two batches' groups
+                    cpu_s += (self._clock() - begun_s - cpu_s) / 2
+            if operator.cpu.items < taken:
+                operator.cpu.tried_whole(taken, cpu_s)
 
     def _many(self, cut: int, rows: pl.DataFrame, few_s: float) -> tuple[int, float]:
         """How many rows went through the operator in about _TRIAL_S beside its fixed cost, and what that took."""

@@ -165,7 +165,7 @@ class QueryRun:
         Rows that follow each other would not do: a source that goes round its peers never repeats one soon, and a
         sample without repeats looks as if there were no end of groups.
         """
-        cut = max(self._delta.drained, key=lambda at: sum(map(len, self._delta.drained[at])), default=0)
+        cut = self._cut_of_most()
         frames = self._delta.drained.get(cut, [])
         total = sum(map(len, frames))
         if total < 2 * SPREAD_ROWS:
@@ -179,11 +179,20 @@ class QueryRun:
             rows = self.chain.local(i, rows)
         return self.chain.aggregate(rows) if rows.height else None
 
+    def batch_drained(self) -> tuple[int, pl.DataFrame] | None:
+        """The cut and the rows of the largest batch that waits drained at the cut where most do; None without one."""
+        cut = self._cut_of_most()
+        frames = self._delta.drained.get(cut, [])
+        return (cut, max(frames, key=len)) if frames else None
+
     def take(self) -> QueryDelta:
         """What was gathered; the query starts gathering anew."""
         delta, self._delta = self._delta, QueryDelta(self.chain)
         self.profile.checkpoint()
         return delta
+
+    def _cut_of_most(self) -> int:
+        return max(self._delta.drained, key=lambda at: sum(map(len, self._delta.drained[at])), default=0)
 
     def _give_up(self, windows_and_counts: tuple[IntArray, IntArray], reason: str) -> None:
         self._delta.manifest.add("in", *windows_and_counts)

@@ -270,10 +270,47 @@ def test_the_file_shrinks_again_after_a_backlog(tmp_path: Path) -> None:
     spool.store(life, Checkpoint(1, [large] * 90, {}, 1, False))
     spool._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     assert spool.path.stat().st_size > 8 * 2**20
-    handed = spool.hand_over(1000, (), four)
-    spool.acknowledge(one.id for one in handed)
+    spool.acknowledge(one.id for one in spool.hand_over(1000, (), four))
+    spool.store(life, Checkpoint(2, [large] * 90, {}, 1, False))
+    spool._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    assert 8 * 2**20 < spool.path.stat().st_size < 12 * 2**20, "the room is used again"
+    spool.acknowledge(one.id for one in spool.hand_over(1000, (), four))
+    spool.store(life, Checkpoint(3, [], {}, 1, False))
     spool._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     assert spool.path.stat().st_size < 2 * 2**20
+    spool.close()
+
+
+def test_frames_of_a_spool_of_an_older_format_are_sent_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(spool_file, "UPGRADES", spool_file.UPGRADES[:3])
+        opened(tmp_path).close()
+    with sqlite3.connect(tmp_path / "spool.db") as db:
+        db.execute(
+            "INSERT INTO incarnations (id, agent, started_ns, checkpoints, heartbeat_ns) VALUES (?, 'a', 1, 1, 1)",
+            ("0" * 32,),
+        )
+        db.execute(
+            "INSERT INTO frames VALUES (7, 1, NULL, 'drained', 'q', ?, 0, 0, 0, 1, 1, 260, x'0102', 1.0)", (VERSION,)
+        )
+    db.close()
+    spool = opened(tmp_path)
+    (handed,) = spool.hand_over(9, (), four)
+    assert decode_frame(handed.payload).body == b"\x01\x02"
+    spool.acknowledge([handed.id])
+    assert spool.frames == 0
+    spool.close()
+
+
+def test_a_body_goes_with_its_frame(tmp_path: Path) -> None:
+    spool = opened(tmp_path)
+    spool.store(spool.begin("agent-1", 1), checkpoint(1, "a", "b"))
+    assert spool_rows(spool.path, "SELECT count(*) FROM bodies") == [(2,)]
+    spool.acknowledge([spool.hand_over(1, (), four)[0].id])
+    assert spool_rows(spool.path, "SELECT frames.id FROM frames JOIN bodies USING (id)") == [(2,)]
+    assert spool_rows(spool.path, "SELECT id FROM bodies") == [(2,)]
     spool.close()
 
 
