@@ -42,6 +42,8 @@ WAITING_BYTES: Final = 8 * 2**20
 PIECE_ROWS: Final = 2**14
 # A batch may take this part of the CPU left, by prediction, before it is cut.
 _OF_WHAT_IS_LEFT: Final = 0.5
+# A piece may always take this part of what an epoch was granted.
+_WORTHWHILE: Final = 0.05
 MEMORY_BYTES: Final = 64 * 2**20
 
 
@@ -101,6 +103,7 @@ class Executor:
         self._owed: dict[tuple[str, int], _Owed] = {}
         self._owed_s = 0.0
         self._priced_anew = False
+        self._most_left_s = 0.0
         self.adopt([Wanted(Chain(plan, tables), ALWAYS.spans) for plan in plans])
 
     @property
@@ -154,6 +157,7 @@ class Executor:
         """Run what waits; the records of the epoch by proxy, for each query version."""
         self.run_waiting()
         self._epochs += 1
+        self._most_left_s = 0.0
         counts = {run.chain.plan.version: run.proxies.take_counts() for run in self.runs}
         offered = {version: count.reached[0] for version, count in counts.items()}
         self._costs = None
@@ -250,7 +254,8 @@ class Executor:
                 left_s = self._allowance.left_s() if self._allowance is not None else None
                 rows = batch.height - done
                 if left_s is not None and left_s > 0 and rows > PIECE_ROWS:
-                    rows = _piece(run, rows, left_s)
+                    self._most_left_s = max(self._most_left_s, left_s)
+                    rows = _piece(run, rows, left_s, self._most_left_s)
                 piece = batch if rows == batch.height else batch.slice(done, rows)
                 self._run_query(run, piece, overflow=left_s is not None and left_s <= 0)
                 done += rows
@@ -326,9 +331,14 @@ def _obey(run: QueryRun, decision: Decision) -> None:
     run.profile.start(profiling=decision.profile)
 
 
-def _piece(run: QueryRun, rows: int, left_s: float) -> int:
-    """How many of the rows run before the allowance is asked again: those that it will most probably last for."""
+def _piece(run: QueryRun, rows: int, left_s: float, most_left_s: float) -> int:
+    """How many of the rows run before the allowance is asked again: those that it will most probably last for.
+
+    Small pieces cost up to three times as much a row, so the last one of an epoch may overdraw a little, which is paid
+    back by the next ones.
+    """
     each_s = run.profile.predicted_s(rows, run.proxies.shares) / rows
-    affordable = _OF_WHAT_IS_LEFT * left_s / each_s if each_s > 0 else rows
+    worthwhile_s = max(_OF_WHAT_IS_LEFT * left_s, _WORTHWHILE * most_left_s)
+    affordable = worthwhile_s / each_s if each_s > 0 else rows
     pieces = -(-rows // max(PIECE_ROWS, int(min(affordable, rows))))
     return -(-rows // pieces)

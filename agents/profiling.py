@@ -255,8 +255,8 @@ class QueryProfile:
             return
         cut, rows = found
         each_s = sum(one.cpu.slope_s for one in self._operators[cut:])
-        rows = rows.head(max(_MANY_ROWS // 2, min(_WHOLE_ROWS, int(_WHOLE_S / max(each_s, LEAST_S)))))
         merging = records_per_checkpoint > 2 * rows.height
+        rows = rows.head(max(_MANY_ROWS // 2, min(_WHOLE_ROWS, int(_WHOLE_S / max(each_s, LEAST_S)))))
         for i in range(cut + 1, len(self._operators) + 1):
             operator, taken, begun_s = self._operators[i - 1], rows.height, self._clock()
             if not taken:

@@ -111,9 +111,8 @@ def offered_at(name: str, factor: float, size: Sizing) -> Load:
 
 @cache
 def static(name: str, policy: Policy, size: Sizing) -> Mean:
-    """What a policy takes that never moves."""
-    one = offered(name, size)
-    return one.local if policy == "all-src" else _unlimited(one.load, policy, size, size.counted_epochs)
+    """What a policy takes that never moves; of all-src apart from the need, or it alone would have no noise."""
+    return _unlimited(offered(name, size).load, policy, size, size.counted_epochs)
 
 
 @cache

@@ -391,6 +391,46 @@ def test_groups_of_a_source_that_goes_round_its_peers_are_counted_by_rows_from_a
     assert costs[plan.version].groups.distinct == pytest.approx(peers, rel=0.2)
 
 
+@pytest.mark.parametrize("batches", [1, 3])
+def test_an_aggregate_that_costs_by_its_groups_is_tried_on_as_many_as_batches_have(
+    batches: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All is drained, so that only probes and trials tell; with several batches, what merging takes is in it."""
+    plan = compile_query(
+        "pairs",
+        "SELECT src, count(*) AS pairs_total FROM pairs GROUP BY TUMBLE(ts, INTERVAL '1' HOUR), src",
+        {"pairs": {"src": "int64"}},
+        {},
+    )
+    rows, peers, group_s, merged_s = 100_000, 20_000, 8e-8, 4e-8
+    now_s = 0.0
+    aggregate, merge = Chain.aggregate, Partial.merge
+
+    def aggregated(chain: Chain, of: pl.DataFrame) -> Partial:
+        nonlocal now_s
+        partial = aggregate(chain, of)
+        now_s += FIXED_S + group_s * len(partial)
+        return partial
+
+    def merged(partials: list[Partial]) -> Partial:
+        nonlocal now_s
+        now_s += merged_s * sum(map(len, partials))
+        return merge(partials)
+
+    monkeypatch.setattr(Chain, "aggregate", aggregated)
+    monkeypatch.setattr(Partial, "merge", merged)
+    executor = Executor([plan], {}, "h", "all-sp", clock=lambda: now_s)
+    executor.decide(Decision({plan.version: (0.0, 0.0)}, {}, profile=True))
+    around = pl.DataFrame({"ts": [START_NS + 1] * rows, "src": [at % peers for at in range(rows)]})
+    for _ in range(batches):
+        executor.add(Batch("pairs", around))
+        executor.run_waiting()
+    executor.end_epoch()
+    (costs,) = (executor.costs() or {}).values()
+    each_s = peers * (group_s + (merged_s if batches > 2 else 0.0)) / rows
+    assert costs.operators[-1].cpu_s == pytest.approx(each_s, rel=0.1)
+
+
 @pytest.mark.parametrize("policy", ["all-sp", "all-src"])
 def test_a_sample_that_no_frame_takes_is_halved_and_does_not_end_the_agent(
     policy: Policy, monkeypatch: pytest.MonkeyPatch
