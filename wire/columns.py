@@ -36,6 +36,8 @@ MAX_ROWS = 1_000_000
 MAX_PREFIX_BYTES = 2**18
 _ZSTD_LEVEL = 1  # of narrowed columns, level 3 saves 1-3 % of the bytes for a tenth more CPU
 _PREFIX = struct.Struct("<I")
+# Longer ones do not stand where NULL does: one long text would be there once for each, in gigabytes of rows.
+_SHORT_TEXT = 64  # characters
 _FEW_TEXTS = 256  # below, a loop is faster than what Polars takes to get going
 
 Kind: TypeAlias = Literal["int", "float", "whole", "bool", "text", "codes", "lists", "gaps"]
@@ -194,7 +196,10 @@ def _packed(name: str, column: Column) -> tuple[bytes | None, _Packed]:
     if not column.null_count():
         return None, pack(column)
     present = column.drop_nulls()
-    filled = column.fill_null(present[0] if present.len() else anything)
+    stands_in = present[0] if present.len() else anything
+    if isinstance(stands_in, str) and len(stands_in) > _SHORT_TEXT:
+        stands_in = ""
+    filled = column.fill_null(stands_in)
     return _present(column), pack(filled)
 
 

@@ -149,6 +149,13 @@ def test_text_of_many_and_of_few_kinds_comes_back() -> None:
     assert unpack_columns(pack_columns(frame), dict(frame.schema)).equals(frame, null_equal=True)
 
 
+@pytest.mark.parametrize("others", [[None] * 6_000, [None if row % 3 == 0 else str(row) for row in range(6_000)]])
+def test_a_long_text_does_not_stand_in_for_every_null(others: list[str | None]) -> None:
+    frame = pl.DataFrame({"text": ["long" * 25_000, *others]}, schema={"text": pl.String})
+    body = pack_columns(frame)  # with 100 KB for each NULL it would be too large
+    assert unpack_columns(body, dict(frame.schema)).equals(frame)
+
+
 def test_floats_keep_their_bits() -> None:
     for values in ([-0.0, 1.0], [float("inf"), 1.0], [2.0**53, 1.0], [-3.0, 4.0], [float("nan")], [0.5]):
         frame = pl.DataFrame({"x": values})
