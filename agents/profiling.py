@@ -160,7 +160,9 @@ class QueryProfile:
         return cpu_s
 
     def start(self, *, profiling: bool) -> None:
-        """Say whether the epoch that begins is one to profile."""
+        """Say whether the epoch is one to profile; said again within it, what was sampled so far lasts."""
+        if profiling == self.profiling:
+            return
         self.profiling = profiling
         self._samples.clear()
         self._sampled = []
