@@ -230,7 +230,7 @@ class Runtime:
         self._decide()
 
     def _wait_for_the_breaker(self) -> None:
-        """It runs everything the cheapest way, and must be told which that is: by wrong costs it would stay for ever."""
+        """It runs everything the cheapest way, and must be told which that is. Wrong costs would keep it open."""
         self._held_for += 1
         doubtful = self._held_for >= self._held_most
         if doubtful:
