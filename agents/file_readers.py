@@ -50,6 +50,9 @@ class FileReaders:
         }
         for key, reading in self._reading.items():
             self._begin(key, reading)
+        # Any version means those that ran when the file was taken up; one that comes later may never have run before.
+        for _, source in self._reading:
+            self._seen.pop((ANY_VERSION, source), None)
 
     def missed(self) -> dict[str, Stretch]:
         """By version that runs: the stretch of what it has not seen of its files; absent where it has seen all."""

@@ -42,11 +42,16 @@ _TRIAL_GROUPS: Final = 16
 _TRIALS: Final = 2
 _TRIAL_S: Final = 1e-3
 _FIRST_TRIAL_ROWS: Final = 1024
+# Of operators for which even the few rows of a trial take so long, so many rows tell enough.
+_COSTLY_S: Final = 1e-2
+_COSTLY_TRIAL_ROWS: Final = 256
 _MANY_ROWS: Final = 2**15
 _REPEATED: Final = 16
 # A batch that was held back is tried as far as it has so many rows, or takes about so long.
 _WHOLE_ROWS: Final = 2**17
 _WHOLE_S: Final = 1e-2
+# And no operator takes longer for it; where that is not good for more rows than a sample has, it is left at the sample.
+_WHOLE_MOST_S: Final = 0.1
 _FIRST_ROW_S: Final = 1e-7
 _TAKEN_IN_S: Final = 1e-8
 # One in so many batches is timed outside of profiles; no divisor of the number of partials that become one.
@@ -155,7 +160,9 @@ class QueryProfile:
         return cpu_s
 
     def start(self, *, profiling: bool) -> None:
-        """Say whether the epoch that begins is one to profile."""
+        """Say whether the epoch is one to profile; said again within it, what was sampled so far lasts."""
+        if profiling == self.profiling:
+            return
         self.profiling = profiling
         self._samples.clear()
         self._sampled = []
@@ -258,7 +265,12 @@ class QueryProfile:
         merging = records_per_checkpoint > 2 * rows.height
         rows = rows.head(max(_MANY_ROWS // 2, min(_WHOLE_ROWS, int(_WHOLE_S / max(each_s, LEAST_S)))))
         for i in range(cut + 1, len(self._operators) + 1):
-            operator, taken, begun_s = self._operators[i - 1], rows.height, self._clock()
+            operator = self._operators[i - 1]
+            affordable = int(_WHOLE_MOST_S / operator.cpu.slope_s)
+            if affordable < min(PROBE_ROWS, rows.height):
+                return
+            rows = rows.head(affordable)
+            taken, begun_s = rows.height, self._clock()
             if not taken:
                 return
             if i < len(self._operators):
@@ -275,7 +287,7 @@ class QueryProfile:
 
     def _many(self, cut: int, rows: pl.DataFrame, few_s: float) -> tuple[int, float]:
         """How many rows went through the operator in about _TRIAL_S beside its fixed cost, and what that took."""
-        wanted = _FIRST_TRIAL_ROWS
+        wanted = _FIRST_TRIAL_ROWS if few_s < _COSTLY_S else _COSTLY_TRIAL_ROWS
         while True:
             many = _sized(rows, wanted)
             many_s = self._least_s(cut, many)

@@ -37,6 +37,8 @@ SAMPLED_OUT: Final = "sampled_out"
 SPREAD_ROWS: Final = 2**13
 _FEWEST_SPREAD: Final = 2**11
 _SPREAD_S: Final = 5e-3
+# Where even the fewest would take longer than this, the rows that were probed must do.
+_SPREAD_MOST_S: Final = 0.2
 
 
 @dataclass(slots=True)
@@ -163,7 +165,7 @@ class QueryRun:
         """Groups of rows drawn at random from all that wait drained at one cut; None where those are few.
 
         Rows that follow each other would not do: a source that goes round its peers never repeats one soon, and a
-        sample without repeats looks as if there were no end of groups.
+        sample without repeats looks as if there were no end of groups. None, too, where that would take too long.
         """
         cut = self._cut_of_most()
         frames = self._delta.drained.get(cut, [])
@@ -171,6 +173,8 @@ class QueryRun:
         if total < 2 * SPREAD_ROWS:
             return None
         each_s = self.profile.predicted_s(total, (1.0,) * self.operators) / total
+        if _FEWEST_SPREAD * each_s > _SPREAD_MOST_S:
+            return None
         wanted = max(_FEWEST_SPREAD, min(SPREAD_ROWS, int(_SPREAD_S / each_s)))
         draw = np.random.default_rng(total)
         drawn = [frame[_some(draw, len(frame), len(frame) * wanted // total)] for frame in frames]

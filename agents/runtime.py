@@ -30,7 +30,7 @@ from agents.judgement import Judgement, Load, judge
 from agents.known_costs import BUDGET_CHANGE, KnownCosts
 from agents.rates import Smoothed
 from agents.search import Search, Tried
-from agents.shares import Decision, EpochSeen, Policy, State
+from agents.shares import Decision, EpochSeen, Policy, Shares, State
 from agents.tuning import Stretch
 from agents.unprofiled import Unprofiled
 
@@ -56,6 +56,8 @@ _QUIET_EPOCHS: Final = 10
 _MOST_DOUBLINGS: Final = 6
 # A model by which nothing is cheaper, though the budget is exceeded, is doubted after so many epochs; then after twice.
 _DOUBT_EPOCHS: Final = 8
+# The breaker runs what is cheapest by the model: a model that holds it open is doubted as rarely.
+_HELD_EPOCHS: Final = 60
 
 
 class Runtime:
@@ -84,6 +86,7 @@ class Runtime:
         self._restless = 0
         self._known_left = 0
         self._over_for, self._over_most = 0, _DOUBT_EPOCHS
+        self._held_for, self._held_most = 0, _HELD_EPOCHS
         self._search = Search(self._stretch, config.adapt_steps)
         # By the model, beside what is fixed: the allowance that was decided for, and what its shares should take.
         self._decided_s = self._expected_s = 0.0
@@ -146,7 +149,7 @@ class Runtime:
                 self._adapt(config.probe_epochs, then_profile=True)
             else:
                 self._enter("probe")
-        self._decide(anew=changed)
+        self._decide(profile=self.state == "profile", anew=changed)
 
     def give(self, budget_s: float) -> Decision:
         """From now on there is another budget per epoch; returns what is decided with it."""
@@ -174,6 +177,7 @@ class Runtime:
         elif seen.overruled:
             self._wait_for_the_breaker()
         else:
+            self._held_for, self._held_most = 0, _HELD_EPOCHS
             self._known.remember(seen)
             self._weigh(seen)
         self._drifts.end_of_epoch()
@@ -193,13 +197,18 @@ class Runtime:
     def _allowance_s(self) -> float:
         return self._stretch.value * self._room_s
 
+    @property
+    def _paced_shares(self) -> dict[str, Shares]:
+        """The shares decided of all that cannot wait: the others have theirs whatever the allowance is."""
+        return {version: self.decision.shares[version] for version in self._operators if version not in self._unpaced}
+
     def _note_rates(self, seen: EpochSeen) -> None:
         self._known.note(seen)
         mine = {version: counts for version, counts in seen.counts.items() if version in self._operators}
         self._unprofiled.add(mine, self._known.models)
         self._known_left = max(0, self._known_left - 1)
         self._refusal.epoch()
-        if self._known.changed(seen.budget_s, self.decision.shares):
+        if self._known.changed(seen.budget_s, self._paced_shares):
             self._known_left = self._config.probe_epochs + 1
             self._refusal.forget()
 
@@ -221,8 +230,12 @@ class Runtime:
         self._decide()
 
     def _wait_for_the_breaker(self) -> None:
-        """It runs everything the cheapest way, and must be told which that is."""
-        if self._unprofiled.due:
+        """It runs everything the cheapest way, and must be told which that is. Wrong costs would keep it open."""
+        self._held_for += 1
+        doubtful = self._held_for >= self._held_most
+        if doubtful:
+            self._held_for, self._held_most = 0, min(2 * self._held_most, _HELD_EPOCHS << _MOST_DOUBLINGS)
+        if self._unprofiled.due or doubtful:
             self._profile()
         else:
             self._decide()
@@ -230,7 +243,7 @@ class Runtime:
     def _weigh(self, seen: EpochSeen) -> None:
         """Judge the epoch and do what the state wants."""
         paced = {version: kinds for version, kinds in self._operators.items() if version not in self._unpaced}
-        shares = {version: self.decision.shares[version] for version in paced}
+        shares = self._paced_shares
         if self.state == "adapt":
             # Other shares, other errors of the model: a step wants to know how far off it is for these.
             self._actual.restart(doubted=self._search.begun)
@@ -283,7 +296,7 @@ class Runtime:
 
     def _step(self, judged: Judgement) -> None:
         """One step of the search."""
-        shares = {version: self.decision.shares[version] for version in self._operators}
+        shares = self._paced_shares
         tried = Tried(self._decided_for_s - self._known.fixed_s, self._decided_s, self._expected_s)
         outcome = self._search.step(judged, shares, tried, TARGET * self._decided_for_s - self._known.fixed_s)
         if judged.verdict == "congested" and choice.whole(shares):
@@ -322,11 +335,12 @@ class Runtime:
         """A little of what the shares ask for too much or too little; returns whether that was more than a little."""
         used = judged.asked_s / self._decided_for_s
         missing = TARGET - used
-        whole = choice.whole(self.decision.shares)
+        shares = self._paced_shares
+        whole = choice.whole(shares)
         if missing < 0 and whole and used <= _HELD_OVER and judged.overflow <= _HELD_OVERFLOW:
             missing = 0.0
         elif missing < 0 and whole and used > _HELD_OVER:
-            self._refusal.note(self.decision.shares)
+            self._refusal.note(shares)
         if missing > 0 and self._expected_s < _BINDING * self._decided_s:
             missing = 0.0
         if missing < 0 and self._expected_s > self._decided_s / _BINDING:

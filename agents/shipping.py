@@ -138,6 +138,7 @@ class Shipping:
         """Other versions run no longer."""
         self._encodings = {key: found for key, found in self._encodings.items() if key[0] in versions}
         self._gathered = {version: found for version, found in self._gathered.items() if version in versions}
+        self.bytes_by_version = Counter({v: size for v, size in self.bytes_by_version.items() if v in versions})
 
     def _of(self, version: str, cut: int, *, groups: bool = False) -> "_Encoding":
         found = self._encodings.get((version, cut))

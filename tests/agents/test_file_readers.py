@@ -32,6 +32,9 @@ FIRST = probe_plan(
 LATER = probe_plan(
     "SELECT src, count(*) AS later_n FROM probes GROUP BY TUMBLE(ts, INTERVAL '10' SECOND), src", "later"
 )
+NEVER_BEFORE = probe_plan(
+    "SELECT src, count(*) AS new_n FROM probes GROUP BY TUMBLE(ts, INTERVAL '10' SECOND), src", "never_before"
+)
 STEP_NS = WINDOW_NS // 10
 ROWS, BATCH = 100, 15
 
@@ -215,6 +218,9 @@ def test_in_a_spool_of_before_versions_were_noted_each_is_taken_to_have_seen_all
         agent.close()
     again = started(tmp_path, publisher, FIRST)
     assert not_seen(again, FIRST) is None
+    place_ns = read(again, 1)
+    reloaded(again, tmp_path, FIRST, NEVER_BEFORE)
+    assert not_seen(again, NEVER_BEFORE) == (START_NS, place_ns), "what ran when the file was taken up ran before"
     again.close()
     once_more = started(tmp_path, publisher, FIRST, LATER)
     missed = not_seen(once_more, LATER)

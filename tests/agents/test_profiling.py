@@ -114,6 +114,45 @@ def test_trials_leave_no_trace_in_what_is_gathered(monkeypatch: pytest.MonkeyPat
     )
 
 
+def test_of_versions_that_run_no_longer_no_sizes_are_kept() -> None:
+    shipped = Shipping()
+    for version in ("gone", "here"):
+        shipped.encoded(version, 0, 1000, 20_000, 1e-3)
+    shipped.keep({"here"})
+    assert dict(shipped.bytes_by_version) == {"here": 20_000}
+
+
+def test_what_was_sampled_lasts_when_it_is_decided_again_within_the_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reload, or a query that comes, in the epoch of a profile must not make all others run their probes twice."""
+    executor = Executor([PLAN], TABLES, "h", clock=Turned(monkeypatch))
+    for _ in range(8):
+        executor.decide(Decision(profile=True))
+        executor.add(Batch("probes", RECORDS.head(5_000)))
+    counts = executor.end_epoch()[VERSION]
+    assert profiling.PROBE_ROWS <= counts.local[0] <= 3 * profiling.PROBE_ROWS
+    costs = executor.costs()
+    assert costs is not None
+    assert [one.cpu_s for one in costs[VERSION].operators] == pytest.approx(SLOPES, rel=0.1)
+
+
+@pytest.mark.parametrize(("slope_s", "most_s"), [(3e-6, 0.3), (6e-5, 0.5), (1e-3, 1.0)])
+def test_trials_take_less_than_a_second_however_costly_an_operator_is(
+    slope_s: float, most_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Turned(monkeypatch)
+    clock.slopes[1] = slope_s
+    executor = Executor([PLAN], TABLES, "h", clock=clock)
+    executor.decide(Decision({VERSION: (0.0,) * 4}, profile=True))
+    executor.add(Batch("probes", RECORDS))
+    executor.run_waiting()
+    begun_s = clock()
+    executor.end_epoch()
+    assert clock() - begun_s <= most_s
+    costs = executor.costs()
+    assert costs is not None
+    assert costs[VERSION].operators[1].cpu_s == pytest.approx(slope_s, rel=0.1)
+
+
 def test_costs_are_told_only_after_an_epoch_that_was_profiled(monkeypatch: pytest.MonkeyPatch) -> None:
     executor, _ = profiled(Turned(monkeypatch), (0.5,) * 4)
     executor.decide(Decision({VERSION: (0.5,) * 4}))

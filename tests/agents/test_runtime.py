@@ -433,6 +433,48 @@ def test_an_overruled_epoch_teaches_nothing_about_the_shares() -> None:
     assert agent.runtime.state == state
 
 
+def test_costs_are_doubted_ever_more_rarely_while_the_breaker_holds() -> None:
+    """It runs what is cheapest by these costs: were they wrong, it would leave records out for ever."""
+    agent = probes_agent(0.5)
+    agent.run(30)
+    counts = {"probes": _counts(PROBES, (0.0,) * 5)}
+    dear = replace(PROBES, drained_s=tuple(100 * each for each in PROBES.drained_s))
+    profiled = []
+    for epoch in range(600):
+        profiled += [epoch] * agent.runtime.decision.profile
+        costs = {"probes": dear} if agent.runtime.decision.profile else None
+        agent.runtime.end_of_epoch(EpochSeen(2.0, 0.5, counts, costs=costs, overruled=True))
+    assert len(profiled) == 3
+    assert profiled[2] - profiled[1] > 1.5 * (profiled[1] - profiled[0])
+    assert agent.runtime.decision.fallback["probes"] == (1.0,) * 5
+
+
+def test_a_reload_of_other_settings_while_costs_are_measured_does_not_lose_them() -> None:
+    agent = probes_agent(0.5)
+    while agent.runtime.state != "profile":
+        agent.run(1)
+    agent.runtime.configure("adaptive", RuntimeConfig(idle_share=0.12))
+    agent.run(1)
+    assert set(agent.runtime.models) == {"probes"}
+
+
+@pytest.mark.parametrize("policy", ["adaptive", "best-op"])
+def test_shares_that_take_too_much_are_refused_beside_files_that_can_wait_too(policy: Policy) -> None:
+    for seed in range(3):
+        agent = SimulatedAgent(
+            {"probes": PROBES, "files": LOGS},
+            {"probes": PROBES_KINDS, "files": LOGS_KINDS},
+            0.9,
+            policy=policy,
+            sigma=0.3,
+            seed=seed,
+            unpaced=frozenset({"files"}),
+        )
+        agent.run(40)
+        moves = [a.shares["probes"] != b.shares["probes"] for a, b in pairwise(agent.run(100))]
+        assert sum(moves) <= 8
+
+
 def test_a_query_that_comes_while_the_breaker_holds_is_profiled_so_that_its_cheapest_way_is_known() -> None:
     """Draining may be by far the dearer way; without costs the breaker could do nothing else."""
     agent = probes_agent(0.5)
