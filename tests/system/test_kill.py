@@ -93,7 +93,7 @@ def test_an_agent_killed_at_statements_on_its_spool_loses_nothing(stack: Stack, 
     records = probe_records(400, seed=7).sort("ts")
     stack.add_agent("agent-1", records, policy=policy, rows_per_s=None)
     stack.start("collector")
-    killed_until_finished(stack, "agent-1", stack.folder / "agent-1-spool.db", step=23)
+    killed_until_finished(stack, "agent-1", stack.folder / "agent-1-spool.db", step=11)
     wanted = sum(truth(PLAN, records).record_counts().values())
     all_in(stack, lambda: stack.stored_records() == wanted)
     assert_whole(stack, records, 1)

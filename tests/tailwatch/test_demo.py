@@ -165,15 +165,15 @@ def test_ctrl_c_ends_all_within_two_seconds_and_a_later_run_goes_on_also_when_a_
     # The first run's hiccups are still there, beside the new ones: the last minute holds both.
     group = second.wait_until_measured(before + 500)
     second.parts()["collector"].kill()
-    second.wait_until_measured(group["count"] + 2000)
+    # Enough that what a slow start leaves out is the smaller part.
+    second.wait_until_measured(group["count"] + 6000)
     second.process.terminate()
     output = second.end()
     assert second.process.returncode == 0, output
     assert "collector ended by SIGKILL" in output
     assert "collector started again" in output
     # The second run's first window began before it did: nobody measured between the two runs, and coverage says so.
-    # How much lower it is depends on how long the machine takes to start the second one.
-    assert 0 < _number(output, "coverage") < 100
+    assert 50 < _number(output, "coverage") < 100
 
 
 def test_over_kafka_it_makes_its_topic_and_measures_the_same(
