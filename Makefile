@@ -12,14 +12,15 @@ PORT ?=
 DATA ?=
 RUN_SECONDS ?=
 
-# Debian packages whose programs the tests start: Prometheus, which the PromQL answers are compared with.
-TEST_SERVERS := prometheus
+# Debian packages whose programs the tests start: Prometheus, which the PromQL answers are compared with and which is
+# scraped, as is its node exporter, and Alertmanager; what writes and rotates logs; smartctl; systemd, which reads units.
+TEST_SERVERS := prometheus prometheus-node-exporter prometheus-alertmanager nginx logrotate smartmontools systemd
 
 # Passed on by `make soak`; without a seed, one is drawn and printed.
 MINUTES ?= 10
 SEED ?=
 
-.PHONY: help dev demo check test soak test-wheel test-servers bench clean
+.PHONY: help dev demo check test soak grafana test-wheel test-servers bench bench-sources clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -52,19 +53,24 @@ check: $(STAMP)  ## ruff, mypy strict and the import layers; needs no network
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Side by side first, a file to a process; then, one after another, what starts whole systems or wants a server for itself.
+# A file to a process: first what one process can do alone, as many side by side as there are cores; then what starts
+# whole systems or wants a server for itself, two side by side, since these mostly wait.
 test: $(STAMP)  ## all tests but the soak ones; ARGS='tests/wire -k frame' narrows
 ifdef ARGS
 	$(BIN)/python -m pytest -m 'not soak' $(ARGS)
 else
 	@ended=0; \
 	$(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile -m 'not (soak or system or alone)' || ended=$$?; \
-	$(BIN)/python -m pytest -m '(system or alone) and not soak' || ended=$$?; \
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m '(system or alone) and not soak' || ended=$$?; \
 	exit $$ended
 endif
 
 soak: $(STAMP)  ## faults at random for a while; MINUTES=30 SEED=7
 	MINUTES='$(MINUTES)' SEED='$(SEED)' $(BIN)/python -m pytest -m soak tests/system/test_soak.py $(ARGS)
+
+grafana: $(STAMP)  ## render grafana/ again, after a change of dashboards or rules
+	$(BIN)/tailwatch grafana export grafana --config grafana/export.yaml
+	$(BIN)/python -m tailwatch.grafana.described docs/reference/grafana.md
 
 test-wheel: $(STAMP)  ## build the wheel, install it elsewhere, run its demo from an empty folder
 	.ci/test-wheel $(BIN)/python
@@ -79,6 +85,11 @@ bench: $(STAMP)  ## run every area under benchmarks/
 	@areas=$$(if [ -d benchmarks ]; then find benchmarks -mindepth 2 -maxdepth 2 -name __main__.py -printf '%h\n' | sort; fi); \
 	if [ -z "$$areas" ]; then echo "bench: there are no benchmarks yet"; exit 0; fi; \
 	for area in $$areas; do echo "bench: $$area"; $(BIN)/python -m "$${area/\//.}"; done
+
+# The StatsD server, a peer, where npm can be had; without it the table says that it is not installed.
+bench-sources: $(STAMP)  ## what a core takes in of each source; puts StatsD's server into .node where npm is there
+	-command -v npm >/dev/null && npm install --silent --no-audit --no-fund --no-save --prefix .node statsd@0.9.0
+	$(BIN)/python -m benchmarks.sources
 
 bench-%: $(STAMP)
 	$(BIN)/python -m benchmarks.$*

@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 import psutil
 
 from agents.allowance import EpochAllowance
@@ -36,14 +37,17 @@ from agents.pace import epochs_between_checkpoints, turn_interval_s
 from agents.progress import SourceProgress
 from agents.query_run import QueryRun
 from agents.reload import NewSetup, ReloadLog, changed_keys, refuse_what_needs_a_restart, source_changes
-from agents.services import Services, metrics_server_of, planner_of
+from agents.services import Services, fed_queries, metrics_server_of, planner_of
 from agents.source_swap import SourceSwap
 from agents.sources.configured import configured_sources, entries_by_name
+from agents.sources.source import Announcing, ReadsAgent
 from agents.spool import Incarnation, Spool, StoredPosition
 from agents.spool_room import SPOOL_FULL
 from agents.uplink import Uplink
+from pipeline.chain import Chain
 from pipeline.plan import Plan
 from pipeline.tables import StaticTable
+from wire.status import Status
 from wire.transport import Publisher
 
 if TYPE_CHECKING:
@@ -88,11 +92,13 @@ class Agent:
         machine = machine or machine_id()
         with ExitStack() as opened:
             allowance = EpochAllowance(self._meter.own_s)
+            own = [Chain(plan, tables) for plan in plans]
             executor = Executor(
-                plans,
+                [],
                 tables,
                 config.host_name,
                 config.policy,
+                labels=config.place,
                 allowance=allowance,
                 memory_max_bytes=config.memory_max_bytes,
                 clock=cpu_s,
@@ -102,10 +108,8 @@ class Agent:
             opened.callback(self.spool.close)
             self._services = Services(metrics_server_of(config))
             opened.callback(self._close_services)
-            own = [run.chain for run in executor.runs]
             self._services.planner = planner_of(config, own, tables, configured)
-            if self._planner is not None:
-                executor.adopt(self._planner.start().wanted)
+            executor.adopt(fed_queries(own, configured) if self._planner is None else self._planner.start().wanted)
             self.executor = executor
             self.lineup = Lineup(config, configured, executor, self.spool)
             opened.callback(self.lineup.close)
@@ -122,7 +126,7 @@ class Agent:
                 host=config.host_name,
                 machine=machine,
                 counters=self.counters,
-                status=self.loop.status,
+                status=self._status,
                 readers=self.lineup.readers,
             )
             self.intake = Intake(
@@ -168,6 +172,12 @@ class Agent:
     def incarnation(self) -> Incarnation:
         """The running one."""
         return self._checkpointer.incarnation
+
+    def _status(self) -> Status:
+        """What the runtime decided, and where other agents find this one."""
+        found = (one.source.announced for one in self.sources if isinstance(one.source, Announcing))
+        announced = next(filter(None, found), "")
+        return msgspec.structs.replace(self.loop.status(), probes=announced or msgspec.UNSET)
 
     def turn(self) -> float:
         """Do what is due; returns how many seconds may pass before the next turn."""
@@ -295,7 +305,8 @@ class Agent:
             Sample(name + "held_bytes", self.executor.held_bytes),
             *(self._planner.samples(len(self.executor.runs)) if self._planner is not None else []),
             *self._reloads.samples(),
-            *source_samples(self.sources, self.intake.records_in, self._dropped()),
+            # Shown also before any was dropped, so that "none" is a number.
+            *source_samples(self.sources, self.intake.records_in, {SPOOL_FULL: 0, **self._dropped()}),
         ]
 
     @property
@@ -372,6 +383,7 @@ class Agent:
         self.uplink.configure(config.catch_up_bytes_per_s)
         self.intake.held_bytes = held_limit(config)
         self.executor.memory_max_bytes = config.memory_max_bytes
+        self.executor.labels = config.place
         self.loop.configure(config)
         self._epochs_to_checkpoint = epochs_between_checkpoints(config)
 
@@ -401,11 +413,18 @@ class Agent:
         self._services.close_but()
 
     def _publish_page(self) -> None:
+        self._show_sources()
         if self._services.server is not None:
             problems = ["the spool cannot be written" if self._checkpointer.failing else "", str(self.spool.stuck)]
             notes = (self._planner.notes if self._planner is not None else "") + self._reloads.notes
             problem = "; ".join(problem for problem in problems if problem)
             self._services.server.set(page_of(self.samples()), problem, notes)
+
+    def _show_sources(self) -> None:
+        """Hand the metrics to the source that makes records of them, when it is time."""
+        for one in self.sources:
+            if isinstance(one.source, ReadsAgent) and one.source.wants_samples():
+                one.source.take_samples(self.samples())
 
     @contextmanager
     def _surviving_the_spool(self) -> Iterator[None]:

@@ -6,53 +6,16 @@ Paths are taken as they are: the command line fills the defaults in from `data_d
 import platform
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 
 from agents.shares import Policy
+from agents.sources.configs import HiccupsConfig, HostConfig, NonEmpty, SourceConfig, TailwatchConfig
 
-Seconds = Annotated[float, msgspec.Meta(gt=0)]
-NonEmpty = Annotated[str, msgspec.Meta(min_length=1)]
 # As a frame's header takes them: no control characters.
 Name = Annotated[str, msgspec.Meta(max_length=256, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
 _API_ADDRESS = re.compile(r"https?://[^/?#@\s]+(/[^?#@\s]*)?\Z")
-TimeUnit = Literal["ns", "us", "ms", "s", "iso8601"]
-
-
-class HiccupsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="hiccups"):
-    """How late a 1 ms timer fires on this host; there is nothing to set."""
-
-
-class HostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="host"):
-    """CPU, memory, disks and network interfaces of this host, every `interval_s`."""
-
-    interval_s: Annotated[float, msgspec.Meta(ge=0.1, le=3600)] = 1.0
-
-
-class ReplayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="replay"):
-    """A CSV, Parquet or Arrow IPC file read as `stream`, once, from front to end.
-
-    `time_unit` says what a number in `time_column` counts; a date-time column of a Parquet or Arrow file brings its
-    own unit. Without `rows_per_s` the file is read as fast as the agent can.
-    """
-
-    stream: NonEmpty
-    path: NonEmpty
-    time_column: NonEmpty = "ts"
-    time_unit: TimeUnit = "ns"
-    rows_per_s: Seconds | None = None
-
-
-class DatagramsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="datagrams"):
-    """A Unix datagram socket at `path` on which other programs send rows of `stream` as msgpack."""
-
-    stream: NonEmpty
-    path: NonEmpty
-
-
-SourceConfig = HiccupsConfig | HostConfig | ReplayConfig | DatagramsConfig
-
 
 Cores = Annotated[float, msgspec.Meta(gt=0, le=1024)]
 Share = Annotated[float, msgspec.Meta(gt=0, le=1)]
@@ -105,6 +68,14 @@ class RuntimeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     breaker_room: Share = 0.85
 
 
+class LabelsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the agent stands: what queries read as the columns of these names where a stream has none of its own."""
+
+    rack: Name = ""
+    tor: Name = ""
+    dc: Name = ""
+
+
 class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One agent: who it is, what it reads, what it computes itself, where it keeps what is not yet delivered.
 
@@ -113,6 +84,7 @@ class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     id: Name = ""
     host: Name = ""
+    labels: LabelsConfig = LabelsConfig()
     policy: Policy = "adaptive"
     budget: BudgetConfig = BudgetConfig(cores=1.0)
     runtime: RuntimeConfig = RuntimeConfig()
@@ -124,8 +96,10 @@ class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     spool_max_bytes: Annotated[int, msgspec.Meta(ge=16 * 2**20)] = 256 * 2**20
     catch_up_bytes_per_s: Annotated[int, msgspec.Meta(ge=0)] = 256 * 2**10
     streams: dict[str, dict[str, str]] = {}
-    sources: tuple[SourceConfig, ...] = (HiccupsConfig(), HostConfig())
+    sources: tuple[SourceConfig, ...] = (HiccupsConfig(), HostConfig(), TailwatchConfig())
     metrics_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
+    #: Address that it is opened on. Whoever can connect may read the page: it has no keys.
+    metrics_host: NonEmpty = "127.0.0.1"
     #: Address of an API that says what to run, beside the queries of the file; "" asks none.
     plan_url: str = ""
     plan_poll_s: Annotated[float, msgspec.Meta(ge=0.1, le=3600)] = 10.0
@@ -153,6 +127,11 @@ class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def host_name(self) -> str:
         """`host`, or else the name the operating system gives this machine."""
         return self.host or platform.node() or "localhost"
+
+    @property
+    def place(self) -> dict[str, str]:
+        """The labels by name."""
+        return msgspec.structs.asdict(self.labels)
 
     @property
     def agent_id(self) -> str:

@@ -5,9 +5,10 @@ an agent, with every record aggregated here and profiled; what gathers goes into
 transport that keeps nothing, so that shipping is measured too, but for a broker's client.
 First in short epochs, which are profiled; then, for what cannot wait, in the turns, epochs and checkpoints of the
 configuration, unprofiled: what that takes beyond the costs found is the handling of batches, which no policy spares.
-A socket on which somebody listens is left alone: it belongs to an agent that runs.
+A socket or port on which somebody listens is left alone: it belongs to an agent that runs.
 """
 
+import errno
 import logging
 import socket
 import tempfile
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from agents.checkpoint import Checkpointer
-from agents.config import AgentConfig, DatagramsConfig, ReplayConfig, SourceConfig
+from agents.config import AgentConfig
 from agents.cost_model import QueryCosts
 from agents.cpu_budget import CpuBudget
 from agents.errors import BudgetTooSmallError, SourceError
@@ -29,6 +30,7 @@ from agents.idle_floor import UPLINK_STEP_S, IdleCosts, check_floor, samplers_of
 from agents.pace import epochs_between_checkpoints, turn_interval_s
 from agents.progress import SourceProgress
 from agents.shares import Decision, ProxyCounts
+from agents.sources.configs import DatagramsConfig, ReplayConfig, SourceConfig, StatsdConfig
 from agents.sources.configured import configured_sources
 from agents.sources.source import Source
 from agents.spool import Spool
@@ -149,7 +151,14 @@ class DryRun:
             PipelineError: a stream's columns are not known.
         """
         config = self._config
-        executor = Executor([], {}, config.host_name, memory_max_bytes=config.memory_max_bytes, clock=self._cpu_clock)
+        executor = Executor(
+            [],
+            {},
+            config.host_name,
+            labels=config.place,
+            memory_max_bytes=config.memory_max_bytes,
+            clock=self._cpu_clock,
+        )
         executor.adopt(self._wanted)
         with ExitStack() as opened:
             self._open(executor, opened)
@@ -195,12 +204,17 @@ class DryRun:
         plans = [one.chain.plan for one in self._wanted]
         for entry, source in zip(self._config.sources, configured_sources(self._config, plans), strict=True):
             reason = "no query reads it" if executor.by_stream.keys().isdisjoint(source.streams) else _taken(entry)
+            if not reason:
+                opened.callback(source.close)
+                try:
+                    most_rows = self._most_rows if can_wait(entry) else None
+                    self._readings.append(_Reading(SourceProgress(source, None, time.time_ns()), most_rows))
+                except SourceError as error:
+                    if not isinstance(error.__cause__, OSError) or error.__cause__.errno != errno.EADDRINUSE:
+                        raise
+                    reason = f"another process has its port, a running agent for instance ({error})"
             if reason:
                 self._not_read.append(SourceSeen(source.name, tuple(source.streams), not_read=reason))
-                continue
-            opened.callback(source.close)
-            most_rows = self._most_rows if can_wait(entry) else None
-            self._readings.append(_Reading(SourceProgress(source, None, time.time_ns()), most_rows))
         if not self._readings:
             told = "; ".join(f"{one.name}: {one.not_read}" for one in self._not_read) or "agent.sources is empty"
             wanted = "add a query that reads one of their streams" if self._not_read else "name a source there"
@@ -386,11 +400,15 @@ def _refusal(config: AgentConfig, idle: IdleCosts) -> str:
 
 def _taken(entry: SourceConfig) -> str:
     """Why a source must not be opened; "" if it may."""
-    if not isinstance(entry, DatagramsConfig):
+    if isinstance(entry, DatagramsConfig):
+        path = entry.path
+    elif isinstance(entry, StatsdConfig) and entry.socket_path:
+        path = entry.socket_path
+    else:
         return ""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as knock:
         try:
-            knock.connect(entry.path)
+            knock.connect(path)
         except OSError:
             return ""
-    return f"another process listens on {entry.path}, a running agent for instance"
+    return f"another process listens on {path}, a running agent for instance"

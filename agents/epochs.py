@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final, get_args
 
+import msgspec
+
 from agents import policies
 from agents.allowance import EpochAllowance
 from agents.breaker import GUARDED, Breaker
@@ -24,7 +26,7 @@ from agents.own_metrics import Sample
 from agents.runtime import Runtime
 from agents.shares import Decision, EpochSeen, ProxyCounts, State
 from pipeline.plan import JoinStage, Plan
-from wire.status import ProxyStatus, QueryStatus, Status
+from wire.status import Labels, ProxyStatus, QueryStatus, Status
 
 # An epoch counts for so many at most.
 LONGEST_EPOCHS: Final = 3.0
@@ -220,6 +222,7 @@ class EpochLoop:
             breaker=self._breaker.state,
             sampled=self._decision.sampled,
             queries=[self._query_status(run.chain.plan) for run in self._executor.runs],
+            labels=Labels(**config.place) if any(config.place.values()) else msgspec.UNSET,
         )
 
     def samples(self) -> list[Sample]:

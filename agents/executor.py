@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Final
 
 import polars as pl
@@ -28,7 +29,7 @@ from agents.sources.source import Batch, Lost
 from agents.thinning import Thinning
 from pipeline.chain import Chain
 from pipeline.plan import Plan
-from pipeline.schema import HOST_COLUMN, TIME_COLUMN
+from pipeline.schema import HOST_COLUMN, PLACE_COLUMNS, TIME_COLUMN
 from pipeline.tables import StaticTable
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ _OF_WHAT_IS_LEFT: Final = 0.5
 # A piece may always take this part of what an epoch was granted.
 _WORTHWHILE: Final = 0.05
 MEMORY_BYTES: Final = 64 * 2**20
+NO_LABELS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ class Executor:
         host: str,
         policy: Policy = "all-src",
         *,
+        labels: Mapping[str, str] = NO_LABELS,
         allowance: Allowance | None = None,
         memory_max_bytes: int = MEMORY_BYTES,
         clock: Callable[[], float] = time.process_time,
@@ -81,12 +84,14 @@ class Executor:
 
         Until the first decision `policy` all-sp drains everything and any other runs everything here. Without an
         `allowance` there is no end of CPU. Partial results of all queries take up to `memory_max_bytes`.
+        `host` and `labels` (by column) are what records say of where they come from, unless they say it themselves.
         `clock` reads the CPU seconds of the process.
         """
         self.dropped: Counter[str] = Counter()
         self.shipping = Shipping(clock)
         self.by_stream: dict[str, list[QueryRun]] = {}
         self._host = host
+        self.labels = labels
         self._policy = policy
         self._allowance = allowance
         self.memory_max_bytes = memory_max_bytes
@@ -214,7 +219,7 @@ class Executor:
         if not batch.rows.height:
             return
         rows = self._thinned(batch.stream, batch.rows) if live else batch.rows
-        self._waiting.setdefault(batch.stream, []).append(self._with_host(rows))
+        self._waiting.setdefault(batch.stream, []).append(self._placed(batch.stream, rows))
         self._waiting_rows[batch.stream] = self._waiting_rows.get(batch.stream, 0) + rows.height
         self._waiting_bytes[batch.stream] = self._waiting_bytes.get(batch.stream, 0) + row_bytes(rows)
         if self._waiting_rows[batch.stream] >= WAITING_ROWS or self._waiting_bytes[batch.stream] >= WAITING_BYTES:
@@ -311,12 +316,23 @@ class Executor:
         for run in self.by_stream[stream]:
             run.lose(lost)
 
-    def _with_host(self, rows: pl.DataFrame) -> pl.DataFrame:
+    def _placed(self, stream: str, rows: pl.DataFrame) -> pl.DataFrame:
+        """The rows with the columns that say where they come from, as far as queries read them and rows lack them."""
         if HOST_COLUMN in rows.columns:
-            if not rows[HOST_COLUMN].null_count():  # as most sources give it; filling takes as long as a filter
-                return rows
-            return rows.with_columns(pl.col(HOST_COLUMN).fill_null(self._host))
-        return rows.with_columns(pl.lit(self._host, dtype=pl.String).alias(HOST_COLUMN))
+            # As most sources give it; filling takes as long as a filter.
+            whole = not rows[HOST_COLUMN].null_count()
+            columns = [] if whole else [pl.col(HOST_COLUMN).fill_null(self._host)]
+        else:
+            columns = [pl.lit(self._host, dtype=pl.String).alias(HOST_COLUMN)]
+        columns += [
+            pl.lit(self.labels.get(name, ""), dtype=pl.String).alias(name)
+            for name in PLACE_COLUMNS
+            if name not in rows.columns and self._read(stream, name)
+        ]
+        return rows.with_columns(columns) if columns else rows
+
+    def _read(self, stream: str, column: str) -> bool:
+        return any(column in run.chain.plan.source_schema for run in self.by_stream[stream])
 
 
 def kinds_of(plan: Plan) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from agents.epochs import EpochLoop
 from agents.executor import Executor
 from agents.progress import SourceProgress
 from agents.sources import replay
+from agents.sources.source import Behind
 from agents.spool import Spool
 from agents.spool_room import SPOOL_FULL
 
@@ -76,8 +77,8 @@ class Intake:
     def _read_on(self, one: SourceProgress) -> bool:
         """Read a file on if it may be; whether it has more to give at once.
 
-        With a pace, a few rows are due at any moment: only a poll as large as can be tells that more wait. Else the
-        loop would turn without a pause, and a turn costs CPU.
+        With a pace, a few rows are due at any moment: only a poll as large as can be tells that more wait. Of files
+        that grow, what is unread tells. Else the loop would turn without a pause, and a turn costs CPU.
         """
         paced = one.source.lag_rows is not None
         if not self._roomy() or not self._loop.may_read(paced=paced):
@@ -85,6 +86,8 @@ class Intake:
         left_s = self._loop.allowance.left_s()
         rows = self.take_in(one)
         self._loop.note_file(rows, left_s - self._loop.allowance.left_s())
+        if isinstance(one.source, Behind):
+            return one.source.lag_bytes > 0
         return rows >= (replay.BATCH_ROWS if paced else 1)
 
     def _roomy(self) -> bool:

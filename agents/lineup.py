@@ -10,12 +10,13 @@ from contextlib import ExitStack
 from dataclasses import replace
 from time import time_ns
 
-from agents.config import AgentConfig, SourceConfig
+from agents.config import AgentConfig
 from agents.errors import SourceError
 from agents.executor import Executor, Wanted
 from agents.file_readers import FileReaders
 from agents.progress import SourceProgress, live_watermarks
 from agents.query_run import QueryRun
+from agents.sources.configs import SourceConfig
 from agents.sources.configured import entries_by_name
 from agents.sources.source import Source
 from agents.spool import Spool, StoredPosition

@@ -1,9 +1,10 @@
-"""Hands out the agent's metrics page and its health over HTTP on loopback.
+"""Hands out the agent's metrics page and its health over HTTP, on loopback unless `metrics_host` says otherwise.
 
 The agent's loop leaves a finished page here with every checkpoint; requests only hand it out, so that a scrape can
 never disturb the loop. Imported only when `metrics_port` is set: the HTTP server costs 2 MB of memory.
 """
 
+import socket
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,11 +18,11 @@ LISTEN: Final = "127.0.0.1"
 class MetricsServer:
     """Serves /metrics and /healthz until closed."""
 
-    def __init__(self, port: int, stale_after_s: float) -> None:
-        """Listen on `port`; unhealthy when no page was set for `stale_after_s`.
+    def __init__(self, port: int, stale_after_s: float, host: str = LISTEN) -> None:
+        """Listen on `port` of `host`; unhealthy when no page was set for `stale_after_s`.
 
         Raises:
-            MetricsPortError: the port is taken or not allowed.
+            MetricsPortError: the port is taken or not allowed, or this machine has no such address.
         """
         self._page = ""
         self._problem = "starting"
@@ -29,10 +30,10 @@ class MetricsServer:
         self._set_at_s = time.monotonic()
         self._stale_after_s = stale_after_s
         try:
-            self._server = ThreadingHTTPServer((LISTEN, port), self._handler())
+            self._server = _server_class(host)((host, port), self._handler())
         except OSError as error:
             raise MetricsPortError(
-                f"cannot listen on {LISTEN}:{port}: {error}; set agent.metrics_port to another port, or to 0 for none"
+                f"cannot listen on {host}:{port}: {error}; set agent.metrics_port to another port, or to 0 for none"
             ) from error
         self._server.daemon_threads = True
         self._thread = threading.Thread(
@@ -92,3 +93,14 @@ class MetricsServer:
                 """Requests are not logged."""
 
         return Handler
+
+
+def _server_class(host: str) -> type[ThreadingHTTPServer]:
+    """The server for an address of this family."""
+    if ":" not in host:
+        return ThreadingHTTPServer
+
+    class Server(ThreadingHTTPServer):
+        address_family = socket.AF_INET6
+
+    return Server

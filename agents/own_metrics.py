@@ -12,6 +12,10 @@ METRICS: Final[dict[str, tuple[Literal["counter", "gauge"], str]]] = {
     "tailwatch_agents_source_events_total": ("counter", "What a source counts about itself, by source and event."),
     "tailwatch_agents_source_up": ("gauge", "0 when a source stopped with an error."),
     "tailwatch_agents_sensor_missing": ("gauge", "1 for each sensor this host does not offer at present."),
+    "tailwatch_agents_series": ("gauge", "Series that a source with a limit knows at present."),
+    "tailwatch_agents_series_max": ("gauge", "How many it may know."),
+    "tailwatch_agents_series_refused_total": ("counter", "Rows left out because their series was beyond that."),
+    "tailwatch_agents_series_offender_rows": ("gauge", "Of those, by name, for the few names that have most."),
     "tailwatch_agents_frames_total": ("counter", "Frames handed to the transport, repeats included."),
     "tailwatch_agents_wire_bytes_total": ("counter", "Bytes of frames handed to the transport, by kind of frame."),
     "tailwatch_agents_spool_bytes": ("gauge", "Bytes of frames not yet acknowledged."),
@@ -37,6 +41,7 @@ METRICS: Final[dict[str, tuple[Literal["counter", "gauge"], str]]] = {
     "tailwatch_agents_cpu_seconds_total": ("counter", "CPU time of the agent's process, without the sampler."),
     "tailwatch_agents_children_cpu_seconds_total": ("counter", "CPU time of its children: the sampler."),
     "tailwatch_agents_source_lag_rows": ("gauge", "Rows of a file with a pace that were due and are not read yet."),
+    "tailwatch_agents_source_lag_bytes": ("gauge", "Bytes of log files that were there and are not read yet."),
     "tailwatch_agents_policy": ("gauge", "1; the label says by which policy the shares are chosen."),
     "tailwatch_agents_state": ("gauge", "1 for the state that the runtime is in, 0 for the others."),
     "tailwatch_agents_breaker": ("gauge", "1 for the state that the breaker is in, 0 for the others."),
@@ -70,14 +75,18 @@ def page_of(samples: Iterable[Sample]) -> str:
     """The samples in Prometheus text form, one block per metric."""
     lines: dict[str, list[str]] = {}
     for sample in samples:
-        labels = ",".join(f'{name}="{_escaped(value)}"' for name, value in sample.labels)
-        named = f"{sample.metric}{{{labels}}}" if labels else sample.metric
-        lines.setdefault(sample.metric, []).append(f"{named} {_number(sample.value)}")
+        lines.setdefault(sample.metric, []).append(f"{series_of(sample)} {_number(sample.value)}")
     blocks = []
     for metric, values in lines.items():
         kind, text = METRICS[metric]
         blocks += [f"# HELP {metric} {text}", f"# TYPE {metric} {kind}", *values]
     return "\n".join(blocks) + "\n"
+
+
+def series_of(sample: Sample) -> str:
+    """What stands before the value: name and labels."""
+    labels = ",".join(f'{name}="{_escaped(value)}"' for name, value in sample.labels)
+    return f"{sample.metric}{{{labels}}}" if labels else sample.metric
 
 
 def _number(value: float) -> str:

@@ -7,10 +7,13 @@ import psutil
 
 from agents.own_metrics import Sample
 from agents.progress import SourceProgress
+from agents.sources.series_limit import SeriesLimit
+from agents.sources.source import Behind, Limited
 from agents.spool import Incarnation, Spool
 from agents.uplink import Uplink
 
 _NAME = "tailwatch_agents_"
+_LONGEST_NAME = 80
 
 
 def process_samples(incarnation: Incarnation, process: psutil.Process, children_s: float) -> list[Sample]:
@@ -52,7 +55,26 @@ def source_samples(
         found.append(Sample(_NAME + "source_up", one.failure is None, (label,)))
         if one.source.lag_rows is not None:
             found.append(Sample(_NAME + "source_lag_rows", one.source.lag_rows, (label,)))
+        if isinstance(one.source, Behind):
+            found.append(Sample(_NAME + "source_lag_bytes", one.source.lag_bytes, (label,)))
+        if isinstance(one.source, Limited):
+            found += _series_samples(one.source.series_limit, label)
         events, sensors = one.source.counters(), one.source.missing()
         found += [Sample(_NAME + "source_events_total", n, (label, ("event", event))) for event, n in events.items()]
         found += [Sample(_NAME + "sensor_missing", 1, (label, ("sensor", sensor))) for sensor in sensors]
     return found
+
+
+def _series_samples(limit: SeriesLimit, label: tuple[str, str]) -> list[Sample]:
+    """A few names at most, and short ones: they come from outside."""
+    offenders = {_shortened(name): rows for name, rows in limit.offenders()}
+    return [
+        Sample(_NAME + "series", len(limit), (label,)),
+        Sample(_NAME + "series_max", limit.most, (label,)),
+        Sample(_NAME + "series_refused_total", limit.refused, (label,)),
+        *(Sample(_NAME + "series_offender_rows", n, (label, ("name", name))) for name, n in offenders.items()),
+    ]
+
+
+def _shortened(name: str) -> str:
+    return "".join(sign if sign.isprintable() else "?" for sign in str(name)[:_LONGEST_NAME])

@@ -56,7 +56,7 @@ class PlanClient:
         self._tls = parts.scheme == "https"
         self._config = config
 
-    def get(self, path: str, etag: str = "") -> Reply | None:
+    def get(self, path: str, etag: str = "", most_bytes: int = MAX_BYTES) -> Reply | None:
         """What is at `path`; None when that is still what `etag` names.
 
         Raises:
@@ -70,7 +70,7 @@ class PlanClient:
                 with _cut_after(WITHIN_S, connection.sock):
                     connection.request("GET", self._prefix + path, headers=headers)
                     answer = connection.getresponse()
-                    body = answer.read(MAX_BYTES + 1)
+                    body = answer.read(most_bytes + 1)
             finally:
                 connection.close()
         except (OSError, http.client.HTTPException, ValueError) as error:
@@ -82,8 +82,8 @@ class PlanClient:
             raise PlanUnavailableError(
                 f"{self._config.plan_url}{path} answers with status {answer.status}: {_said(body)}", REFUSED
             )
-        if len(body) > MAX_BYTES:
-            raise PlanUnavailableError(f"{path} has more than {MAX_BYTES} bytes; check agent.plan_url", NOT_A_PLAN)
+        if len(body) > most_bytes:
+            raise PlanUnavailableError(f"{path} has more than {most_bytes} bytes; check agent.plan_url", NOT_A_PLAN)
         return Reply(body, answer.getheader("ETag") or "")
 
     def _connection(self) -> http.client.HTTPConnection:

@@ -1,11 +1,11 @@
 """From what the API says and what the file says to what this agent runs.
 
 A query that the API knows is run as the API says, or not at all if it is retired there; the file's queries run where
-the API does not know their names. A version whose stream no source here feeds is none of this agent's business. One
-that cannot run here is refused by name, and the others go on.
+the API does not know their names. A version whose stream no source here feeds is none of this agent's business, whoever
+brings it. One that cannot run here is refused by name, and the others go on.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -27,13 +27,18 @@ FetchTable = Callable[[PlannedTable], StaticTable]
 class Choice:
     """What to run. `refused` tells by "query version" why not; `lacking` says that a table could not be fetched now.
 
-    `idle` counts the versions without a source here.
+    `unfed` names the queries of versions without a source here.
     """
 
     wanted: list[Wanted] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
-    idle: int = 0
+    unfed: list[str] = field(default_factory=list)
     lacking: bool = False
+
+    @property
+    def idle(self) -> int:
+        """How many versions have no source here."""
+        return len(self.unfed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +67,9 @@ def choose(
     for one in document.queries if document is not None else ():
         try:
             chain = ready.get(one.version) or _chain(one, own, fetch_table)
+            _refuse_unfed(chain.plan, own.streams)
         except _NoSourceError:
-            choice.idle += 1
+            choice.unfed.append(one.query)
             continue
         # Polars may panic over what another release's Polars knows; panics are no Exceptions.
         except (PipelineError, PlanUnavailableError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
@@ -75,8 +81,16 @@ def choose(
         high = END_NS if one.valid_to_ns is None else one.valid_to_ns
         spans.setdefault(one.version, []).append((low, high))
     choice.wanted = [Wanted(chain, tuple(sorted(spans[version]))) for version, chain in chains.items()]
-    choice.wanted += [Wanted(chain, ALWAYS.spans) for chain in own.chains if chain.plan.query not in known]
+    rest = [chain for chain in own.chains if chain.plan.query not in known]
+    fed = fed_chains(rest, own.streams)
+    choice.wanted += [Wanted(chain, ALWAYS.spans) for chain in fed]
+    choice.unfed += [chain.plan.query for chain in rest if chain not in fed]
     return choice
+
+
+def fed_chains(chains: Sequence[Chain], streams: Collection[str]) -> list[Chain]:
+    """Those that a source here has records for; one that never has any would still cost CPU with every epoch."""
+    return [chain for chain in chains if chain.plan.source in streams]
 
 
 class _NoSourceError(Exception):
@@ -97,10 +111,14 @@ def _chain(one: PlannedVersion, own: OwnQueries, fetch_table: FetchTable) -> Cha
     return Chain(plan, tables)
 
 
-def _check_stream(plan: Plan, streams: Mapping[str, Schema]) -> None:
-    schema = streams.get(plan.source)
-    if schema is None:
+def _refuse_unfed(plan: Plan, streams: Collection[str]) -> None:
+    if plan.source not in streams:
         raise _NoSourceError
+
+
+def _check_stream(plan: Plan, streams: Mapping[str, Schema]) -> None:
+    _refuse_unfed(plan, streams)
+    schema = streams[plan.source]
     for column, kind in plan.source_schema.items():
         if column not in schema:
             raise PlanError(f"stream {plan.source!r} has no column {column!r} here; {nearest(column, list(schema))}")

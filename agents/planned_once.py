@@ -21,7 +21,8 @@ def planned_once(config: AgentConfig, own: OwnQueries, *, asks_api: bool = True)
     """What to run, and what people should know about it."""
     if not config.plan_url or not asks_api:
         remarks = [f"the API at {config.plan_url} is not asked"] if config.plan_url else []
-        return choose(None, own, {}, _no_table), remarks
+        choice = choose(None, own, {}, _no_table)
+        return choice, remarks + _unfed(choice)
     from agents.plan_client import PlanClient  # noqa: PLC0415  # an HTTP client, only where one is needed
 
     client = PlanClient(config)
@@ -37,7 +38,13 @@ def planned_once(config: AgentConfig, own: OwnQueries, *, asks_api: bool = True)
         remark = f"the API's plan is not known, so only the queries of the file are looked at: {error}"
         return choose(None, own, {}, _no_table), [remark]
     choice = choose(document, own, {}, table)
-    return choice, [f"the API's query {name} cannot run here: {reason}" for name, reason in choice.refused.items()]
+    refused = [f"the API's query {name} cannot run here: {reason}" for name, reason in choice.refused.items()]
+    return choice, refused + _unfed(choice)
+
+
+def _unfed(choice: Choice) -> list[str]:
+    names = ", ".join(choice.unfed)
+    return [f"no source here feeds the streams of these queries, so they do not run: {names}"] if names else []
 
 
 def _document(client: "PlanClient", config: AgentConfig) -> AgentPlan:

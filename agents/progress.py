@@ -2,9 +2,10 @@
 
 A live source is complete as far as it has measured, which stands still while it does not. A replayed file
 is complete up to the largest time it has given (files are taken to be in order of time), and for ever once it is
-through; these times are stored with its position, so that a restart goes on from them. They reach back to what earlier
-incarnations read: as long as frames of those wait, nothing is said of a query that a file feeds. What such a query has
-not seen of its file, because it came later, is in doubt like the stretch before an unclean end.
+through. One that follows files which grow says itself up to where it has given all. These times are stored with its
+position, so that a restart goes on from them. They reach back to what earlier incarnations read: as long as frames of
+those wait, nothing is said of a query that a file feeds. What such a query has not seen of its file, because it came
+later, is in doubt like the stretch before an unclean end.
 """
 
 import logging
@@ -14,7 +15,7 @@ from typing import TypeAlias
 
 from agents.bounds import ALWAYS, BEGINNING_NS, Bounds
 from agents.errors import SourceError
-from agents.sources.source import Batch, Source
+from agents.sources.source import NOTHING_NS, Batch, Source
 from agents.spool import Incarnation, StoredPosition
 from pipeline.plan import Plan
 from pipeline.schema import TIME_COLUMN
@@ -41,7 +42,7 @@ class SourceProgress:
         self.source = source
         self.failure: str | None = None
         self.rows = 0
-        self._stored = stored if source.replayable else None
+        self._stored = stored
         self._first_ns = stored.first_ns if stored else None
         self._last_ns = stored.watermark_ns if stored else None
         if not source.replayable:
@@ -58,13 +59,14 @@ class SourceProgress:
             self._fail(error)
             return []
         self.rows += sum(batch.rows.height for batch in batches)
-        if not self.source.replayable:
-            measured_ns = self.source.measured_to_ns(now_ns)
-            if measured_ns is not None:
-                self._last_ns = max(self._last_ns or 0, measured_ns)
-        else:
-            for batch in batches:
+        measured_ns = self.source.measured_to_ns(now_ns)
+        if measured_ns is None:
+            for batch in batches if self.source.replayable else ():
                 self._note(batch)
+        elif not self.source.replayable:
+            self._last_ns = max(self._last_ns or 0, measured_ns)
+        else:
+            self._follow(batches, measured_ns)
         return batches
 
     def go_on_anew(self) -> None:
@@ -95,7 +97,7 @@ class SourceProgress:
         return self._last_ns
 
     def to_store(self) -> StoredPosition | None:
-        """What a checkpoint must keep; None for a live source."""
+        """What a checkpoint must keep; None for a live source that has no place to go on from."""
         if not self._opened:
             return self._stored
         position = self.source.position()
@@ -108,7 +110,7 @@ class SourceProgress:
         try:
             self.source.open(self._stored.position if self._stored else None)
         except SourceError as error:
-            if self._stored is None:
+            if self._stored is None or not self.source.replayable:
                 raise
             self._fail(error)
         else:
@@ -117,6 +119,15 @@ class SourceProgress:
     def _fail(self, error: SourceError) -> None:
         self.failure = str(error)
         log.error("source stopped source=%s error=%s", self.source.name, error)
+
+    def _follow(self, batches: Iterable[Batch], measured_ns: int) -> None:
+        """The source says itself how far it is. What it vouches for begins with what it gave before it first did."""
+        if self._last_ns is None:
+            lows = [int(b.rows[TIME_COLUMN].min()) for b in batches if b.rows.height]  # type: ignore[arg-type]
+            self._first_ns = min([*lows, *([self._first_ns] if self._first_ns is not None else [])], default=None)
+        if measured_ns > NOTHING_NS:
+            self._first_ns = measured_ns if self._first_ns is None else self._first_ns
+            self._last_ns = max(self._last_ns or 0, measured_ns)
 
     def _note(self, batch: Batch) -> None:
         if batch.rows.height:

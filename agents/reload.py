@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from agents.config import AgentConfig, SourceConfig
+from agents.config import AgentConfig
 from agents.errors import NeedsRestartError
 from agents.own_metrics import Sample
 from agents.progress import SourceProgress
-from agents.sources.source import Source
+from agents.sources.configs import SourceConfig
+from agents.sources.source import Dependent, Source
 from pipeline.chain import Chain
 from pipeline.plan import Plan
 from pipeline.tables import StaticTable
@@ -131,6 +132,7 @@ def source_changes(
         elif (
             one.failure is None
             and entries.get(source.name) == new_entries.get(source.name)
+            and _depends_on(one.source) == _depends_on(source)
             and dict(one.source.streams) == dict(source.streams)
         ):
             changes.kept.append(one)
@@ -138,3 +140,7 @@ def source_changes(
             changes.changed.append((one, source))
     changes.removed = list(by_name.values())
     return changes
+
+
+def _depends_on(source: Source) -> object:
+    return source.depends_on if isinstance(source, Dependent) else None

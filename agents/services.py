@@ -4,6 +4,7 @@ Each is a thread of its own and costs memory, so it is imported only where it is
 are replaced: the new ones are open before the old ones are closed, and what is not changed goes on.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -13,11 +14,14 @@ from agents.bounds import ALWAYS
 from agents.config import AgentConfig
 from agents.executor import Wanted
 from agents.pace import epochs_between_checkpoints
+from agents.planned import fed_chains
 from agents.reload import PLANNING, NewSetup, changed_keys
 from agents.sources.source import Source
 from pipeline.chain import Chain
-from pipeline.schema import Schema
+from pipeline.schema import Schema, with_place
 from pipeline.tables import StaticTable
+
+log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from agents.metrics_server import MetricsServer
@@ -42,12 +46,12 @@ class Services:
             MetricsPortError: the new port cannot be had; nothing was opened.
         """
         server = self.server
-        if new.config.metrics_port != before.metrics_port:
+        if _page_address(new.config) != _page_address(before):
             server = metrics_server_of(new.config)
         own = {chain.plan.version for chain in new.chains}
         changed = set(changed_keys(before, new.config))
         if not new.config.plan_url:
-            return Services(server), [Wanted(chain, ALWAYS.spans) for chain in new.chains]
+            return Services(server), fed_queries(new.chains, configured)
         known = self.planner is not None and (self.planner.own_versions, dict(self.planner.streams))
         if self.planner is not None and not changed & PLANNING and known == (own, streams_of(configured)):
             return Services(server, self.planner), self.planner.choice.wanted
@@ -69,9 +73,18 @@ class Services:
             self.planner.close()
 
 
+def fed_queries(own: Sequence[Chain], sources: Sequence[Source]) -> list[Wanted]:
+    """What an agent that asks no API runs: its own queries, as far as its sources have records for them."""
+    fed = fed_chains(own, streams_of(sources))
+    unfed = [chain.plan.query for chain in own if chain not in fed]
+    if unfed:
+        log.info("queries not run, no source here feeds their streams queries=%s", ",".join(unfed))
+    return [Wanted(chain, ALWAYS.spans) for chain in fed]
+
+
 def streams_of(sources: Sequence[Source]) -> dict[str, Schema]:
-    """What the sources feed."""
-    return {stream: schema for source in sources for stream, schema in source.streams.items()}
+    """What queries may read of what the sources feed."""
+    return {stream: with_place(schema) for source in sources for stream, schema in source.streams.items()}
 
 
 def planner_of(
@@ -99,7 +112,11 @@ def metrics_server_of(config: AgentConfig) -> "MetricsServer | None":
         return None
     from agents import metrics_server  # noqa: PLC0415  # 2 MB that an agent without it need not hold
 
-    return metrics_server.MetricsServer(config.metrics_port, _stale_after_s(config))
+    return metrics_server.MetricsServer(config.metrics_port, _stale_after_s(config), config.metrics_host)
+
+
+def _page_address(config: AgentConfig) -> tuple[str, int]:
+    return config.metrics_host, config.metrics_port
 
 
 def _stale_after_s(config: AgentConfig) -> float:

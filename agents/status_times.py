@@ -62,7 +62,7 @@ class StatusTimes:
         told = self._told
         if told is None or not told.sent_ns <= now_ns < told.sent_ns + STATUS_NS:  # the clock may be set back
             return True
-        same = ("policy", "state", "breaker", "budget_from")
+        same = ("policy", "state", "breaker", "budget_from", "labels", "probes")
         if any(getattr(status, name) != getattr(told, name) for name in same):
             return True
         return abs(status.budget_cores - told.budget_cores) > BUDGET_MOVED * told.budget_cores

@@ -149,7 +149,7 @@ def _still_holds(entry: Entry, seen: Snapshot, row: MetricRow) -> CoverageFacts 
         if seen.page_changes(entry.versions, entry.from_ns, entry.to_ns) != entry.changes:
             return None
         entry.note(seen.view.state)
-    return replace(entry.facts, agents=expected_agents(seen, row))
+    return replace(entry.facts, agents=expected_agents(seen, row.query_id))
 
 
 def _digest(seen: Snapshot, row: MetricRow, facts: CoverageFacts) -> bytes:

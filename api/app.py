@@ -15,6 +15,7 @@ from api.auth import AccessGate, Keys
 from api.compression import Compression
 from api.config import ApiConfig
 from api.database import Database
+from api.fleet_gauges import FleetGauges
 from api.models import Problem
 from api.own_metrics import OwnMetrics
 from api.params import refuse_repeated
@@ -22,11 +23,14 @@ from api.prometheus import routes as prometheus
 from api.reads import Reads
 from api.route_templates import RouteTemplates
 from api.routes import (
+    agent_peers,
     agent_plan,
     agents,
     cardinality,
     catalog,
     distribution,
+    drive_actions,
+    drives,
     health,
     kept_frames,
     labels,
@@ -61,6 +65,8 @@ def create_app(config: ApiConfig, engine: sa.Engine, now_ns: Callable[[], int] =
     sender = LatencySender(config.telemetry_socket, metrics) if config.telemetry_socket else None
     keys = Keys(engine.url, metrics, now_ns) if config.asks_for_keys else None
     writable = WritableDatabase(engine, metrics)
+    gauges = FleetGauges(config, database, reads.catalog, now_ns)
+    metrics.registry.register(gauges)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -70,6 +76,7 @@ def create_app(config: ApiConfig, engine: sa.Engine, now_ns: Callable[[], int] =
         if keys is not None:
             await keys.open()
         yield
+        gauges.close()
         reads.close()
         database.close()
         if keys is not None:
@@ -98,8 +105,11 @@ def create_app(config: ApiConfig, engine: sa.Engine, now_ns: Callable[[], int] =
         catalog,
         labels,
         series,
-        agent_plan,  # before agents, whose ids may hold slashes
+        agent_peers,
+        agent_plan,  # and the one above before agents, whose ids may hold slashes
         agents,
+        drive_actions,  # before drives, whose names may hold slashes
+        drives,
         cardinality,
         kept_frames,
         status,

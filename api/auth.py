@@ -106,6 +106,7 @@ class AccessGate:
                 scope=wanted[0],
             )
         self._keys.uses.note(key.id, self._now_ns())
+        scope["tailwatch.key"] = key.name  # whoever writes down who said something asks for it
         if wanted == ("admin",):
             log.info("admin request key=%s method=%s path=%.200r", key.name, scope["method"], scope["path"])
 

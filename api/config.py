@@ -76,6 +76,8 @@ class ApiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     max_heavy_reads: _Limit = 2
     #: After so long a question is ended and answered with 503.
     question_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 30.0
+    #: How large the database may become, for the gauge of that; 0: what the disk of a SQLite file allows, else unknown.
+    database_max_bytes: Annotated[int, msgspec.Meta(ge=0)] = 0
     #: Memory for answers from before; 0 keeps none.
     answer_cache_bytes: Annotated[int, msgspec.Meta(ge=0)] = 64_000_000
     #: Entries on one page of a list.

@@ -52,11 +52,24 @@ class RuntimeEntry(Model):
     queries_left_out: int = Field(description="Queries that run too and had no room in the status.")
 
 
+class LabelsEntry(Model):
+    """Where the agent stands, as its configuration says; "" where it does not."""
+
+    rack: str = Field(examples=["r12"])
+    tor: str = Field(examples=["tor-12a"])
+    dc: str = Field(examples=["fra1"])
+
+
 class AgentEntry(Model):
     """An agent as its last heartbeat showed it."""
 
     agent: str = Field(examples=["rack7-host12"])
     host: str
+    labels: LabelsEntry
+    probe_address: str | None = Field(
+        description="HOST:PORT at which other agents may probe it; null: it does not listen, or does not know.",
+        examples=["10.0.7.12:7946"],
+    )
     shared_by: list[str] = Field(
         description="Hosts that use this agent id at once, where there are two; give one of them another agent.id."
     )
@@ -82,6 +95,23 @@ class AgentEntry(Model):
     )
     counters: dict[str, int] = Field(description="The agent's own counters, since its start.")
     runtime: RuntimeEntry | None = Field(description="Null: its newest start has sent no status.")
+
+
+class PeerEntry(Model):
+    """One agent that another one is to probe."""
+
+    agent: str = Field(examples=["rack7-host12"])
+    address: str = Field(description="HOST:PORT, as the agent announces it.", examples=["10.0.7.12:7946"])
+    rack: str
+    tor: str
+    dc: str
+
+
+class PeersAnswer(Model):
+    """Whom one agent is to probe."""
+
+    agent: str
+    peers: list[PeerEntry]
 
 
 class AgentQueryEntry(Model):

@@ -122,6 +122,19 @@ class AgentsParameters(PageParameters):
     prefix: _Text | None = Field(default=None, description="Only agents whose ids begin so.", examples=["rack7-"])
 
 
+class PeersParameters(BaseModel):
+    """Which agents one agent is to probe."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    choose: _Text = Field(
+        description="Rules, separated by commas: all, same_rack, same_tor, each_rack, each_tor.",
+        examples=["same_rack,each_rack"],
+    )
+    per_group: _Text = Field(default="1", description="How many agents of each other rack or ToR, 1 to 16.")
+    most: _Text = Field(default="1000", description="At most so many peers, 1 to 10,000.", examples=["200"])
+
+
 class LabelParameters(PageParameters):
     """Which series' labels to list."""
 

@@ -19,6 +19,8 @@ def scopes_wanted(path: str, method: str) -> tuple[str, ...]:
 def _to_look(path: str) -> tuple[str, ...]:
     if path.startswith("/api/v1/agents/") and path.endswith("/plan"):
         return ("agent",)
+    if path.startswith("/api/v1/agents/") and path.endswith("/peers"):
+        return ("read", "agent")
     if path.startswith("/api/v1/tables/"):
         return ("read", "agent")  # plans name the tables that agents fetch
     return ("read",)

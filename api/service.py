@@ -1,7 +1,7 @@
 """What every route needs, in one place: settings, database, own metrics and the clock."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends
@@ -10,6 +10,7 @@ from starlette.requests import Request
 from api.config import ApiConfig
 from api.database import Database
 from api.own_metrics import OwnMetrics
+from api.peer_directory import PeerDirectory
 from api.reads import Reads
 
 
@@ -22,6 +23,7 @@ class Service:
     metrics: OwnMetrics
     now_ns: Callable[[], int]
     reads: Reads
+    peers: PeerDirectory = field(default_factory=PeerDirectory)
 
 
 async def _service(request: Request) -> Service:

@@ -8,7 +8,7 @@ from starlette.requests import Request
 
 from api.errors import BadTableError, ParameterError
 from pipeline.errors import TableError
-from pipeline.schema import COLUMN_TYPES, is_column_name
+from pipeline.schema import PLAIN_TYPES, is_column_name
 from pipeline.tables import StaticTable
 
 MAX_NAME: Final = 128
@@ -78,9 +78,9 @@ def _types(text: str) -> dict[str, pl.DataType]:
     found: dict[str, pl.DataType] = {}
     for item in filter(None, text.split(",")):
         column, _, kind = (part.strip() for part in item.partition(":"))
-        if kind not in COLUMN_TYPES:
+        if kind not in PLAIN_TYPES:
             raise ParameterError(
-                f"types={item[:60]!r}: want column:type with one of {', '.join(COLUMN_TYPES)}", parameter="types"
+                f"types={item[:60]!r}: want column:type with one of {', '.join(PLAIN_TYPES)}", parameter="types"
             )
-        found[column] = COLUMN_TYPES[kind]
+        found[column] = PLAIN_TYPES[kind]
     return found

@@ -24,7 +24,8 @@ class CollectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
         future_max_s: how far ahead of the clock a window may begin; a wrong time zone is at most 14 hours off.
         dead_letters_max_bytes: dead letters kept per partition; beyond it the oldest go.
         series_max: series that one query may have; groups that would make another one are refused and counted.
-        metrics_port: /metrics and /healthz on this loopback port; 0: off.
+        metrics_host: address that /metrics listens on; others than loopback for those who scrape from elsewhere.
+        metrics_port: /metrics and /healthz on this port of it; 0: off.
     """
 
     id: str = ""
@@ -38,6 +39,7 @@ class CollectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     future_max_s: Annotated[float, msgspec.Meta(gt=0, le=1e9)] = 86_400.0
     dead_letters_max_bytes: Annotated[int, msgspec.Meta(ge=1_000_000)] = 64 * 2**20
     series_max: Annotated[int, msgspec.Meta(ge=1, le=100_000_000)] = 100_000
+    metrics_host: Annotated[str, msgspec.Meta(min_length=1)] = "127.0.0.1"
     metrics_port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0
     jobs: JobsConfig = msgspec.field(default_factory=JobsConfig)
     retention: RetentionConfig = msgspec.field(default_factory=RetentionConfig)

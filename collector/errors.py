@@ -1,12 +1,17 @@
 """What can go wrong in a collector.
 
 CollectorError
+├── MetricsPortError     the collector cannot listen where its metrics are to be shown
 └── UnusableFrameError   an intact frame whose content does not fit its plan: a dead letter
 """
 
 
 class CollectorError(Exception):
     """Base of all errors of this package."""
+
+
+class MetricsPortError(CollectorError):
+    """The collector cannot listen on `metrics_port`; the message names what to set."""
 
 
 class UnusableFrameError(CollectorError):

@@ -1,8 +1,22 @@
-"""The collector's own metrics, in a registry of their own (names: docs/reference/collector.md)."""
+"""The collector's own metrics, in a registry of their own (names: docs/reference/collector.md).
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+What is counted by reason or query stands there with 0 from the start: a counter that comes up with its first event
+looks, to whoever draws it, as if nothing was ever asked.
+"""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+
+from collector.errors import MetricsPortError
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 REGISTRY = CollectorRegistry()
+#: A partition that nothing of was written for so long, and for some flushes, is what /healthz complains of.
+UNWELL_AFTER_S: Final = 60.0
 
 frames = Counter("tailwatch_collector_frames_total", "Frames read from the transport.", registry=REGISTRY)
 frame_bytes = Counter("tailwatch_collector_frame_bytes_total", "Bytes of the frames read.", registry=REGISTRY)
@@ -15,6 +29,8 @@ flush_seconds = Histogram(
 flush_failures = Counter(
     "tailwatch_collector_flush_failures_total", "Flushes that failed, by reason.", ["reason"], registry=REGISTRY
 )
+for _reason in ("fenced", "database", "refused"):
+    flush_failures.labels(_reason)
 offset_resets = Counter(
     "tailwatch_collector_offset_resets_total",
     "Times a partition's position was out of range and reading went on at the earliest record.",
@@ -78,6 +94,7 @@ restored_spools = Counter(
     "Starts of agents with a spool that was restored from an older disk.",
     registry=REGISTRY,
 )
+dead_letters = Counter("tailwatch_collector_dead_letters_total", "Frames that became dead letters.", registry=REGISTRY)
 dead_letters_dropped = Counter(
     "tailwatch_collector_dead_letters_dropped_total", "Dead letters deleted to make room for newer.", registry=REGISTRY
 )
@@ -100,3 +117,89 @@ jobs_lease_held = Gauge(
 rolled_up = Counter(
     "tailwatch_collector_rolled_up_windows_total", "Coarser windows computed from finer ones.", registry=REGISTRY
 )
+drives = Gauge(
+    "tailwatch_collector_drives",
+    "Drives by state, where this collector scores them.",
+    ["state"],
+    registry=REGISTRY,
+)
+for _state in ("good", "watch", "replace", "unknown"):
+    drives.labels(_state)
+drives_lag_seconds = Gauge(
+    "tailwatch_collector_drives_lag_seconds",
+    "Seconds since the newest round that scored all drives began, in whichever collector; 0 without drives.",
+    registry=REGISTRY,
+)
+drives_round_seconds = Histogram(
+    "tailwatch_collector_drives_round_seconds",
+    "Time of one round of scoring drives.",
+    registry=REGISTRY,
+    buckets=(0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000),
+)
+drives_failures = Counter(
+    "tailwatch_collector_drives_failures_total",
+    "Rounds of scoring drives, or parts of one, that failed, by reason.",
+    ["reason"],
+    registry=REGISTRY,
+)
+for _reason in ("lease", "database", "damaged", "model", "data", "fenced", "fault"):
+    drives_failures.labels(_reason)
+drives_without_series = Gauge(
+    "tailwatch_collector_drives_without_series",
+    "Good drives of which no series is written because there are more than jobs.drives.series_max_drives.",
+    registry=REGISTRY,
+)
+drives_lease_held = Gauge(
+    "tailwatch_collector_drives_lease_held", "1 where this collector scores drives.", registry=REGISTRY
+)
+
+
+def serve(host: str, port: int, unwell_after_s: float = UNWELL_AFTER_S) -> None:
+    """Show these metrics for as long as the process runs, and on /healthz whether what is read is also written.
+
+    Raises:
+        MetricsPortError: the address cannot be had.
+    """
+    try:
+        server, _ = start_http_server(port, addr=host, registry=REGISTRY)
+    except OSError as error:
+        raise MetricsPortError(
+            f"cannot listen on {host}:{port}: {error.strerror or error}; set collector.metrics_port to another port, "
+            "or to 0 for none, and collector.metrics_host to an address of this machine"
+        ) from error
+    metrics = server.get_app()
+    assert metrics is not None
+    server.set_app(_with_health(metrics, unwell_after_s))
+
+
+def know_queries(names: Iterable[str]) -> None:
+    """Show that none of their records were refused so far."""
+    for name in names:
+        records_over_series_max.labels(name)
+
+
+def _with_health(metrics: "WSGIApplication", unwell_after_s: float) -> "WSGIApplication":
+    """The library answers every path with the metrics, so /healthz would be well whatever happens."""
+
+    def answer(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        if environ["PATH_INFO"] != "/healthz":
+            return metrics(environ, start_response)
+        problem = _problem(unwell_after_s)
+        headers = [("Content-Type", "text/plain; charset=utf-8")]
+        start_response("503 Service Unavailable" if problem else "200 OK", headers)
+        return [f"{problem or 'ok'}\n".encode()]
+
+    return answer
+
+
+def _problem(unwell_after_s: float) -> str:
+    """Asked of the gauges, which also tell when the thread that reads and writes stands still."""
+    samples = (sample for family in flush_age_seconds.collect() for sample in family.samples)
+    late = {sample.labels["partition"]: sample.value for sample in samples if sample.value > unwell_after_s}
+    if not late:
+        return ""
+    worst = max(late, key=lambda number: late[number])
+    return (
+        f"nothing of {len(late)} partitions was written to the database for more than {unwell_after_s:g} s, "
+        f"the longest of partition {worst}, {late[worst]:.0f} s; the log says why"
+    )

@@ -194,6 +194,7 @@ class Partition:
         own_metrics.restored_spools.inc(turned_out.restored_spools)
         if turned_out.restored_spools:
             self._copies.load()
+        own_metrics.dead_letters.inc(flush.counts.dead_letters)
         own_metrics.dead_letters_dropped.inc(turned_out.dead_letters_dropped)
         for refusal in flush.refusals:
             own_metrics.records_over_series_max.labels(refusal.query).inc(refusal.records)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 import sqlalchemy as sa
 
+from collector import own_metrics
 from pipeline.chain import Chain
 from pipeline.errors import PipelineError, PlanError
 from pipeline.plan import Plan
@@ -51,6 +52,7 @@ class Plans:
         self._chains = {version: chain for version, chain in self._chains.items() if isinstance(chain, Chain)}
         new = found.keys() - self.versions.keys()
         self.versions, self._seen = found, seen
+        own_metrics.know_queries({version.plan.query for version in found.values()})
         return bool(new)
 
     def unusable(self, version: str) -> str | None:

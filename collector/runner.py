@@ -16,10 +16,10 @@ from contextlib import contextmanager
 from functools import partial
 
 import sqlalchemy as sa
-from prometheus_client import start_http_server
 
 from collector import own_metrics
 from collector.config import CollectorConfig
+from collector.jobs.drives import DriveRounds
 from collector.jobs.rounds import Rounds
 from collector.partition import Partition
 from collector.plans import Plans
@@ -76,7 +76,8 @@ def run_collector(
             known.register(plans, time.time_ns(), round(config.valid_from_lead_s * 1e9))
             note_series_max(engine, config.series_max)
             if config.metrics_port:
-                start_http_server(config.metrics_port, addr="127.0.0.1", registry=own_metrics.REGISTRY)
+                patience_s = max(own_metrics.UNWELL_AFTER_S, 3 * config.flush_interval_s)
+                own_metrics.serve(config.metrics_host, config.metrics_port, patience_s)
             with _jobs_beside(config, beside, stop):
                 Collector(config, engine, known, subscriber).run(stop)
     finally:
@@ -110,14 +111,19 @@ def _ending_in_time(stop: threading.Event, *engines: sa.Engine) -> Iterator[None
 
 @contextmanager
 def _jobs_beside(config: CollectorConfig, engine: sa.Engine, stop: threading.Event) -> Iterator[None]:
-    """The scheduled jobs in a thread with connections of its own, for as long as the block runs."""
-    thread = threading.Thread(target=Rounds(config, engine, owner_name(config)).run, args=(stop,), daemon=True)
-    thread.start()
+    """The scheduled jobs in threads with connections of their own, for as long as the block runs."""
+    owner = owner_name(config)
+    rounds = Rounds(config, engine, owner), DriveRounds(config, engine, owner)
+    threads = [threading.Thread(target=one.run, args=(stop,), daemon=True) for one in rounds]
+    for thread in threads:
+        thread.start()
     try:
         yield
     finally:
-        # Cut short in the middle of a transaction, it has written nothing; its lease runs out.
-        thread.join(_JOBS_END_S)
+        # Cut short in the middle of a transaction, one has written nothing; its lease runs out.
+        until_s = time.monotonic() + _JOBS_END_S
+        for thread in threads:
+            thread.join(max(0.0, until_s - time.monotonic()))
 
 
 def owner_name(config: CollectorConfig) -> str:

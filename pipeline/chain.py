@@ -326,7 +326,7 @@ def _with_ones(rows: pl.DataFrame, roots: set[str]) -> pl.DataFrame:
 
 
 def _columns_of(stage: AggregateStage) -> set[str]:
-    return {TIME_COLUMN, *stage.labels, *(a.column for a in stage.aggregates if a.column is not None)}
+    return {TIME_COLUMN, *stage.labels, *(column for a in stage.aggregates for column in a.columns)}
 
 
 def _check_tables(plan: Plan, tables: Mapping[str, StaticTable]) -> None:

@@ -27,6 +27,7 @@ UNIT_SUFFIXES: Final[dict[str, str]] = {
     "bytes": "bytes",
     "bits": "bits",
     "ratio": "ratio",
+    "probability": "ratio",
     "percent": "percent",
     "celsius": "celsius",
     "watts": "watts",
@@ -35,6 +36,8 @@ UNIT_SUFFIXES: Final[dict[str, str]] = {
     "amperes": "amperes",
     "hertz": "hertz",
     "rpm": "rpm",
+    "cores": "cores",
+    "state": "state",
     "count": "count",
     "total": "count",
 }
@@ -83,13 +86,23 @@ class ProjectStage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=
     columns: dict[str, str]
 
 
-class Aggregate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One metric: `function` over `column` (None: count(*)); `integer` when the values are int64."""
+class Aggregate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One metric: `function` over `column` (None: count(*)); `integer` when the values are int64.
+
+    `weight` is the column that says how many times a value of a sketch counts; None: once. What is not said is not
+    encoded, so that plans from before there were weights keep their versions.
+    """
 
     alias: str
     function: Function
     column: str | None
     integer: bool
+    weight: str | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns it reads."""
+        return tuple(column for column in (self.column, self.weight) if column is not None)
 
 
 class AggregateStage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="aggregate"):

@@ -1,7 +1,8 @@
 """The types a record's columns may have, and the one check that rows have them.
 
-A schema is an ordered dict from column to one of four type names. Every stream has `ts` (int64 ns UTC) and `host`
-(string, added by the agent). Past `check`, types are trusted.
+A schema is an ordered dict from column to one of the type names. Every stream has `ts` (int64 ns UTC) and `host`
+(string, added by the agent); queries may also read where the agent stands (PLACE_COLUMNS). Past `check`, types are
+trusted.
 """
 
 import re
@@ -15,12 +16,17 @@ Schema: TypeAlias = dict[str, str]
 
 TIME_COLUMN: Final = "ts"
 HOST_COLUMN: Final = "host"
-COLUMN_TYPES: Final[dict[str, pl.DataType]] = {
+# Where an agent stands, by its configuration. They are no part of a stream's schema, so that nobody needs to send them.
+PLACE_COLUMNS: Final = ("rack", "tor", "dc")
+SKETCH: Final = "sketch"
+PLAIN_TYPES: Final[dict[str, pl.DataType]] = {
     "int64": pl.Int64(),
     "float64": pl.Float64(),
     "string": pl.String(),
     "bool": pl.Boolean(),
 }
+# A sketch is a dense body (sketch_cells.py): what is in it is checked where it is merged.
+COLUMN_TYPES: Final[dict[str, pl.DataType]] = PLAIN_TYPES | {SKETCH: pl.Binary()}
 # One year inside the int64 range at both ends, so that no start or end of a window can overflow.
 MIN_TIME_NS: Final = -(2**63) + 366 * 86_400 * 10**9
 MAX_TIME_NS: Final = 2**63 - 366 * 86_400 * 10**9
@@ -44,6 +50,14 @@ def stream_schema(columns: Schema) -> Schema:
             raise SchemaError(f"column {name!r} has type {kind!r}; in every stream it is {full[name]}")
         full[name] = kind
     return full
+
+
+def with_place(schema: Schema) -> Schema:
+    """What queries may read of a stream of this schema: its columns, and those of PLACE_COLUMNS that it has not itself.
+
+    `compile_query` takes schemas without them, because there names of tables and labels come before these.
+    """
+    return schema | {name: "string" for name in PLACE_COLUMNS if name not in schema}
 
 
 def is_column_name(name: str) -> bool:
@@ -86,6 +100,7 @@ def _exactly(column: pl.Series, kind: str) -> pl.Series:
     crossing = (column.dtype == pl.String) != (kind == "string") and not isinstance(
         column.dtype, pl.Categorical | pl.Enum
     )
+    crossing = crossing or kind == SKETCH or column.dtype == pl.Binary
     if column.dtype != pl.Null and (crossing or (column.dtype == pl.Boolean) != (kind == "bool")):
         raise SchemaError(f"column {column.name!r} holds {column.dtype}, want {kind}; convert it where it is read")
     try:

@@ -6,7 +6,7 @@ cell; a sketch without values has empty lists. Small gaps pack well on the wire.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 import polars as pl
@@ -14,10 +14,16 @@ import polars as pl
 from pipeline.errors import StateError
 from pipeline.grouping import Grouping
 from pipeline.ragged import Column, Columns, Ragged, lists, plain
+from pipeline.sketch_cells import bytes_of
 from pipeline.state import Described, FloatArray, IntArray, State
+from quantiles.array_types import SampleArray
 from quantiles.errors import CorruptSketchError
 from quantiles.exact_sums import SumColumn
+from quantiles.merged_dense import merge_dense
 from quantiles.sketch_column import SketchColumn
+
+# What is said to stand for more says nothing; and so no number of records adds up to more than a sketch can count.
+MAX_WEIGHT: Final = 2**32
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +39,39 @@ class SketchState(State):
     def from_values(cls, metric: Described, values: pl.Series | None, groups: Grouping) -> Self:
         if values is None:
             raise StateError("only count(*) has no column; the plan is damaged")
+        if values.dtype == pl.Binary:
+            return cls.from_cells(metric, values, groups)
         codes = groups.codes
         if values.null_count():
             codes, values = codes[values.is_not_null().to_numpy()], values.drop_nulls()
-        numbers = values.to_numpy().astype(np.int64 if metric.integer else np.float64, copy=False)
-        return cls(SketchColumn.from_values(numbers, codes, groups.n_groups, metric.scale))
+        return cls(SketchColumn.from_values(_numbers(metric, values), codes, groups.n_groups, metric.scale))
+
+    @classmethod
+    def from_cells(cls, metric: Described, cells: pl.Series, groups: Grouping) -> Self:
+        """One sketch per group from one sketch per row, as sketch_cells.py writes them; NULLs are skipped.
+
+        Raises:
+            StateError: something else is among them.
+        """
+        codes = groups.codes
+        if cells.null_count():
+            codes, cells = codes[cells.is_not_null().to_numpy()], cells.drop_nulls()
+        try:
+            return cls(merge_dense(*bytes_of(cells), codes, groups.n_groups, metric.scale))
+        except CorruptSketchError as error:
+            raise StateError(f"column {cells.name!r} of sketches: {error}") from error
+
+    @classmethod
+    def from_weighted(cls, metric: Described, values: pl.Series, weights: pl.Series, groups: Grouping) -> Self:
+        """As `from_values`; value i counts weights[i] times, and not at all unless that is in 1..MAX_WEIGHT."""
+        counted = (values.is_not_null() & weights.is_between(1, MAX_WEIGHT)).fill_null(value=False)
+        codes, times = groups.codes, weights
+        if not counted.all():
+            codes, values, times = codes[counted.to_numpy()], values.filter(counted), weights.filter(counted)
+        if times.len() and times.max() == 1:  # nothing was sampled: the faster way to the same
+            return cls.from_values(metric, values, Grouping(codes, groups.firsts))
+        numbers = _numbers(metric, values)
+        return cls(SketchColumn.from_values(numbers, codes, groups.n_groups, metric.scale, times.to_numpy()))
 
     def take(self, indices: IntArray) -> Self:
         return type(self)(self.column.take(indices))
@@ -115,6 +149,12 @@ class SketchState(State):
 
     def answers(self) -> list[int | float | None]:
         return list(self.column.totals().tolist())
+
+
+def _numbers(metric: Described, values: pl.Series) -> SampleArray:
+    if metric.integer:
+        return values.to_numpy().astype(np.int64, copy=False)
+    return values.to_numpy().astype(np.float64, copy=False)
 
 
 def _nullable(values: FloatArray) -> pl.Series:

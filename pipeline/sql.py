@@ -62,7 +62,7 @@ def compile_query(
     project, aggregate = _last_stages(groups)
     read = expressions.extracts.sources(_read_by(conditions, groups)) | {join.left_key for join in joins}
     stages = [*_row_stages(joins, conditions, read, expressions.extracts), project, aggregate]
-    kinds = names.columns
+    kinds = names.readable
     plan = Plan(
         query=name,
         source=source,
@@ -119,15 +119,17 @@ def _last_stages(groups: Groups) -> tuple[ProjectStage, AggregateStage]:
     aggregates = []
     for metric in groups.metrics:
         column = None if metric.argument is None else values.setdefault(metric.argument.sql, metric.name)
+        # No metric has a name with a point in it.
+        weight = None if metric.weight is None else values.setdefault(metric.weight.sql, f"{metric.name}.weight")
         integer = metric.argument is None or metric.function == "count" or metric.argument.kind == "int64"
-        aggregates.append(Aggregate(metric.name, metric.function, column, integer))
+        aggregates.append(Aggregate(metric.name, metric.function, column, integer, weight))
     columns = {label: typed.sql for label, typed in groups.labels.items()}
     columns |= {column: sql for sql, column in values.items()}
     return ProjectStage(columns), AggregateStage(groups.window_ns, list(groups.labels), aggregates)
 
 
 def _read_by(conditions: list[Typed], groups: Groups) -> set[str]:
-    arguments = [metric.argument for metric in groups.metrics if metric.argument is not None]
+    arguments = [typed for metric in groups.metrics for typed in metric.arguments]
     parts = [*conditions, *groups.labels.values(), *arguments]
     return {column for part in parts for column in part.columns} - {ONES}
 
@@ -151,9 +153,10 @@ def _try_out(text: SqlText, plan: Plan, tables: Mapping[str, StaticTable], group
                 0, f"label {name!r} came out as {found[name]}, typed {label.kind}", "please report this query"
             )
     for metric, aggregate in zip(groups.metrics, plan.aggregates, strict=True):
-        if metric.argument is not None and aggregate.column and found[aggregate.column] != metric.argument.kind:
-            what = f"metric {metric.name!r} came out as {found[aggregate.column]}, typed {metric.argument.kind}"
-            raise text.error(0, what, "please report this query")
+        for column, typed in zip(aggregate.columns, metric.arguments, strict=True):
+            if found[column] != typed.kind:
+                what = f"metric {metric.name!r}: {column!r} came out as {found[column]}, typed {typed.kind}"
+                raise text.error(0, what, "please report this query")
 
 
 def _unrunnable(text: SqlText, error: Exception) -> QueryError:

@@ -20,6 +20,7 @@ from sqlglot import exp
 from pipeline.chain import ONES
 from pipeline.errors import QueryError, nearest
 from pipeline.plan import Extraction
+from pipeline.schema import SKETCH
 from pipeline.sql_extracts import Extracts, groups_of
 from pipeline.sql_functions import (
     AGGREGATE_NAMES,
@@ -36,6 +37,7 @@ from pipeline.sql_functions import (
 from pipeline.sql_names import Names
 
 NULL: Final = "null"
+SKETCH_SHAPE: Final = "a sketch can be merged, counted and asked for: sketch(<column>), count(<column>), IS [NOT] NULL"
 _NUMBERS: Final = ("int64", "float64")
 _COMPARISONS: Final[dict[type[exp.Expr], str]] = {
     exp.EQ: "=", exp.NEQ: "<>", exp.LT: "<", exp.LTE: "<=", exp.GT: ">", exp.GTE: ">=",
@@ -59,7 +61,7 @@ _AGGREGATES: Final = (exp.AggFunc, exp.Filter, exp.WithinGroup, exp.Window)
 
 @dataclass(frozen=True, slots=True)
 class Typed:
-    """A checked expression. kind: one of the four types or "null"; columns: the names it reads from the rows."""
+    """A checked expression. kind: one of the types of columns or "null"; columns: the names it reads from the rows."""
 
     sql: str
     kind: str
@@ -126,6 +128,8 @@ class Expressions:
             raise self.text.error(node, what, ALLOWED)
 
     def _wrong(self, node: exp.Expr, wanted: str, seen: str, hint: str) -> QueryError:
+        if seen == SKETCH:
+            hint = SKETCH_SHAPE
         return self.text.error(node, f"{self.text.words(node)} is {seen}; want {wanted}", hint)
 
     def _number(self, node: exp.Expr) -> Typed:
@@ -285,6 +289,7 @@ class Expressions:
         return self._compared(node, self._typed(node.this), _COMPARISONS[type(node)], self._typed(node.expression))
 
     def _compared(self, node: exp.Expr, left: Typed, operator: str, right: Typed) -> Typed:
+        self._no_sketch(node, left, right)
         kind = self._common([left, right], node)
         if kind == "bool" and operator not in ("=", "<>"):
             raise self._wrong(node, "an order of numbers or text", "an order of bools", "use = or <>")
@@ -323,6 +328,7 @@ class Expressions:
             if not isinstance(bare, exp.Literal | exp.Boolean):
                 raise self.text.error(item, f"IN takes literals, not {self.text.words(item)}", "write a = b OR a = c")
         parts = [self._typed(node.this), *(self._typed(item) for item in items)]
+        self._no_sketch(node, *parts)
         kind = self._common(parts, node)
         listed = ", ".join(_as(kind, part) for part in parts[1:])
         return Typed(f"({_as(kind, parts[0])} IN ({listed}))", "bool", parts[0].columns)
@@ -358,6 +364,7 @@ class Expressions:
         return typed
 
     def _nullif(self, node: exp.Expr) -> Typed:
+        self._no_sketch(node, self._typed(node.this), self._typed(node.expression))
         return self._of_one_kind(node, "NULLIF", [node.this, node.expression])
 
     def _of_one_kind(self, node: exp.Expr, name: str, arguments: list[exp.Expr]) -> Typed:
@@ -399,12 +406,17 @@ class Expressions:
             what = f"no type {self.text.words(node.args['to'])}"
             raise self.text.error(node.this, what, "want BIGINT, DOUBLE, VARCHAR or BOOLEAN")
         typed = self._typed(node.this)
+        self._no_sketch(node, typed)
         if typed.kind == wanted:
             return typed
         if wanted == "bool" and typed.kind != NULL:
             raise self._wrong(node.this, "bool", typed.kind, "compare it: x <> 0, x = 'true'")
         word = "TRY_CAST" if (typed.kind, wanted) in _MAY_FAIL else "CAST"
         return Typed(f"{word}({typed.sql} AS {SQL_TYPES[wanted]})", wanted, typed.columns)
+
+    def _no_sketch(self, node: exp.Expr, *parts: Typed) -> None:
+        if any(part.kind == SKETCH for part in parts):
+            raise self.text.error(node, f"{self.text.words(node)} compares or converts a sketch", SKETCH_SHAPE)
 
     def _common(self, parts: list[Typed], node: exp.Expr) -> str:
         kinds = {part.kind for part in parts} - {NULL}

@@ -12,8 +12,8 @@ from sqlglot import exp
 
 from pipeline.errors import QueryError, nearest
 from pipeline.plan import UNIT_SUFFIXES, Function
-from pipeline.schema import is_column_name
-from pipeline.sql_expressions import NULL, Expressions, Typed
+from pipeline.schema import SKETCH, is_column_name
+from pipeline.sql_expressions import NULL, SKETCH_SHAPE, Expressions, Typed
 from pipeline.sql_functions import AGGREGATE_NAMES
 from pipeline.sql_text import SHAPE
 
@@ -29,15 +29,22 @@ _AGGREGATES: Final[dict[type[exp.Expr], Function]] = {
 }  # fmt: skip
 _WINDOW_SHAPE: Final = "want TUMBLE(ts, INTERVAL '<n>' SECOND|MINUTE|HOUR), n a whole number, at most 24 hours"
 _METRIC_SHAPE: Final = f"a metric is {'|'.join(AGGREGATE_NAMES)}(<expression>) AS <name>"
+_WEIGHT_SHAPE: Final = "want sketch(<expression>) or sketch(<expression>, <how many times it counts>)"
 
 
 @dataclass(frozen=True, slots=True)
 class MetricItem:
-    """An aggregate of SELECT; argument is None for count(*)."""
+    """An aggregate of SELECT; argument is None for count(*), weight for all but sketch(x, w)."""
 
     name: str
     function: Function
     argument: Typed | None
+    weight: Typed | None = None
+
+    @property
+    def arguments(self) -> tuple[Typed, ...]:
+        """What it takes."""
+        return tuple(typed for typed in (self.argument, self.weight) if typed is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,16 +129,27 @@ class Groups:
         if function != "count" and suffix not in UNIT_SUFFIXES:
             units = ", ".join(f"_{unit}" for unit in UNIT_SUFFIXES)
             raise self._text.error(at, f"metric name {name!r} does not say its unit", f"end it in one of {units}")
-        self.metrics.append(MetricItem(name, function, self._argument(call, function)))
-
-    def _argument(self, call: exp.Expr, function: Function) -> Typed | None:
         given = call.expressions if isinstance(call, exp.Anonymous) else [call.this, *call.expressions]
         arguments = [argument for argument in given if argument is not None]
+        if function == "sketch" and len(arguments) == 2:
+            argument = self._argument(call, arguments[:1], function)
+            if argument is not None and argument.kind == SKETCH:
+                what = (
+                    f"{self._text.words(arguments[0])} is a sketch and takes no weight: its values are counted already"
+                )
+                raise self._text.error(arguments[1], what, SKETCH_SHAPE)
+            self.metrics.append(MetricItem(name, function, argument, self._weight(arguments[1])))
+        else:
+            self.metrics.append(MetricItem(name, function, self._argument(call, arguments, function)))
+
+    def _argument(self, call: exp.Expr, arguments: list[exp.Expr], function: Function) -> Typed | None:
         if len(arguments) != 1:
-            hint = (
-                "use LEAST or GREATEST for several columns of one row" if function in ("min", "max") else _METRIC_SHAPE
-            )
-            raise self._text.error(call, f"{function} takes one argument, not {len(arguments)}", hint)
+            takes, hint = "one argument", _METRIC_SHAPE
+            if function in ("min", "max"):
+                hint = "use LEAST or GREATEST for several columns of one row"
+            elif function == "sketch":
+                takes, hint = "one argument or two", _WEIGHT_SHAPE
+            raise self._text.error(call, f"{function} takes {takes}, not {len(arguments)}", hint)
         argument = arguments[0]
         if isinstance(argument, exp.Star):
             if function == "count":
@@ -141,9 +159,21 @@ class Groups:
             what = f"{function}(DISTINCT ...) cannot be merged from parts"
             raise self._text.error(call, what, "group by the column instead, and count the groups when reading")
         typed = self._expressions.typed(argument)
-        if typed.kind == NULL or (function != "count" and typed.kind not in ("int64", "float64")):
-            what = f"{function} of {typed.kind}; want a number"
-            raise self._text.error(argument, what, "convert it: CAST(... AS BIGINT) or CAST(... AS DOUBLE)")
+        fits = {"int64", "float64", SKETCH} if function == "sketch" else {"int64", "float64"}
+        if typed.kind == NULL or (function != "count" and typed.kind not in fits):
+            hint = "convert it: CAST(... AS BIGINT) or CAST(... AS DOUBLE)"
+            hint = SKETCH_SHAPE if typed.kind == SKETCH else hint
+            raise self._text.error(argument, f"{function} of {typed.kind}; want a number", hint)
+        return typed
+
+    def _weight(self, node: exp.Expr) -> Typed:
+        if isinstance(node, exp.Star | exp.Distinct):
+            raise self._text.error(node, f"{self._text.words(node)} is no weight", _WEIGHT_SHAPE)
+        typed = self._expressions.typed(node)
+        if typed.kind != "int64":
+            what = f"the weight {self._text.words(node)} is {typed.kind}; want int64"
+            hint = "counts are whole numbers: CAST(... AS BIGINT)" if typed.kind == "float64" else _WEIGHT_SHAPE
+            raise self._text.error(node, what, hint)
         return typed
 
     def _read_group_by(self, select: exp.Select) -> None:
@@ -184,6 +214,8 @@ class Groups:
         typed = self._label_expression(node)
         if typed.kind == NULL:
             raise self._text.error(node, "a label cannot be NULL", "leave it out")
+        if typed.kind == SKETCH:
+            raise self._text.error(node, f"{self._text.words(node)} is a sketch, which cannot be a label", SKETCH_SHAPE)
         names = {item.name for item in self._items if item.typed.sql == typed.sql and item.name is not None}
         if not names and isinstance(node, exp.Column):
             names = {node.name}
@@ -207,7 +239,7 @@ class Groups:
                 known = [item.name for item in self._items if item.name] + self._expressions.names.known()
                 raise self._text.error(node, f"no column or label {bare!r}", nearest(bare, known))
             return self._expressions.typed(node)
-        if self._expressions.names.knows(bare) and self._expressions.typed(node).sql != named[0].typed.sql:
+        if self._expressions.names.declares(bare) and self._expressions.typed(node).sql != named[0].typed.sql:
             what = f"{bare!r} is a column and the name of something else in SELECT"
             raise self._text.error(node, what, f"write the whole expression, or another name than {bare!r}")
         return named[0].typed

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from pipeline.errors import SchemaError, TableError, nearest
-from pipeline.schema import Schema, is_column_name, stream_schema
+from pipeline.schema import Schema, is_column_name, stream_schema, with_place
 from pipeline.sql_names import Names
 from pipeline.sql_text import SqlText
 from pipeline.tables import StaticTable
@@ -36,9 +36,11 @@ def read_from(text: SqlText, select: exp.Select, schemas: Mapping[str, Schema]) 
     if name not in schemas:
         raise text.error(table, f"no stream {name!r}", nearest(name, sorted(schemas)))
     try:
-        return name, Names(text, alias, stream_schema(schemas[name]))
+        columns = stream_schema(schemas[name])
     except SchemaError as error:
         raise text.error(table, f"stream {name!r}: {error}") from error
+    implied = {column: kind for column, kind in with_place(columns).items() if column not in columns}
+    return name, Names(text, alias, columns, implied)
 
 
 def read_joins(text: SqlText, select: exp.Select, names: Names, tables: Mapping[str, StaticTable]) -> list[JoinClause]:

@@ -15,12 +15,22 @@ from pipeline.sql_text import SqlText
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """The stream under its alias, and the joined tables by theirs, in the order of the joins."""
+    """The stream under its alias, and the joined tables by theirs, in the order of the joins.
+
+    `columns` are the stream's own. `implied` are those that agents add to every stream: a bare name means one of them
+    only where it means nothing else, so that they change no query that was written without them.
+    """
 
     text: SqlText
     stream: str
     columns: Schema
+    implied: Schema = field(default_factory=dict)
     tables: dict[str, Schema] = field(default_factory=dict)
+
+    @property
+    def readable(self) -> Schema:
+        """All columns of the stream that a query may read."""
+        return self.columns | self.implied
 
     def column(self, node: exp.Column) -> tuple[str, str]:
         """(name in the rows, type) of a column.
@@ -34,6 +44,8 @@ class Names:
             return self._qualified(node)
         found = [self.stream] if node.name in self.columns else []
         found += [alias for alias, schema in self.tables.items() if node.name in schema]
+        if not found and node.name in self.implied:
+            found = [self.stream]
         if not found:
             raise self.text.error(node, f"no column {node.name!r} here", nearest(node.name, self.known()))
         if len(found) > 1:
@@ -43,6 +55,10 @@ class Names:
 
     def knows(self, name: str) -> bool:
         """Whether a bare name is a column of the stream or of a table."""
+        return name in self.implied or self.declares(name)
+
+    def declares(self, name: str) -> bool:
+        """Whether it is one that is not only implied."""
         return name in self.columns or any(name in schema for schema in self.tables.values())
 
     def is_time(self, node: exp.Expr) -> bool:
@@ -52,10 +68,10 @@ class Names:
     def known(self) -> list[str]:
         """All columns as a query may write them."""
         joined = [f"{alias}.{column}" for alias, schema in self.tables.items() for column in schema]
-        return [*self.columns, *joined]
+        return [*self.columns, *joined, *self.implied]
 
     def _qualified(self, node: exp.Column) -> tuple[str, str]:
-        schema = self.columns if node.table == self.stream else self.tables.get(node.table)
+        schema = self.readable if node.table == self.stream else self.tables.get(node.table)
         if schema is None:
             hint = nearest(node.table, [self.stream, *self.tables])
             raise self.text.error(node.args["table"], f"no stream or table {node.table!r} here", hint)
@@ -66,5 +82,5 @@ class Names:
 
     def _row_name(self, owner: str, column: str) -> tuple[str, str]:
         if owner == self.stream:
-            return column, self.columns[column]
+            return column, self.readable[column]
         return f"{owner}.{column}", self.tables[owner][column]

@@ -50,4 +50,6 @@ def accumulate(aggregate: Aggregate, rows: pl.DataFrame, groups: Grouping, scale
     """The aggregate's states over a batch, one per group."""
     metric = Metric(aggregate.alias, aggregate.function, aggregate.integer, "", scale)
     values = None if aggregate.column is None else rows[aggregate.column]
+    if aggregate.weight is not None and values is not None:
+        return SketchState.from_weighted(metric, values, rows[aggregate.weight], groups)
     return state_class(aggregate.function).from_values(metric, values, groups)

@@ -14,7 +14,7 @@ import msgspec
 import polars as pl
 
 from pipeline.errors import TableError
-from pipeline.schema import COLUMN_TYPES, Schema, is_column_name
+from pipeline.schema import PLAIN_TYPES, Schema, is_column_name
 
 READERS: Final = {
     ".csv": "CSV",
@@ -44,7 +44,7 @@ class StaticTable:
     @property
     def schema(self) -> Schema:
         """Columns and their types, in the table's order."""
-        names = {dtype: kind for kind, dtype in COLUMN_TYPES.items()}
+        names = {dtype: kind for kind, dtype in PLAIN_TYPES.items()}
         return {column: names[dtype] for column, dtype in self.frame.schema.items()}
 
     def keyed_by(self, key: str) -> pl.DataFrame:

@@ -5,7 +5,7 @@ meanwhile. The body is the agent's own text (wire/status.py); a key added there 
 nobody knows, or that was retired, has no row: statuses that were still on their way are left out.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,15 @@ class StatusRow:
     body: str
 
 
+@dataclass(frozen=True, slots=True)
+class FleetRow:
+    """One agent of the fleet, where it runs, and its newest status."""
+
+    agent: str
+    machine_id: str
+    body: str
+
+
 def write_statuses(connection: sa.Connection, statuses: Sequence[AgentStatus], now_ns: int) -> None:
     """Keep the newest of each agent. Heartbeats of this transaction are written already.
 
@@ -58,6 +67,19 @@ def statuses_of(connection: sa.Connection, agents: Collection[str]) -> Mapping[s
         query = sa.select(_T.c.agent, _T.c.incarnation, _T.c.sent_ns, _T.c.body).where(_T.c.agent.in_(some))
         found |= {row.agent: StatusRow(row.incarnation, row.sent_ns, row.body) for row in connection.execute(query)}
     return found
+
+
+def fleet_statuses(connection: sa.Connection, seen_since_ns: int) -> Iterator[FleetRow]:
+    """Of every agent that is expected and was heard of since then, by name."""
+    agents = tables.agents
+    query = (
+        sa.select(_T.c.agent, agents.c.machine_id, _T.c.body)
+        .join(agents, agents.c.agent == _T.c.agent)
+        .where(~agents.c.retired, agents.c.last_seen_ns >= seen_since_ns)
+        .order_by(_T.c.agent)
+    )
+    for row in connection.execute(query):
+        yield FleetRow(row.agent, row.machine_id, row.body)
 
 
 def _rows(connection: sa.Connection, statuses: Sequence[AgentStatus], now_ns: int) -> list[dict[str, Any]]:

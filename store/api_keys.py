@@ -71,24 +71,41 @@ def create_key(
     """
     wanted = frozenset(scopes)
     _check(name, wanted, now_ns, expires_ns)
-    table = tables.api_keys
     prefix = f"tw_{_random_text(5)}"
     key = f"{prefix}_{_random_text(32)}"
-    statement = sa.insert(table).values(
-        name=name,
-        prefix=prefix,
-        hash=digest_of(key).hex(),
-        scopes=" ".join(scope for scope in SCOPES if scope in wanted),
-        created_ns=now_ns,
-        expires_ns=expires_ns,
-    )
-    try:
-        row = connection.execute(statement.returning(*table.c)).one()
-    except sa.exc.IntegrityError as error:
+    return _stored(connection, key, prefix, name, wanted, now_ns, expires_ns), key
+
+
+def keep_key(
+    connection: sa.Connection, key: str, name: str, scopes: Iterable[str], now_ns: int, expires_ns: int | None = None
+) -> tuple[ApiKey, bool]:
+    """A key that was made elsewhere: its row, and whether that is new. The caller commits.
+
+    Raises:
+        ApiKeyError: it has not the shape of a key, or is known under other terms; else as `create_key`.
+    """
+    wanted = frozenset(scopes)
+    prefix = prefix_of(key)
+    if prefix is None:
         raise ApiKeyError(
-            f"there is a key named {name!r}; choose another name, or revoke it first: `tailwatch key revoke {name}`"
-        ) from error
-    return _key(row), key
+            "the given key has not the shape of one; want tw_, 8 characters, _ and 52 characters, all of a-z and 2-7"
+        )
+    for known in api_keys(connection):
+        if known.prefix != prefix and (known.name != name or known.state(now_ns) == "revoked"):
+            continue
+        if known.digest != digest_of(key):
+            raise ApiKeyError(
+                f"there is another key named {known.name!r}, number {known.id}; choose another name, or revoke it "
+                f"first: `tailwatch key revoke {known.id}`"
+            )
+        if (known.name, known.scopes, known.state(now_ns)) != (name, wanted, "active"):
+            raise ApiKeyError(
+                f"this key is number {known.id} already: {known.name!r} with scope {', '.join(sorted(known.scopes))}, "
+                f"{known.state(now_ns)}; draw another one"
+            )
+        return known, False
+    _check(name, wanted, now_ns, expires_ns)
+    return _stored(connection, key, prefix, name, wanted, now_ns, expires_ns), True
 
 
 def api_keys(connection: sa.Connection) -> list[ApiKey]:
@@ -140,6 +157,33 @@ def _check(name: str, scopes: frozenset[str], now_ns: int, expires_ns: int | Non
         raise ApiKeyError(f"{seen}; want {', '.join(SCOPES)}")
     if expires_ns is not None and not now_ns < expires_ns <= _LATEST_NS:
         raise ApiKeyError("the key would have expired already, or later than any clock goes; want a time to come")
+
+
+def _stored(
+    connection: sa.Connection,
+    key: str,
+    prefix: str,
+    name: str,
+    scopes: frozenset[str],
+    now_ns: int,
+    expires_ns: int | None,
+) -> ApiKey:
+    table = tables.api_keys
+    statement = sa.insert(table).values(
+        name=name,
+        prefix=prefix,
+        hash=digest_of(key).hex(),
+        scopes=" ".join(scope for scope in SCOPES if scope in scopes),
+        created_ns=now_ns,
+        expires_ns=expires_ns,
+    )
+    try:
+        row = connection.execute(statement.returning(*table.c)).one()
+    except sa.exc.IntegrityError as error:
+        raise ApiKeyError(
+            f"there is a key named {name!r}; choose another name, or revoke it first: `tailwatch key revoke {name}`"
+        ) from error
+    return _key(row)
 
 
 def _random_text(n_bytes: int) -> str:

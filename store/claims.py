@@ -7,12 +7,18 @@ although its answer was lost. Either way it writes nothing.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import sqlalchemy as sa
 
 from store import tables
 from store.errors import FencedError
 from store.upsert import insert, insert_missing
+
+#: What scheduled jobs write windows under: a stream that no transport has, since a slash is in no topic's name, and
+#: partition numbers that no transport gives. The position is the job's own count of what it wrote.
+JOBS_TOPIC: Final = "jobs/drives"
+DRIVES_PARTITION: Final = -2
 
 
 @dataclass(frozen=True, slots=True)

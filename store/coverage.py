@@ -66,7 +66,8 @@ class Coverage:
 class Expected:
     """What one agent is expected for, and how far it came, in event time.
 
-    `doubts` are stretches not covered; `absences` are stretches not expected.
+    `doubts` are stretches not covered; `absences` are stretches not expected. `live` says that it is fed by a source
+    that goes with the clock, as far as is known.
     """
 
     first_ns: int
@@ -74,6 +75,8 @@ class Expected:
     last_seen_ns: int
     doubts: tuple[tuple[int, int], ...] = ()
     absences: tuple[tuple[int, int], ...] = ()
+    agent: str = ""
+    live: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,7 @@ class CoverageFacts:
         covered = wanted = reported = expected = 0
         interrupted = False
         for agent in self.agents:
-            span, filled, doubt = _agent_share(agent, start_ns, min(end_ns, now_ns), self.window_ns, now_ns)
+            span, filled, doubt = agent_share(agent, start_ns, min(end_ns, now_ns), self.window_ns, now_ns)
             if span > 0:
                 expected += 1
                 reported += filled == span
@@ -154,16 +157,16 @@ def load_coverage(
         ),
         key=lambda window: window.start_ns,
     )
-    agents = expected_agents(seen, row)
+    agents = expected_agents(seen, row.query_id)
     return CoverageFacts(row.window_ns, agents, tuple(windows), tuple(window.start_ns for window in windows))
 
 
-def expected_agents(seen: Snapshot, row: MetricRow) -> tuple[Expected, ...]:
-    """What the agents of the metric's query are expected for: the part of the facts that no stretch limits."""
-    return seen.view.remembered(("agents", row.query_id), lambda: tuple(_expected_agents(seen, row.query_id)))
+def expected_agents(seen: Snapshot, query_id: int) -> tuple[Expected, ...]:
+    """What the agents of the query are expected for: the part of the facts that no stretch limits."""
+    return seen.view.remembered(("agents", query_id), lambda: tuple(_expected_agents(seen, query_id)))
 
 
-def _agent_share(agent: Expected, start_ns: int, end_ns: int, window_ns: int, now_ns: int) -> tuple[int, int, bool]:
+def agent_share(agent: Expected, start_ns: int, end_ns: int, window_ns: int, now_ns: int) -> tuple[int, int, bool]:
     """(ns expected, ns covered, in doubt) of one agent within [start_ns, end_ns)."""
     begin = max(start_ns, agent.first_ns // window_ns * window_ns)
     end = min(end_ns, agent.last_seen_ns + EXPECTED_AFTER_LAST_SEEN_NS)
@@ -204,21 +207,28 @@ def _expected_agents(seen: Snapshot, query_id: int) -> Iterable[Expected]:
         gone_ns = from_ns + EXPECTED_AFTER_LAST_SEEN_NS
         if reason == AWAY and to_ns > gone_ns:
             absences.setdefault(agent, []).extend(_while_valid(ranges, version_id, gone_ns, to_ns))
-    for first_ns, last_seen_ns in rows(
+    for agent, first_ns, last_seen_ns in rows(
         connection,
-        "SELECT u.first_ns, u.last_seen_ns FROM unregistered AS u JOIN agents AS a ON a.agent = u.agent "
+        "SELECT u.agent, u.first_ns, u.last_seen_ns FROM unregistered AS u JOIN agents AS a ON a.agent = u.agent "
         "WHERE u.query_id = ? AND NOT a.retired ORDER BY u.agent",
         (query_id,),
     ):
-        yield Expected(first_ns, first_ns, last_seen_ns, absences=retired)
-    for agent, first_ns, watermark_ns, last_seen_ns in rows(
+        yield Expected(first_ns, first_ns, last_seen_ns, absences=retired, agent=agent)
+    for agent, first_ns, watermark_ns, last_seen_ns, replayed in rows(
         connection,
-        "SELECT p.agent, min(p.first_ns), max(p.watermark_ns), max(p.last_seen_ns) FROM progress AS p "
+        "SELECT p.agent, min(p.first_ns), max(p.watermark_ns), max(p.last_seen_ns), "
+        "min(CASE WHEN p.replayable THEN 1 ELSE 0 END) FROM progress AS p "
         f"JOIN agents AS a ON a.agent = p.agent WHERE p.version_id {of_versions} AND NOT a.retired "
         "GROUP BY p.agent ORDER BY p.agent",
     ):
         yield Expected(
-            first_ns, watermark_ns, last_seen_ns, tuple(doubts.get(agent, ())), (*absences.get(agent, ()), *retired)
+            first_ns,
+            watermark_ns,
+            last_seen_ns,
+            tuple(doubts.get(agent, ())),
+            (*absences.get(agent, ()), *retired),
+            agent,
+            not replayed,
         )
 
 

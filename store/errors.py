@@ -11,11 +11,16 @@ StoreError
 ├── TooManyGroupsError       an answer would have more groups than the caller takes
 ├── CorruptPageError         stored bytes that are no page
 ├── ApiKeyError              an API key cannot be made as asked
+├── BackupError              a copy of the database cannot be made
+├── DriveActionError         what was said of a drive cannot be kept so
+├── DriveModelError          a model for drives cannot be installed or promoted
 └── UnknownNameError         `.nearest` holds the closest known name, or None
     ├── UnknownMetricError
     ├── UnknownLabelError
     ├── UnknownQueryError
     ├── UnknownAgentError
+    ├── UnknownDriveError
+    ├── UnknownActionError
     └── UnknownKeyError
 """
 
@@ -76,6 +81,18 @@ class ApiKeyError(StoreError):
     """A name, scope or time that no API key can have, or a name that another key has."""
 
 
+class BackupError(StoreError):
+    """A copy of the database cannot be made; nothing was left behind."""
+
+
+class DriveActionError(StoreError):
+    """An acknowledgement, a mute or an outcome that says nothing, or contradicts itself."""
+
+
+class DriveModelError(StoreError):
+    """A model is too large, not there, or another one has its place; the message says what to do."""
+
+
 class UnknownNameError(StoreError):
     """A name that is not known here."""
 
@@ -106,3 +123,11 @@ class UnknownQueryError(UnknownNameError):
 
 class UnknownAgentError(UnknownNameError):
     """No agent of this id has ever reported."""
+
+
+class UnknownDriveError(UnknownNameError):
+    """There is no drive of this number or serial number."""
+
+
+class UnknownActionError(UnknownNameError):
+    """Nobody has acknowledged, muted or reported anything under this number."""

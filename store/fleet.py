@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import sqlalchemy as sa
 
 from store import tables
-from store.claims import COUNTERS
+from store.claims import COUNTERS, JOBS_TOPIC
 from store.errors import UnknownAgentError
 from store.interruptions import AWAY, Interruption, shorten_absence, write_interruptions
 from store.tables import LEVEL_OWN_WINDOW
@@ -138,10 +138,14 @@ class CollectorRow:
 
 
 def collectors(connection: sa.Connection) -> list[CollectorRow]:
-    """Who claimed partitions last, by name; a partition that nobody else has claimed stays a dead collector's."""
+    """Who claimed partitions last, by name; a partition that nobody else has claimed stays a dead collector's.
+
+    What jobs write windows under is no partition of a transport, and not counted.
+    """
     table = tables.offsets
     rows = connection.execute(
         sa.select(table.c.owner, sa.func.count().label("n"), sa.func.max(table.c.flushed_ns).label("flushed_ns"))
+        .where(table.c.topic != JOBS_TOPIC)
         .group_by(table.c.owner)
         .order_by(table.c.owner)
     )

@@ -78,10 +78,15 @@ def kept_reasons(connection: sa.Connection, kind: Kind) -> list[KeptReason]:
     )
     found: dict[str, KeptReason] = {}
     for row in rows:
-        one = KeptReason(_DIGITS.sub("#", row.reason), row.frames, int(row.payload_bytes), row.first_ns, row.last_ns)
+        one = KeptReason(numbers_left_out(row.reason), row.frames, int(row.payload_bytes), row.first_ns, row.last_ns)
         held = found.get(one.reason)
         found[one.reason] = one if held is None else _together(held, one)
     return sorted(found.values(), key=lambda one: (-one.frames, one.reason))
+
+
+def numbers_left_out(reason: str) -> str:
+    """A reason without what differs from frame to frame."""
+    return _DIGITS.sub("#", reason)
 
 
 def _together(one: KeptReason, other: KeptReason) -> KeptReason:

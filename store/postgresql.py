@@ -4,6 +4,9 @@ No wait is without end: not for a host that does not answer, not for a connectio
 for a peer that has vanished in mid-answer. What the address itself says (`?connect_timeout=…`, `?options=…`) wins.
 One wait has no limit of its own: for a server whose machine is there and whose processes stand still. A process that
 wants to end leaves it by `cut_off`.
+
+The address may name a file with the password (`?password_path=…`); it is read with every new connection, so that a
+changed password needs no restart.
 """
 
 import os
@@ -11,6 +14,7 @@ import socket
 import threading
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
+from pathlib import Path
 from time import monotonic
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
@@ -25,6 +29,7 @@ IDLE_IN_TRANSACTION_MS = 120_000
 PEER_GONE_MS = 20_000
 _POOL_WAIT_S = 10
 _BINARY = "binary_rows"
+_PASSWORD_PATH = "password_path"
 # What a reader gave back so recently is not asked whether it is still there: that is one of four round trips.
 _TRUSTED_S = 1.0
 _SERVER_OPTIONS = {
@@ -46,8 +51,9 @@ def open_postgresql(url: sa.URL, *, read_only: bool) -> sa.Engine:
     """An engine on PostgreSQL; a read-only one sees one state of the database throughout a transaction."""
     options = " ".join(f"-c {name}={value}" for name, value in _SERVER_OPTIONS.items())
     own = {name: value for name, value in _LIBPQ.items() if name not in url.query}
+    password_path = _text(url.query.get(_PASSWORD_PATH, ""))
     engine = sa.create_engine(
-        url,
+        url.difference_update_query([_PASSWORD_PATH]),
         pool_pre_ping=True,
         pool_timeout=_POOL_WAIT_S,
         hide_parameters=True,
@@ -58,6 +64,8 @@ def open_postgresql(url: sa.URL, *, read_only: bool) -> sa.Engine:
         },
     )
     sa.event.listen(engine, "before_cursor_execute", _ask_for_binary)
+    if password_path:
+        _read_password(engine, Path(password_path))  # before the one that connects
     _connections[engine] = _Connections(engine)
     if read_only:
         _ping_only_after_a_pause(engine)
@@ -98,6 +106,20 @@ def _ask_for_binary(
     del statement, parameters, context, many
     if connection.get_execution_options().get(_BINARY):
         cursor.format = 1
+
+
+def _read_password(engine: sa.Engine, path: Path) -> None:
+    def connect(dialect: object, record: object, arguments: object, named: dict[str, Any]) -> None:
+        del dialect, record, arguments
+        try:
+            named["password"] = path.read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise psycopg.OperationalError(
+                f"the file of database.password_path, {path}, cannot be read: {reason}"
+            ) from error
+
+    sa.event.listen(engine, "do_connect", connect)
 
 
 def _ping_only_after_a_pause(engine: sa.Engine) -> None:

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from store.catalog import Catalog, CatalogView
 from store.changes import HOUR_NS, page_changes
+from store.claims import JOBS_TOPIC
 from store.levels import BEGINNING_NS, Segment, segments_of, waiting_windows
 from store.registry import END_NS
 from store.rows import rows
@@ -42,7 +43,7 @@ class Snapshot:
 
     def _pages_per_window(self) -> int:
         ((last,),) = rows(self.connection, "SELECT max(id) FROM series")
-        ((partitions,),) = rows(self.connection, "SELECT count(*) FROM offsets")
+        ((partitions,),) = rows(self.connection, "SELECT count(*) FROM offsets WHERE topic <> ?", (JOBS_TOPIC,))
         return (int(last or 0) // SERIES_PER_PAGE + 1) * max(1, int(partitions))
 
     def _waiting(self, version_id: int, start_ns: int, end_ns: int) -> list[tuple[int, int]] | None:

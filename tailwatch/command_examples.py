@@ -27,6 +27,53 @@ examples:
   tailwatch agent plan --config tailwatch.yaml --budget 0.2 --seconds 20
   tailwatch agent plan --config tailwatch.yaml --json --no-api
 """,
+    "agent sources": """\
+examples:
+  tailwatch agent sources --config tailwatch.yaml
+  tailwatch agent sources smart gpu
+  tailwatch agent sources --config tailwatch.yaml --json
+""",
+    "ssd train": """\
+examples:
+  tailwatch ssd train drives.parquet --out drives.model
+  tailwatch ssd train drives.parquet --out drives.model --horizons 7,30 --seed 1 --origin our-fleet-2025
+""",
+    "ssd evaluate": """\
+examples:
+  tailwatch ssd evaluate drives.parquet --horizon 30
+  tailwatch ssd evaluate drive-stats.csv.gz --horizon 10 --seeds 3
+  tailwatch ssd evaluate new-days.parquet --horizon 30 --model drives.model --json
+""",
+    "ssd install": """\
+examples:
+  tailwatch ssd install drives.model --config tailwatch.yaml
+  tailwatch ssd install newer.model --shadow --config tailwatch.yaml
+""",
+    "ssd models": """\
+examples:
+  tailwatch ssd models --config tailwatch.yaml
+  tailwatch ssd models --output json --config tailwatch.yaml
+""",
+    "ssd promote": """\
+examples:
+  tailwatch ssd promote --on newest.parquet --config tailwatch.yaml
+  tailwatch ssd promote --force --because rollback --config tailwatch.yaml
+""",
+    "ssd export": """\
+examples:
+  tailwatch ssd export drives.parquet --config tailwatch.yaml
+""",
+    "ssd explain": """\
+examples:
+  smartctl --json -x /dev/nvme0 > today.json && tailwatch ssd explain today.json
+  tailwatch ssd explain monday.json tuesday.json today.json --model drives.model
+  tailwatch ssd explain drives.parquet --drive S3Z9NX0M --json
+""",
+    "ssd score": """\
+examples:
+  tailwatch ssd score drives.parquet --model drives.model --top 10
+  tailwatch ssd score drive-stats.csv.gz --top 0 --csv
+""",
     "query": """\
 examples:
   tailwatch query hiccup_us -q 0.5 -q 0.99 --start -5m
@@ -38,6 +85,25 @@ examples:
 examples:
   tailwatch hosts
   tailwatch hosts --state silent --prefix rack7-
+""",
+    "drives": """\
+examples:
+  tailwatch drives
+  tailwatch drives --state replace,watch --output json
+  tailwatch drives --model 850-PRO --sort wear --limit 20
+""",
+    "drives show": """\
+examples:
+  tailwatch drives show S2R4NX0J512345
+""",
+    "acknowledge": """\
+examples:
+  tailwatch drives acknowledge S2R4NX0J512345 --note ordered
+  tailwatch drives acknowledge S2R4NX0J512345 --cause probability --until now+14d
+""",
+    "outcome": """\
+examples:
+  tailwatch drives outcome S2R4NX0J512345 failed --day 2026-11-22
 """,
     "check": """\
 examples:
@@ -60,10 +126,15 @@ examples:
 examples:
   tailwatch db upgrade --config tailwatch.yaml
 """,
+    "backup": """\
+examples:
+  tailwatch db backup /var/backups/tailwatch.db --config tailwatch.yaml
+""",
     "key create": """\
 examples:
   tailwatch key create grafana --config tailwatch.yaml
   tailwatch key create operator --scope read --scope admin --expires 90d
+  tailwatch key create grafana --key-path /run/secrets/grafana-key
 """,
     "key list": """\
 examples:
@@ -72,6 +143,23 @@ examples:
     "key revoke": """\
 examples:
   tailwatch key revoke grafana --config tailwatch.yaml
+""",
+    "export": """\
+examples:
+  tailwatch grafana export ./grafana --config tailwatch.yaml
+  tailwatch grafana export ./grafana --set grafana.api_url=http://api:8080
+  tailwatch grafana export ./grafana --config tailwatch.yaml --check
+""",
+    "apply": """\
+examples:
+  tailwatch grafana apply --config tailwatch.yaml
+  TAILWATCH_GRAFANA_TOKEN=glsa_... tailwatch grafana apply --url http://127.0.0.1:3000 --yes
+  tailwatch grafana apply --config tailwatch.yaml --dry-run --force
+""",
+    "diff": """\
+examples:
+  tailwatch grafana diff --config tailwatch.yaml
+  tailwatch grafana diff --config tailwatch.yaml --url https://grafana.example
 """,
     "doctor": """\
 examples:

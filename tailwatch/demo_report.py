@@ -117,8 +117,8 @@ tailwatch demo is running (process {process_id}, data in {data_dir}); Ctrl-C end
 """
 
 
-def summary_text(summary: Summary) -> str:
-    """The lines at the end of a run; `make test-wheel` reads them."""
+def summary_text(summary: Summary, drives: str = "") -> str:
+    """The lines at the end of a run; `make test-wheel` reads them. `drives` says how drives are, "" for none."""
     lines = [
         ("events", f"{summary.totals['records']:,}"),
         ("windows merged", f"{summary.totals['windows']:,}"),
@@ -132,6 +132,8 @@ def summary_text(summary: Summary) -> str:
         lines.append(("hiccups counted", f"{hiccups['count']:,}"))
         lines.append(("error bound", f"{100 * hiccups['error_bound']:.4f} % of each value"))
         lines.append(("coverage", f"{100 * hiccups['coverage']['ratio']:.4g} %"))
+    if drives:
+        lines.append(("drives", drives))
     return "\n".join([f"summary after {summary.seconds:.0f} s", *(f"  {name:<19}{value}" for name, value in lines)])
 
 

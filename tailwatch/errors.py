@@ -5,7 +5,10 @@ TailwatchError              exit 1: the command could not do its work
 ├── DataFolderError         exit 1: the data folder cannot be created, written or is in use
 ├── UnreachableError        exit 1: no API answers at the address
 ├── AnswerError             exit 1: the API answered with a problem
-└── ForeignPackageError     exit 1: another project's package shadows one of ours
+├── ForeignPackageError     exit 1: another project's package shadows one of ours
+├── ExportError             exit 1: a table cannot be written to this file
+├── DeclarationError        exit 1: rules or dashboards of this release cannot be rendered
+└── GrafanaError            exit 1: Grafana cannot be reached, refuses, or holds something that is in our way
 
 Exit code 2 (wrong usage) is argparse's own.
 """
@@ -47,3 +50,15 @@ class AnswerError(TailwatchError):
 
 class ForeignPackageError(TailwatchError):
     """A package of another project stands where ours is expected."""
+
+
+class ExportError(TailwatchError):
+    """A table cannot be written to a file of this name."""
+
+
+class DeclarationError(TailwatchError):
+    """An alert rule or a dashboard as declared cannot be rendered; the message says which and why."""
+
+
+class GrafanaError(TailwatchError):
+    """Grafana cannot be reached or refuses, or something that is not ours stands in our way there."""

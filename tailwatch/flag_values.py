@@ -5,6 +5,11 @@ argparse shows the error with the flag's name and ends with exit code 2.
 
 import argparse
 import re
+from collections.abc import Callable
+from typing import Final
+
+#: What a demo on one machine makes within some minutes.
+MOST_MADE_UP_DRIVES: Final = 20_000
 
 
 def port(text: str) -> int:
@@ -42,6 +47,15 @@ def run_seconds(text: str) -> float:
     return seconds
 
 
+def made_up_drives(text: str) -> int:
+    """How many drives of the demo to make up."""
+    if not (text.isascii() and text.isdigit() and int(text) <= MOST_MADE_UP_DRIVES):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no number of drives; want a whole number from 0 to {MOST_MADE_UP_DRIVES}"
+        )
+    return int(text)
+
+
 def row_count(text: str) -> int:
     """How many rows."""
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 10**12):
@@ -58,3 +72,39 @@ def cores_given(text: str) -> float:
     if not 0 < cores <= 1024:
         raise argparse.ArgumentTypeError(f"{text!r} is no budget; want cores, such as 0.2, above 0 and up to 1024")
     return cores
+
+
+def source_kind(text: str) -> str:
+    """A kind of source."""
+    from agents.sources.kinds import KINDS  # only where one is named: parsing flags shall load nothing else
+    from pipeline.errors import nearest
+
+    if text not in KINDS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no kind of source; {nearest(text, list(KINDS))}")
+    return text
+
+
+def horizon_days(text: str) -> int:
+    """How many days ahead drives are foretold to fail."""
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 365):
+        raise argparse.ArgumentTypeError(f"{text!r} is no horizon; want days, 1 to 365")
+    return int(text)
+
+
+def horizons(text: str) -> tuple[int, ...]:
+    """Several horizons, ascending: 7,30."""
+    found = tuple(sorted({horizon_days(part.strip()) for part in text.split(",")}))
+    if len(found) > 4:
+        raise argparse.ArgumentTypeError(f"{text!r} names {len(found)} horizons; want 4 at most")
+    return found
+
+
+def count_up_to(most: int, least: int = 1) -> Callable[[str], int]:
+    """A whole number from `least` to `most`."""
+
+    def count(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
+            raise argparse.ArgumentTypeError(f"{text!r} is no number here; want {least} to {most}")
+        return int(text)
+
+    return count

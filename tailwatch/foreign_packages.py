@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tailwatch.errors import ForeignPackageError
 
-OUR_PACKAGES = ("agents", "api", "collector", "pipeline", "quantiles", "store", "tailwatch", "wire")
+OUR_PACKAGES = ("agents", "analytics", "api", "collector", "pipeline", "quantiles", "store", "tailwatch", "wire")
 
 
 def refuse_foreign_packages() -> None:

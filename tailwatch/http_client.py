@@ -1,4 +1,4 @@
-"""Questions to our own API over plain urllib: the command line needs no HTTP library for one GET.
+"""Questions to our own API over plain urllib: the command line needs no HTTP library for a GET or a small POST.
 
 An API that wants a key gets the one in TAILWATCH_API_KEY; there is no flag for it, because arguments are for everybody
 on a host to read.
@@ -44,10 +44,23 @@ def get_csv(url: str, path: str, parameters: Sequence[tuple[str, str]] = (), *, 
     return body.decode(errors="replace")
 
 
+def post(url: str, path: str, body: Mapping[str, object], *, timeout_s: float = 30.0) -> Answer:
+    """The JSON that POST `url` + `path` answers to `body`.
+
+    Raises:
+        UnreachableError, AnswerError: as `get`.
+    """
+    return _decoded(url, _fetch(url, path, (), timeout_s, json.dumps(body).encode())[0])
+
+
 def _fetch(
-    url: str, path: str, parameters: Mapping[str, str] | Sequence[tuple[str, str]], timeout_s: float
+    url: str,
+    path: str,
+    parameters: Mapping[str, str] | Sequence[tuple[str, str]],
+    timeout_s: float,
+    body: bytes | None = None,
 ) -> tuple[bytes, str]:
-    """(body, media type) of a 200."""
+    """(body, media type) of an answer that is no error; a POST where there is a body to send."""
     if urlsplit(url).scheme not in ("http", "https"):
         raise UnreachableError(f"{url!r} is no address of an API; want http://HOST:PORT")
     query = urlencode(parameters)
@@ -55,6 +68,9 @@ def _fetch(
     # No proxy: the API is inside, and a proxy of the environment would hide which side is unreachable.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     request = _request(address)
+    if body is not None:
+        request.data = body
+        request.add_header("Content-Type", "application/json")
     try:
         with opener.open(request, timeout=timeout_s) as response:
             return response.read(), response.headers.get_content_type()
@@ -68,7 +84,7 @@ def _fetch(
 
 
 def _request(address: str) -> urllib.request.Request:
-    """GET with the key, where there is one; it does not follow a redirect elsewhere.
+    """A request with the key, where there is one; it does not follow a redirect elsewhere.
 
     Raises:
         TailwatchError: what should be the key cannot be sent; the message does not repeat it.

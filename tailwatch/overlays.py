@@ -22,6 +22,7 @@ OTHER_VARIABLES = {
     "TAILWATCH_CONFIG": "configuration file, where no --config is given",
     "TAILWATCH_URL": "address of the API for `tailwatch query`",
     "TAILWATCH_API_KEY": "API key that `tailwatch query` shows",
+    "TAILWATCH_GRAFANA_TOKEN": "token for `tailwatch grafana`, where grafana.token_path is not set",
     "TAILWATCH_KERNELS": "numba or numpy: which sketch kernels to use from the start (see the documentation)",
 }
 

@@ -5,17 +5,28 @@ Only the flags are here: a command's module in tailwatch/commands/ is named, and
 
 import argparse
 import os
-from collections.abc import Callable
 
 from tailwatch.command_examples import EXAMPLES
-from tailwatch.flag_values import cores_given, lifetime_s, port, row_count, run_seconds, server
+from tailwatch.command_parser import add_settings_flags, command_parser
+from tailwatch.drive_parsers import add_drives
+from tailwatch.flag_values import (
+    cores_given,
+    lifetime_s,
+    made_up_drives,
+    port,
+    row_count,
+    run_seconds,
+    server,
+    source_kind,
+)
+from tailwatch.ssd_parsers import add_ssd
 
 _POLICIES = ("adaptive", "all-sp", "all-src", "filter-src", "best-op", "lb-dp")
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line; the documentation's tests walk it too."""
-    parser = _parser(
+    parser = command_parser(
         argparse.ArgumentParser, "tailwatch", "Datacenter telemetry that keeps its tails.", prog="tailwatch"
     )
     parser.add_argument("--version", action=_ShowVersion, nargs=0, help="print the release and exit")
@@ -29,14 +40,17 @@ def build_parser() -> argparse.ArgumentParser:
     _add_topic(commands)
     _add_query(commands)
     _add_hosts(commands)
+    add_drives(commands)
     _add_config(commands)
     _add_doctor(commands)
+    _add_grafana(commands)
+    add_ssd(commands)
     return parser
 
 
 def _add_demo(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     text = "run agent, collector and API together on this host's own telemetry"
-    demo = _parser(commands.add_parser, "demo", text)
+    demo = command_parser(commands.add_parser, "demo", text)
     demo.add_argument("--port", type=port, metavar="P", help="port of the API (default: 8080)")
     demo.add_argument("--data", metavar="DIR", help="folder for everything the demo writes (default: ./tailwatch-data)")
     demo.add_argument(
@@ -45,6 +59,9 @@ def _add_demo(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     demo.add_argument("--seconds", type=run_seconds, metavar="N", help="end after N seconds with a summary")
     demo.add_argument(
         "--kafka", type=server, metavar="HOST:PORT", help="send frames over this Kafka broker (default: a local log)"
+    )
+    demo.add_argument(
+        "--drives", type=made_up_drives, default=0, metavar="N", help="with N made-up drives, a month and more old"
     )
     demo.set_defaults(command_module="demo")
 
@@ -57,8 +74,8 @@ def _add_run(
     key, _, value = assignment.partition("=")
     variable = f"TAILWATCH_{key.upper().replace('.', '__')}={value}"
     example = EXAMPLES["run"].format(part=part, assignment=assignment, variable=variable)
-    run = _parser(actions.add_parser, "run", f"{text}, until SIGTERM or Ctrl-C", example=example)
-    _add_settings_flags(run)
+    run = command_parser(actions.add_parser, "run", f"{text}, until SIGTERM or Ctrl-C", example=example)
+    add_settings_flags(run)
     if part == "agent":
         run.add_argument("--id", metavar="NAME", help="agent.id: name of this agent (default: the host's name)")
         run.add_argument(
@@ -80,11 +97,12 @@ def _add_run(
     run.set_defaults(command_module=part)
     if part == "agent":
         _add_plan(actions)
+        _add_sources(actions)
 
 
 def _add_plan(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     text = "say what an agent of this configuration would decide and take, from a short dry run"
-    plan = _parser(actions.add_parser, "plan", text, example=EXAMPLES["agent plan"])
+    plan = command_parser(actions.add_parser, "plan", text, example=EXAMPLES["agent plan"])
     plan.add_argument("--seconds", type=run_seconds, default=5.0, metavar="N", help="how long to read (default: 5)")
     plan.add_argument(
         "--rows",
@@ -100,17 +118,34 @@ def _add_plan(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     plan.add_argument("--json", dest="as_json", action="store_true", help="the same as JSON")
     plan.add_argument("--id", metavar="NAME", help="agent.id: name of this agent (default: the host's name)")
     plan.add_argument("--policy", choices=_POLICIES, help="agent.policy: which policy is shown in full")
-    _add_settings_flags(plan)
+    add_settings_flags(plan)
     plan.set_defaults(command_module="agent_plan")
+
+
+def _add_sources(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    text = "list every kind of source with its streams, and how it is on this host"
+    listed = command_parser(actions.add_parser, "sources", text, example=EXAMPLES["agent sources"])
+    listed.add_argument(
+        "kinds", nargs="*", type=source_kind, metavar="KIND", help="only sources of this kind, for example smart"
+    )
+    listed.add_argument("--json", dest="as_json", action="store_true", help="the same as JSON")
+    listed.add_argument("--id", metavar="NAME", help="agent.id: name of this agent (default: the host's name)")
+    add_settings_flags(listed)
+    listed.set_defaults(command_module="agent_sources")
 
 
 def _add_db(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     text = "look after the database"
     group = commands.add_parser("db", help=text, description=text.capitalize() + ".")
     actions = group.add_subparsers(title="actions", metavar="ACTION", required=True)
-    upgrade = _parser(actions.add_parser, "upgrade", "create the tables, or bring them to this release")
-    _add_settings_flags(upgrade)
-    upgrade.set_defaults(command_module="db")
+    upgrade = command_parser(actions.add_parser, "upgrade", "create the tables, or bring them to this release")
+    add_settings_flags(upgrade)
+    upgrade.set_defaults(command_module="db", action="upgrade")
+    text = "copy a SQLite database while it is in use, and look the copy through"
+    backup = command_parser(actions.add_parser, "backup", text)
+    backup.add_argument("file", metavar="FILE", help="the copy; must not exist")
+    add_settings_flags(backup)
+    backup.set_defaults(command_module="db", action="backup")
 
 
 def _add_key(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -118,7 +153,9 @@ def _add_key(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     group = commands.add_parser("key", help=text, description=text.capitalize() + ".")
     actions = group.add_subparsers(title="actions", metavar="ACTION", required=True)
     example = EXAMPLES["key create"]
-    create = _parser(actions.add_parser, "create", "make an API key and print it, this one time", example=example)
+    create = command_parser(
+        actions.add_parser, "create", "make an API key and print it, this one time", example=example
+    )
     create.add_argument("name", metavar="NAME", help="what to call it, for example grafana")
     create.add_argument(
         "--scope",
@@ -128,18 +165,25 @@ def _add_key(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         help="what it may do; may be repeated, admin covers the others (default: read)",
     )
     create.add_argument(
+        "--key-path",
+        metavar="FILE",
+        help="take the key from FILE instead of making one; done already is done, so this may be run at every start",
+    )
+    create.add_argument(
         "--expires", type=lifetime_s, metavar="AFTER", help="end of its life, for example 90d or 12h (default: none)"
     )
-    _add_settings_flags(create)
+    add_settings_flags(create)
     create.set_defaults(command_module="key", action="create")
-    shown = _parser(actions.add_parser, "list", "list all keys, without their secrets", example=EXAMPLES["key list"])
+    shown = command_parser(
+        actions.add_parser, "list", "list all keys, without their secrets", example=EXAMPLES["key list"]
+    )
     shown.add_argument("--output", choices=["table", "json"], default="table", help="default: table")
-    _add_settings_flags(shown)
+    add_settings_flags(shown)
     shown.set_defaults(command_module="key", action="list")
     example = EXAMPLES["key revoke"]
-    revoke = _parser(actions.add_parser, "revoke", "make a key worthless, within seconds", example=example)
+    revoke = command_parser(actions.add_parser, "revoke", "make a key worthless, within seconds", example=example)
     revoke.add_argument("which", metavar="KEY", help="its name, number or prefix, as `tailwatch key list` shows them")
-    _add_settings_flags(revoke)
+    add_settings_flags(revoke)
     revoke.set_defaults(command_module="key", action="revoke")
 
 
@@ -147,20 +191,22 @@ def _add_topic(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     text = "look after the Kafka topic that carries the frames"
     group = commands.add_parser("topic", help=text, description=text.capitalize() + ".")
     actions = group.add_subparsers(title="actions", metavar="ACTION", required=True)
-    create = _parser(actions.add_parser, "create", "make the topic where it is missing, and say what it is like")
+    create = command_parser(actions.add_parser, "create", "make the topic where it is missing, and say what it is like")
     create.add_argument(
         "--partitions", type=int, metavar="N", help="transport.partitions: how many collectors can share the work"
     )
-    _add_settings_flags(create)
+    add_settings_flags(create)
     create.set_defaults(command_module="topic", create=True)
     example = EXAMPLES["topic check"]
-    check = _parser(actions.add_parser, "check", "reach the brokers and say what the topic is like", example=example)
-    _add_settings_flags(check)
+    check = command_parser(
+        actions.add_parser, "check", "reach the brokers and say what the topic is like", example=example
+    )
+    add_settings_flags(check)
     check.set_defaults(command_module="topic", create=False)
 
 
 def _add_query(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    query = _parser(commands.add_parser, "query", "ask the API for quantiles (or sums and counts) of a metric")
+    query = command_parser(commands.add_parser, "query", "ask the API for quantiles (or sums and counts) of a metric")
     query.add_argument("metric", metavar="METRIC", help="name of a metric, for example hiccup_us")
     query.add_argument(
         "-q", dest="levels", action="append", type=float, metavar="Q", help="quantile level in [0, 1]; may be repeated"
@@ -181,7 +227,9 @@ def _add_query(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def _add_hosts(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    hosts = _parser(commands.add_parser, "hosts", "list the agents that the API knows, and how far behind they are")
+    hosts = command_parser(
+        commands.add_parser, "hosts", "list the agents that the API knows, and how far behind they are"
+    )
     hosts.add_argument("--state", choices=["alive", "silent", "retired"], help="only agents in this state")
     hosts.add_argument("--prefix", metavar="TEXT", help="only agents whose ids begin so")
     hosts.add_argument("--output", choices=["table", "json"], default="table", help="default: table")
@@ -201,17 +249,17 @@ def _add_config(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     text = "check and show the configuration"
     group = commands.add_parser("config", help=text, description=text.capitalize() + ".")
     actions = group.add_subparsers(title="actions", metavar="ACTION", required=True)
-    check = _parser(actions.add_parser, "check", "name every mistake in FILE, its queries and tables included")
+    check = command_parser(actions.add_parser, "check", "name every mistake in FILE, its queries and tables included")
     check.add_argument("config", metavar="FILE", help="the YAML file")
     check.set_defaults(command_module="config_check", assignments=[])
-    show = _parser(actions.add_parser, "show", "print every setting in effect and where it comes from")
-    _add_settings_flags(show)
+    show = command_parser(actions.add_parser, "show", "print every setting in effect and where it comes from")
+    add_settings_flags(show)
     show.set_defaults(command_module="config_show")
 
 
 def _add_doctor(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     text = "check configuration, database, transport, clock, disks, API and spool, and say what to do"
-    doctor = _parser(commands.add_parser, "doctor", text)
+    doctor = command_parser(commands.add_parser, "doctor", text)
     doctor.add_argument(
         "--part",
         dest="parts",
@@ -220,36 +268,31 @@ def _add_doctor(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         help="only what this part needs; may be repeated (default: all three)",
     )
     doctor.add_argument("--output", choices=["table", "json"], default="table", help="default: table")
-    _add_settings_flags(doctor)
+    add_settings_flags(doctor)
     doctor.set_defaults(command_module="doctor")
 
 
-def _add_settings_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", metavar="FILE", help="YAML file (default: $TAILWATCH_CONFIG, else none)")
-    parser.add_argument(
-        "--set",
-        dest="assignments",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="one setting, for example agent.checkpoint_s=1; may be repeated, wins over file and environment",
+def _add_grafana(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    text = "bring data source, dashboards and alert rules into a Grafana"
+    group = commands.add_parser("grafana", help=text, description=text.capitalize() + ".")
+    actions = group.add_subparsers(title="actions", metavar="ACTION", required=True)
+    text = "write provisioning, dashboards and rules for Grafana and for rule evaluators as files"
+    export = command_parser(actions.add_parser, "export", text)
+    export.add_argument("folder", metavar="DIR", help="where to; files in it that are not ours stay")
+    export.add_argument("--check", action="store_true", help="write nothing; exit code 1 when DIR holds anything else")
+    add_settings_flags(export)
+    export.set_defaults(command_module="grafana_export")
+    apply = command_parser(actions.add_parser, "apply", "show what differs in a running Grafana, and bring it in")
+    apply.add_argument("--yes", action="store_true", help="do not ask first")
+    apply.add_argument("--dry-run", action="store_true", help="only show what would be written")
+    apply.add_argument("--force", action="store_true", help="overwrite what was edited by hand since")
+    diff = command_parser(
+        actions.add_parser, "diff", "show what differs in a running Grafana; exit code 1 when something does"
     )
-    parser.add_argument("--data", metavar="DIR", help="data_dir: home of every path without one of its own")
-    parser.add_argument("--log-level", choices=["debug", "info", "warning", "error"], help="log_level (default: info)")
-
-
-def _parser(
-    make: Callable[..., argparse.ArgumentParser], name: str, text: str, *, prog: str | None = None, example: str = ""
-) -> argparse.ArgumentParser:
-    """A parser with its description, and its examples below the flags."""
-    names = {"prog": prog} if prog else {"name": name, "help": text}
-    return make(
-        **names,
-        description=text[:1].upper() + text[1:].rstrip(".") + ".",
-        epilog=example or EXAMPLES[name],
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    for action, parser in (("apply", apply), ("diff", diff)):
+        parser.add_argument("--url", metavar="URL", help="grafana.url: where Grafana is")
+        add_settings_flags(parser)
+        parser.set_defaults(command_module="grafana_apply", action=action)
 
 
 class _ShowVersion(argparse.Action):

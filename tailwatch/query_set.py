@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from agents.sources.streams import BUILTIN_STREAMS
+from agents.sources.streams import BUILTIN_STREAMS, declared_schema
+from collector.jobs.drive_streams import COLLECTOR_STREAMS
 from pipeline.errors import QueryError, SchemaError, TableError
 from pipeline.plan import Plan
-from pipeline.schema import Schema, stream_schema
+from pipeline.schema import Schema
 from pipeline.tables import StaticTable, load_table
 from tailwatch.config_check import checked
 from tailwatch.config_tree import Place
@@ -97,15 +98,15 @@ class _Problems:
 
 
 def _schemas(streams: Mapping[str, Mapping[str, str]], problems: _Problems) -> dict[str, Schema]:
-    schemas = dict(BUILTIN_STREAMS)
+    schemas = {**BUILTIN_STREAMS, **COLLECTOR_STREAMS}
     for name, columns in streams.items():
         key = f"streams.{name}"
         first = next((f"{key}.{column}" for column in columns), key)
-        if name in BUILTIN_STREAMS:
-            problems.add(first, f"{name} is a built-in stream and keeps its schema; choose another name")
+        if name in COLLECTOR_STREAMS:
+            problems.add(first, f"{name} is a stream that collectors make and keeps its schema; choose another name")
             continue
         try:
-            schemas[name] = stream_schema(dict(columns))
+            schemas[name] = declared_schema(name, columns)
         except SchemaError as error:
             problems.add(first, str(error))
     return schemas

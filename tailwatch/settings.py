@@ -10,22 +10,25 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from agents.config import AgentConfig, DatagramsConfig
+from agents.config import AgentConfig
+from agents.sources.configs import DatagramsConfig
 from api.config import ApiConfig
 from collector.config import CollectorConfig
 from tailwatch.config_check import checked
 from tailwatch.config_tree import Branch, Leaf, Node, Place, overlaid, places
 from tailwatch.errors import ConfigError
+from tailwatch.grafana.config import GrafanaSettings
 from tailwatch.overlays import PREFIX, assignments_tree, environment_tree
 from tailwatch.renamed_keys import RENAMED
 from tailwatch.socket_paths import short_socket
 from tailwatch.yaml_tree import read_file
 from wire.kafka_settings import KafkaConfig
 
-ColumnType = Literal["int64", "float64", "string", "bool"]
+ColumnType = Literal["int64", "float64", "string", "bool", "sketch"]
 Name = Annotated[str, msgspec.Meta(pattern="^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
@@ -34,6 +37,17 @@ class DatabaseConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     #: SQLAlchemy address; "" is a SQLite file in data_dir.
     url: str = ""
+    #: File with the password of a server, read with every new connection; "" for none.
+    password_path: str = ""
+
+    def __post_init__(self) -> None:
+        """A password belongs to a server, and in one place."""
+        if not self.password_path:
+            return
+        if not self.url.startswith("postgres"):
+            raise ValueError("password_path is set, but url names no PostgreSQL server; set url, or remove the path")
+        if urlsplit(self.url).password:
+            raise ValueError("url holds a password, and password_path names another; keep one")
 
 
 class TransportConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -83,6 +97,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     agent: AgentConfig = msgspec.field(default_factory=AgentConfig)
     collector: CollectorConfig = msgspec.field(default_factory=CollectorConfig)
     api: ApiConfig = msgspec.field(default_factory=ApiConfig)
+    grafana: GrafanaSettings = msgspec.field(default_factory=GrafanaSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +185,7 @@ def _completed(settings: Settings, given: Collection[str]) -> Settings:
     return replace(
         settings,
         data_dir=data_dir,
-        database=replace(settings.database, url=settings.database.url or f"sqlite:///{data_dir}/tailwatch.db"),
+        database=replace(settings.database, url=_database_url(settings.database, data_dir)),
         transport=replace(settings.transport, path=settings.transport.path or f"{data_dir}/log.db"),
         agent=replace(
             agent, sources=sources, streams={name: dict(columns) for name, columns in settings.streams.items()}
@@ -182,3 +197,11 @@ def _completed(settings: Settings, given: Collection[str]) -> Settings:
             streams={name: dict(columns) for name, columns in settings.streams.items()},
         ),
     )
+
+
+def _database_url(database: DatabaseConfig, data_dir: str) -> str:
+    """The address with everything that the store needs to connect; the password itself is read by the store."""
+    if not database.password_path:
+        return database.url or f"sqlite:///{data_dir}/tailwatch.db"
+    sign = "&" if "?" in database.url else "?"
+    return f"{database.url}{sign}password_path={quote(database.password_path)}"

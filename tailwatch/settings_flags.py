@@ -19,6 +19,7 @@ _NAMED = {
     "policy": ("agent.policy", "--policy"),
     "host": ("api.host", "--host"),
     "port": ("api.port", "--port"),
+    "url": ("grafana.url", "--url"),
     "partitions": ("transport.partitions", "--partitions"),
 }
 

@@ -6,7 +6,7 @@ The Kafka client is imported only where Kafka is configured: it costs an agent 1
 import logging
 from pathlib import Path
 
-from agents.config import DatagramsConfig
+from agents.sources.configs import DatagramsConfig
 from tailwatch.data_folder import prepare_data_folder
 from tailwatch.settings import Settings
 from tailwatch.socket_paths import prepare_folder

@@ -1,14 +1,18 @@
 """What every test gets: repeatable hypothesis runs, real data, and a header that says what runs against what."""
 
+import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from tailwatch.settings_flags import CHATTY
+from tests.counterparts import programs
 from tests.counterparts.broker import KAFKA
 from tests.counterparts.choice import Counterparts, missing
+from tests.counterparts.grafana import GRAFANA
 from tests.counterparts.postgres import POSTGRES, empty_database
 from tests.counterparts.prometheus import PROMETHEUS
 
@@ -28,7 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
     The many collectors and APIs that tests start keep the NumPy kernels; the change has tests of its own.
     """
     os.environ.setdefault("TAILWATCH_KERNELS", "numpy")
-    config.stash[_COUNTERPARTS] = Counterparts(POSTGRES, KAFKA, PROMETHEUS)
+    config.stash[_COUNTERPARTS] = Counterparts(POSTGRES, KAFKA, PROMETHEUS, GRAFANA)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -42,14 +46,43 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     return [
         "counterparts: SQLite as Python has it, the embedded transport, processes of this checkout",
         *config.stash[_COUNTERPARTS].header(),
+        *programs.header(),
         f"real data: {data or f'none ({DATA_VARIABLE} is not set); tests that need it are skipped and counted'}",
     ]
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """A command that runs in a test sets logging up; its handler writes where that test's output went."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")
 def counterparts(request: pytest.FixtureRequest) -> Counterparts:
     """The servers of others' making that tests may talk to."""
     return request.config.stash[_COUNTERPARTS]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what was to be reached and whether it was, also when everything passed, or ran in another process."""
+    reports = [report for found in terminalreporter.stats.values() for report in found]
+    lines = [value for each in reports for name, value in getattr(each, "user_properties", ()) if name == "target"]
+    if lines:
+        terminalreporter.section("targets")
+        for line in sorted(set(lines)):
+            terminalreporter.line(line)
+
+
+@pytest.fixture
+def show_target(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Takes a TARGET line (benchmarks/targets.py) for the run's last words."""
+    return lambda line: record_property("target", line)
 
 
 @pytest.fixture

@@ -15,19 +15,27 @@ def stored_partial(engine: sa.Engine, plan: Plan) -> Partial | None:
     """Every window and series of the plan's metrics; None when nothing is stored. The plan has a `probes_total`."""
     states: dict[str, State] = {}
     groups: list[Group] = []
-    for metric in plan.metrics:
-        everything = Selection(metric.name, -(2**60), 2**61, by=tuple(plan.labels), step_ns=plan.window_ns)
-        with engine.connect() as connection:
+    with _one_moment(engine) as connection:
+        for metric in plan.metrics:
+            everything = Selection(metric.name, -(2**60), 2**61, by=tuple(plan.labels), step_ns=plan.window_ns)
             groups = merged(connection, everything).groups
-        if not groups:
-            return None
-        states[metric.name] = type(groups[0].state).concat([group.state for group in groups])
+            if not groups:
+                return None
+            states[metric.name] = type(groups[0].state).concat([group.state for group in groups])
     keys = {
         "window": [group.start_ns for group in groups],
         "rows": states["probes_total"].answers(),
         **{label: [group.labels[label] for group in groups] for label in plan.labels},
     }
     return Partial(plan, pl.DataFrame(keys, schema_overrides={"window": pl.Int64, "rows": pl.Int64}), states)
+
+
+def _one_moment(engine: sa.Engine) -> sa.Connection:
+    """A connection whose reads all see the same flushes, while a collector goes on writing."""
+    connection = engine.connect()
+    if engine.dialect.name == "postgresql":
+        connection = connection.execution_options(isolation_level="REPEATABLE READ")
+    return connection
 
 
 def assert_same(stored: Partial | None, expected: Partial) -> None:

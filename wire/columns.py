@@ -40,13 +40,14 @@ _PREFIX = struct.Struct("<I")
 _SHORT_TEXT = 64  # characters
 _FEW_TEXTS = 256  # below, a loop is faster than what Polars takes to get going
 
-Kind: TypeAlias = Literal["int", "float", "whole", "bool", "text", "codes", "lists", "gaps"]
+Kind: TypeAlias = Literal["int", "float", "whole", "bool", "text", "codes", "bytes", "lists", "gaps"]
 _Packed: TypeAlias = tuple[Kind, list[Narrowed], list[bytes]]
 _KINDS: dict[type[pl.DataType], tuple[Kind, ...]] = {
     pl.Int64: ("int",),
     pl.Float64: ("float", "whole"),
     pl.Boolean: ("bool",),
     pl.String: ("text", "codes"),
+    pl.Binary: ("bytes",),
     pl.List: ("lists", "gaps"),
 }
 
@@ -83,7 +84,7 @@ _decoder = msgspec.msgpack.Decoder(_Prefix, strict=True)
 def pack_columns(table: pl.DataFrame | Columns) -> bytes:
     """A table's columns, all of one length, as a frame body; equal tables give equal bytes.
 
-    Columns are Int64, Float64, Boolean, String, Enum, which comes back as String, and lists of Int32 or Int64
+    Columns are Int64, Float64, Boolean, String, Binary, Enum, which comes back as String, and lists of Int32 or Int64
     without NULL, of Polars or `Ragged`.
 
     Raises:
@@ -190,16 +191,17 @@ def _packed(name: str, column: Column) -> tuple[bytes | None, _Packed]:
     if isinstance(column.dtype, pl.Enum):
         return _packed_enum(column)
     if type(column.dtype) not in _PACKERS:
-        wanted = "Int64, Float64, Boolean, String or lists of integers"
+        wanted = "Int64, Float64, Boolean, String, Binary or lists of integers"
         raise TypeError(f"column {name!r} is {column.dtype}; want {wanted}")
     anything, pack = _PACKERS[type(column.dtype)]
     if not column.null_count():
         return None, pack(column)
     present = column.drop_nulls()
-    stands_in = present[0] if present.len() else anything
+    # A value that stands there anyway packs best; of bytes the shortest does.
+    stands_in = present[0] if present.len() and column.dtype != pl.Binary else anything
     if isinstance(stands_in, str) and len(stands_in) > _SHORT_TEXT:
         stands_in = ""
-    filled = column.fill_null(stands_in)
+    filled = column.fill_null(pl.lit(stands_in, dtype=column.dtype))
     return _present(column), pack(filled)
 
 
@@ -252,6 +254,11 @@ def _packed_text(series: pl.Series) -> _Packed:
     return kind, arrays, [*stored, _joined(series)]
 
 
+def _packed_bytes(series: pl.Series) -> _Packed:
+    kind, arrays, stored = _with("bytes", series.bin.size().cast(pl.Int64).to_numpy(), in_order=False)
+    return kind, arrays, [*stored, *series.to_list()]
+
+
 def _packed_codes(codes: Codes, distinct: pl.Series) -> _Packed:
     if distinct.len() <= _FEW_TEXTS:
         texts = [text.encode() for text in distinct.to_list()]
@@ -299,6 +306,7 @@ _PACKERS: dict[type[pl.DataType], tuple[object, Callable[[pl.Series], _Packed]]]
     pl.Float64: (0.0, _packed_floats),
     pl.Boolean: (False, _packed_booleans),
     pl.String: ("", _packed_text),
+    pl.Binary: (b"", _packed_bytes),
 }
 
 
@@ -355,6 +363,8 @@ class _Reader:
             return pl.Series(np.frombuffer(self._taken(8 * self._rows), "<f8").astype(np.float64))
         if kind == "bool":
             return pl.Series(self._bits())
+        if kind == "bytes":
+            return self._byte_strings(self._integers(arrays, self._rows))
         return self._texts(self._integers(arrays, self._rows))
 
     def _coded(self, name: str, arrays: Iterator[Narrowed]) -> pl.Series | Coded:
@@ -386,6 +396,11 @@ class _Reader:
             pl.Series([joined], dtype=pl.Binary)
         ).first()  # as a literal the bytes are copied again and again
         return places.select(whole.bin.slice("start", "length").cast(pl.String)).to_series()
+
+    def _byte_strings(self, lengths: Int64Array) -> pl.Series:
+        joined = bytes(self._taken(_total(lengths, MAX_UNPACKED_BYTES)))
+        ends = [0, *np.cumsum(lengths).tolist()]
+        return pl.Series([joined[start:end] for start, end in pairwise(ends)], dtype=pl.Binary)
 
     def _lists(self, arrays: Iterator[Narrowed], *, firsts_apart: bool) -> Ragged:
         lengths = self._integers(arrays, self._rows)

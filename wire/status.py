@@ -45,11 +45,21 @@ class QueryStatus(msgspec.Struct, frozen=True):
     predicted_bytes_per_s: Number | None = None
 
 
+class Labels(msgspec.Struct, frozen=True):
+    """Where the agent stands, by its configuration; "" is not said."""
+
+    rack: Name = ""
+    tor: Name = ""
+    dc: Name = ""
+
+
 class Status(msgspec.Struct, frozen=True):
     """One agent at `sent_ns`. CPU in cores: seconds per second, over the last ten epochs.
 
     `budget_from` is "cores", "idle_share" or "cgroup_share"; `breaker` is "closed", "cheapest" or "sampling".
     `left_out` counts queries that run and are not in `queries`, because a status has room for so many only.
+    `probes` is the HOST:PORT at which other agents may probe it.
+    An agent without labels or such an address sends none: its status has the bytes that it had before there were any.
     """
 
     agent: Name
@@ -65,12 +75,22 @@ class Status(msgspec.Struct, frozen=True):
     sampled: Share
     queries: Annotated[list[QueryStatus], msgspec.Meta(max_length=MAX_QUERIES)]
     left_out: Amount = 0
+    labels: Labels | msgspec.UnsetType = msgspec.UNSET
+    probes: Name | msgspec.UnsetType = msgspec.UNSET
+
+
+class Place(msgspec.Struct, frozen=True):
+    """The part of a status that says where an agent stands and is found; the rest is not even read."""
+
+    labels: Labels = Labels()
+    probes: Name = ""
 
 
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
 _decoder = msgspec.msgpack.Decoder(Status, strict=True)
 _text_encoder = msgspec.json.Encoder(order="deterministic")
 _text_decoder = msgspec.json.Decoder(Status, strict=True)
+_place_decoder = msgspec.json.Decoder(Place, strict=True)
 
 
 def encode_status(status: Status) -> bytes:
@@ -107,5 +127,13 @@ def status_of_text(text: str) -> Status:
     """The status that `status_text` wrote, perhaps in another release; anything else is a CorruptFrameError."""
     try:
         return _text_decoder.decode(text)
+    except NOT_MSGPACK as error:
+        raise CorruptFrameError(f"not the text of a status: {error}") from error
+
+
+def place_of_text(text: str) -> Place:
+    """As `status_of_text`, of much less: for lists of the whole fleet."""
+    try:
+        return _place_decoder.decode(text)
     except NOT_MSGPACK as error:
         raise CorruptFrameError(f"not the text of a status: {error}") from error

@@ -11,7 +11,6 @@ import errno
 import logging
 import select
 import socket
-import stat
 import threading
 import time
 from collections import deque
@@ -24,7 +23,8 @@ import polars as pl
 
 from agents.errors import SourceError
 from agents.sources.source import Batch, Lost
-from pipeline.schema import HOST_COLUMN, MAX_TIME_NS, MIN_TIME_NS, TIME_COLUMN, Schema, polars_schema
+from agents.sources.udp import unix_socket
+from pipeline.schema import HOST_COLUMN, MAX_TIME_NS, MIN_TIME_NS, SKETCH, TIME_COLUMN, Schema, polars_schema
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,6 @@ REFUSED_SECONDS: Final = 1024
 _SECOND_NS: Final = 10**9
 _SOCKET_BUFFER_BYTES: Final = 2**22
 _WAKE_S: Final = 0.2
-_PATH_BYTES: Final = 107  # what sockaddr_un holds
 
 _Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 _Time = Annotated[int, msgspec.Meta(ge=MIN_TIME_NS, le=MAX_TIME_NS)]
@@ -54,7 +53,13 @@ class DatagramsSource:
     lag_rows: Final = None
 
     def __init__(self, stream: str, path: Path, schema: Schema) -> None:
-        """`schema` is the stream's whole schema: the order of its columns is the order in a row."""
+        """`schema` is the stream's whole schema: the order of its columns is the order in a row.
+
+        Raises:
+            SourceError: a column holds sketches, which no row of a datagram can bring.
+        """
+        if SKETCH in schema.values():
+            raise SourceError(f"datagrams source: stream {stream!r} has a column of sketches; declare plain columns")
         self.name = f"datagrams:{stream}:{path.absolute()}"
         self._stream = stream
         self._path = path
@@ -92,23 +97,10 @@ class DatagramsSource:
             SourceError: the path is too long, in use, not a socket, or its folder is not writable.
         """
         del position
-        if len(bytes(self._path)) > _PATH_BYTES:
-            raise SourceError(
-                f"{self._path}: {len(bytes(self._path))} bytes; a socket's path has at most {_PATH_BYTES}"
-            )
-        opened = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        try:
-            self._remove_stale()
-            opened.setblocking(False)
-            with contextlib.suppress(OSError):  # a limit of the host; the default buffer will do
-                opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SOCKET_BUFFER_BYTES)
-            opened.bind(str(self._path))
-        except OSError as error:
-            opened.close()
-            raise SourceError(f"{self._path}: cannot listen for datagrams: {error}; set another path") from error
-        except SourceError:
-            opened.close()
-            raise
+        opened = unix_socket(self._path)
+        opened.setblocking(False)
+        with contextlib.suppress(OSError):  # a limit of the host; the default buffer will do
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SOCKET_BUFFER_BYTES)
         self._socket = opened
         self._thread = threading.Thread(target=self._take_off, args=(opened,), name="datagrams", daemon=True)
         self._thread.start()
@@ -154,21 +146,6 @@ class DatagramsSource:
         opened.close()
         if self._thread is not None:
             self._thread.join(2 * _WAKE_S)
-
-    def _remove_stale(self) -> None:
-        try:
-            mode = self._path.stat().st_mode
-        except FileNotFoundError:
-            return
-        if not stat.S_ISSOCK(mode):
-            raise SourceError(f"{self._path}: exists and is no socket; set another path")
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as knock:
-            try:
-                knock.connect(str(self._path))
-            except ConnectionRefusedError:
-                self._path.unlink(missing_ok=True)
-                return
-        raise SourceError(f"{self._path}: another process listens there; set another path or stop it")
 
     def _take_off(self, opened: socket.socket) -> None:
         while self._socket is opened:

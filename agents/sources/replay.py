@@ -5,15 +5,15 @@ restart goes on with the very next row. Rows are typed strictly: a value that do
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final
 
 import msgspec
 import polars as pl
 
-from agents.config import TimeUnit
 from agents.errors import SourceError
+from agents.sources.configs import TimeUnit
 from agents.sources.pacing import Pace
 from agents.sources.replay_files import Place, RowFile, head_of, open_rows
 from agents.sources.source import Batch
@@ -45,8 +45,9 @@ class ReplaySource:
         time_column: str = "ts",
         time_unit: TimeUnit = "ns",
         rows_per_s: float | None = None,
+        optional: Collection[str] = (),
     ) -> None:
-        """Columns of `schema` other than ts and host must be in the file; `host` may be."""
+        """Columns of `schema` other than ts and host must be in the file; `host` and `optional` text may be."""
         self.name = f"replay:{stream}:{path.absolute()}"
         self.finished = False
         self._stream = stream
@@ -55,6 +56,7 @@ class ReplaySource:
         self._time_column = time_column
         self._time_unit = time_unit
         self._rows_per_s = rows_per_s
+        self._optional = [HOST_COLUMN, *(name for name in optional if name not in schema)]
         self._file: RowFile | None = None
         self._head = (0, "")
         self._block: pl.DataFrame | None = None
@@ -86,9 +88,10 @@ class ReplaySource:
         wanted = list(dict.fromkeys([self._time_column, *wanted]))
         place = None if stored is None else stored.block
         file = open_rows(self._path, wanted, place)
-        if HOST_COLUMN in file.columns and HOST_COLUMN not in wanted:
+        there = [name for name in self._optional if name in file.columns and name not in wanted]
+        if there:
             file.close()
-            file = open_rows(self._path, [*wanted, HOST_COLUMN], place)
+            file = open_rows(self._path, [*wanted, *there], place)
         self._file = file
         self._head = head_of(self._path) if place is None else (place.head_bytes, place.head)
         self._block_place = place or Place(0, file.offset(), *self._head)
@@ -167,8 +170,7 @@ class ReplaySource:
     def _typed(self, rows: pl.DataFrame) -> pl.DataFrame:
         """`rows` with ts in ns and the schema's types; errors name file, column and the first bad row."""
         types = polars_schema(self._schema)
-        if HOST_COLUMN in rows.columns:
-            types[HOST_COLUMN] = pl.String()
+        types |= {name: pl.String() for name in self._optional if name in rows.columns}
         columns = [self._times(rows[self._time_column])]
         for name, dtype in types.items():
             if name in rows.columns and name != TIME_COLUMN:
@@ -200,7 +202,9 @@ class ReplaySource:
     def _cast(self, column: pl.Series, dtype: pl.DataType) -> pl.Series:
         if column.dtype == dtype:
             return column
-        if column.dtype == pl.String and dtype == pl.Boolean:
+        if pl.Binary in (column.dtype, dtype):  # text is no sketch, whatever its bytes
+            cast = pl.Series(column.name, [None] * column.len(), dtype=dtype)
+        elif column.dtype == pl.String and dtype == pl.Boolean:
             cast = column.replace_strict(_BOOLEANS, default=None, return_dtype=pl.Boolean)
         else:
             try:

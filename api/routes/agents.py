@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.agent_runtime import runtime_of
+from api.agent_runtime import shown_status
 from api.agent_state import SPOOL_AGE, AgentState, silent_s, state_of
 from api.errors import ParameterError, UnknownNameError
 from api.fleet_models import AgentDetail, AgentsPage
@@ -84,10 +84,13 @@ def _entry(
     now_ns: int,
     service: Service,
 ) -> dict[str, object]:
+    shown = shown_status(row, status, now_ns)
     lags = [lag for one in progress if (lag := _lag(one, now_ns)) is not None]
     return {
         "agent": row.agent,
         "host": row.host,
+        "labels": shown.labels,
+        "probe_address": shown.probes,
         "shared_by": shared_by,
         "state": state_of(row, now_ns, service.config),
         "first_seen": rfc_3339(row.first_seen_ns),
@@ -100,7 +103,7 @@ def _entry(
         "lag_s": max(lags, default=None),
         "spool_oldest_age_s": row.counters.get(SPOOL_AGE),
         "counters": row.counters,
-        "runtime": runtime_of(row, status, now_ns),
+        "runtime": shown.runtime,
     }
 
 

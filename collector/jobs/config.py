@@ -33,13 +33,35 @@ class RetentionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
             )
 
 
+class DrivesConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How drives are scored (docs/reference/collector.md#drives).
+
+    Attributes:
+        enabled: whether this collector takes part; where none does, drives keep the verdicts they have.
+        interval_s: seconds between two rounds.
+        cpu_share: of one core, at most, on average over a round; between two chunks of drives the job rests.
+        keep_days: for how many days a drive's days are kept.
+        gone_after_days: a drive not heard of for longer is in no series and no count any more; its row stays.
+        series_max_drives: of up to so many drives series are written; of more only those that are not Good.
+    """
+
+    enabled: bool = True
+    interval_s: _Positive = 900.0
+    cpu_share: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.5
+    keep_days: Annotated[int, msgspec.Meta(ge=90, le=4000)] = 400
+    gone_after_days: Annotated[int, msgspec.Meta(ge=4, le=4000)] = 30
+    series_max_drives: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = 20_000
+
+
 class JobsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """When the scheduled work is done.
 
     Attributes:
         interval_s: seconds between two rounds.
         settle_s: a coarser window is computed this long after its end, so that late data is mostly in.
+        drives: the scoring of drives, in rounds of its own.
     """
 
     interval_s: _Positive = 30.0
     settle_s: Annotated[float, msgspec.Meta(ge=0)] = 120.0
+    drives: DrivesConfig = msgspec.field(default_factory=DrivesConfig)

@@ -2,8 +2,9 @@
 
 from alembic import context
 
-from store.tables import metadata
+from store import drive_tables
 
-context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
+# All tables have one metadata; drives' module is imported so that theirs are in it.
+context.configure(connection=context.config.attributes["connection"], target_metadata=drive_tables.drives.metadata)
 with context.begin_transaction():
     context.run_migrations()

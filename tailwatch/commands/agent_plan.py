@@ -53,14 +53,11 @@ def _wanted(config: "AgentConfig", queries: "QuerySet", *, asks_api: bool) -> tu
     from agents.planned import OwnQueries
     from agents.planned_once import planned_once
     from agents.reload import NewSetup
+    from agents.services import streams_of
     from agents.sources.configured import configured_sources
 
     own = NewSetup.of(config, queries.plans, queries.tables)
-    streams = {
-        stream: schema
-        for source in configured_sources(config, queries.plans)
-        for stream, schema in source.streams.items()
-    }
+    streams = streams_of(configured_sources(config, queries.plans))
     choice, remarks = planned_once(config, OwnQueries(own.chains, own.tables, streams), asks_api=asks_api)
     fed = [one for one in choice.wanted if one.chain.plan.source in streams]
     return fed, remarks

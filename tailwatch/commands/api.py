@@ -10,14 +10,15 @@ def run(args: argparse.Namespace) -> int:
     stop = stop_event(args.supervisor)
     from msgspec.structs import replace
 
-    from agents.sources.streams import BUILTIN_STREAMS
+    from agents.sources.streams import known_streams
     from api.server import serve
+    from collector.jobs.drive_streams import COLLECTOR_STREAMS
     from tailwatch.faster_kernels import faster_kernels_beside
     from tailwatch.settings_flags import loaded_from
 
     settings = loaded_from(args, "api").settings
     with faster_kernels_beside(stop):
         # Posted queries may read what agents know without being told.
-        streams = {**settings.api.streams, **BUILTIN_STREAMS}
+        streams = {**known_streams(settings.api.streams), **COLLECTOR_STREAMS}
         serve(replace(settings.api, streams=streams), settings.database.url, stop)
     return 0

@@ -9,6 +9,7 @@ import hashlib
 import os
 import platform
 import signal
+import socket
 import sys
 import threading
 import time
@@ -27,6 +28,7 @@ _PARTS_STOP_S = 5.0
 # A query posted to a demo should show data while one looks.
 _PLAN_POLL_S = 2.0
 
+_PARTS_FILE = "parts.yaml"
 _FIRST_CONFIG = """\
 # Written by the first `tailwatch demo` here; yours to edit, it is not written again.
 # `tailwatch config check FILE` names mistakes, docs/reference/configuration.md names every setting.
@@ -36,6 +38,8 @@ agent:
     - kind: hiccups
     - kind: host
     - {kind: datagrams, stream: api_requests, path: api.sock}
+    # How Tailwatch itself is; the demo writes into this file where its collector and its API show their metrics.
+    - {kind: tailwatch, targets_path: parts.yaml}
 api:
   telemetry_socket: api.sock
 """
@@ -43,13 +47,17 @@ api:
 
 @dataclass(frozen=True, slots=True)
 class _Demo:
-    """What the demo runs with; `before` are the database's totals when it began."""
+    """What the demo runs with; `before` are the database's totals when it began.
+
+    `collector_port` is where the collector shows its metrics, 0: nowhere.
+    """
 
     loaded: Loaded
     config_path: Path
     url: str
     port: int
     before: dict[str, int]
+    collector_port: int
     assignments: tuple[str, ...] = ()
 
 
@@ -58,6 +66,8 @@ def run(args: argparse.Namespace) -> int:
     stop = threading.Event()
     line = LiveLine(sys.stdout)
     demo = _prepared(args)
+    if args.drives:
+        _plant(demo, args.drives, line)
     supervisor = Supervisor(_parts(demo), Path(demo.loaded.settings.data_dir) / "logs")
     _handle_signals(stop, supervisor)
     started_ns = time.time_ns()
@@ -116,7 +126,49 @@ def _prepared(args: argparse.Namespace) -> _Demo:
     engine.dispose()
     if loaded.settings.transport.kind == "kafka":
         _prepare_topic(loaded.settings.transport)
-    return _Demo(loaded, config_path, url, port, before, assignments)
+    given = "collector.metrics_port" in loaded.places
+    collector_port = loaded.settings.collector.metrics_port if given else _free_port()
+    (folder / _PARTS_FILE).write_text(_parts_text(url, collector_port), encoding="utf-8")
+    return _Demo(loaded, config_path, url, port, before, collector_port, assignments)
+
+
+def _plant(demo: _Demo, drives: int, line: LiveLine) -> None:
+    """Made-up drives, before anybody reads the database."""
+    from store.connect import open_engine
+    from tailwatch.demo_drives import plant_drives
+
+    engine = open_engine(demo.loaded.settings.database.url)
+    try:
+        plant_drives(engine, drives, time.time_ns(), line.note)
+    finally:
+        engine.dispose()
+
+
+def _drives_line(demo: _Demo) -> str:
+    from store.connect import open_engine
+    from tailwatch.demo_drives import drives_line
+
+    engine = open_engine(demo.loaded.settings.database.url, read_only=True)
+    try:
+        return drives_line(engine)
+    finally:
+        engine.dispose()
+
+
+def _free_port() -> int:
+    """One on loopback that nobody has just now."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def _parts_text(url: str, collector_port: int) -> str:
+    """Where the parts show their metrics, in the form of Prometheus' file_sd; names stay the same, ports may not."""
+    places = {"api": url.removeprefix("http://")}
+    if collector_port:
+        places["collector"] = f"127.0.0.1:{collector_port}"
+    groups = [f'- {{targets: ["{place}"], labels: {{instance: {name}}}}}\n' for name, place in places.items()]
+    return "# Written by every `tailwatch demo`, for the source `tailwatch` of its agent.\n" + "".join(groups)
 
 
 def _over_kafka(server: str, folder: Path) -> tuple[str, ...]:
@@ -154,7 +206,7 @@ def _parts(demo: _Demo) -> list[Part]:
     common = ("--config", str(demo.config_path), "--data", settings.data_dir, *over)
     return [
         Part("agent", ("agent", "run", *common, *_plans_from(demo)), _PARTS_STOP_S),
-        Part("collector", ("collector", "run", *common), _PARTS_STOP_S),
+        Part("collector", ("collector", "run", *common, *_shown_at(demo)), _PARTS_STOP_S),
         Part("api", ("api", "run", *common, "--port", str(demo.port)), _PARTS_STOP_S),
     ]
 
@@ -164,6 +216,13 @@ def _plans_from(demo: _Demo) -> tuple[str, ...]:
     if "agent.plan_url" in demo.loaded.places:
         return ()
     return ("--set", f"agent.plan_url={demo.url}", "--set", f"agent.plan_poll_s={_PLAN_POLL_S:g}")
+
+
+def _shown_at(demo: _Demo) -> tuple[str, ...]:
+    """The collector shows its metrics, unless the file says where or that it shall not."""
+    if "collector.metrics_port" in demo.loaded.places:
+        return ()
+    return ("--set", f"collector.metrics_port={demo.collector_port}")
 
 
 def _handle_signals(stop: threading.Event, supervisor: Supervisor) -> None:
@@ -228,7 +287,7 @@ def _ended(
     for sentence in sentences:
         line.note(paint(sentence, "yellow", sys.stdout))
     if summary is not None:
-        line.note(summary_text(summary))
+        line.note(summary_text(summary, _drives_line(demo)))
     measured = summary is not None and summary.measured
     if must_measure and not measured:
         print("error: nothing was measured; see the logs in the data folder", file=sys.stderr)

@@ -7,9 +7,8 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
@@ -22,46 +21,31 @@ _Said = list[tuple[TextIO, str]]
 
 def run(args: argparse.Namespace) -> int:
     """Do what the action says, on a database with this release's tables."""
+    from tailwatch.open_database import open_database
     from tailwatch.settings_flags import loaded_from
 
     url = loaded_from(args).settings.database.url
     actions = {"create": _create, "list": _list, "revoke": _revoke}
-    with _writing(url) as connection:
+    with open_database(url) as engine, engine.begin() as connection:
         said = actions[args.action](args, connection)
     for stream, text in said:  # only now: a key that was not stored must not be shown
         print(text, file=stream, flush=True)
     return 0
 
 
-@contextmanager
-def _writing(url: str) -> "Iterator[sa.Connection]":
-    """One transaction on the database, committed at the end.
-
-    Raises:
-        SchemaError: there is no database, or not one with this release's tables.
-    """
-    from store.connect import check_schema, open_engine
-    from store.errors import SchemaError
-    from tailwatch.database_file import sqlite_file
-
-    file = sqlite_file(url)
-    if file is not None and not file.exists():
-        raise SchemaError(f"there is no database at {file}; make it with `tailwatch db upgrade`, or set database.url")
-    engine = open_engine(url)
-    try:
-        check_schema(engine)
-        with engine.begin() as connection:
-            yield connection
-    finally:
-        engine.dispose()
-
-
 def _create(args: argparse.Namespace, connection: "sa.Connection") -> _Said:
-    from store.api_keys import create_key
+    from store.api_keys import create_key, keep_key
 
     now_ns = time.time_ns()
     expires_ns = now_ns + args.expires * 10**9 if args.expires else None
-    row, key = create_key(connection, args.name, args.scopes or ["read"], now_ns, expires_ns)
+    scopes = args.scopes or ["read"]
+    if args.key_path:
+        # What is no text has not the shape of a key either, and is refused as such.
+        given = Path(args.key_path).read_text(encoding="utf-8", errors="replace").strip()
+        row, new = keep_key(connection, given, args.name, scopes, now_ns, expires_ns)
+        state = "is kept now" if new else "is there already"
+        return [(sys.stderr, f"key {row.id} {row.name!r} with scope {_scopes(row)} {state}")]
+    row, key = create_key(connection, args.name, scopes, now_ns, expires_ns)
     until = f"until {_time(expires_ns)}" if expires_ns else "until it is revoked"
     note = f"key {row.id} {row.name!r} with scope {_scopes(row)}, {until}; it is shown this once, keep it safe"
     return [(sys.stderr, note), (sys.stdout, key)]

@@ -13,11 +13,12 @@ import pytest
 from agents import frames, profiling
 from agents.agent import Agent
 from agents.config import AgentConfig, BudgetConfig
+from agents.sources.configs import DatagramsConfig
 from agents.sources.source import Batch
 from pipeline.chain import Chain
 from tests.agents.live import turned
 from tests.agents.world import MACHINE, PLAN
-from tests.fleet import TABLES, probe_records
+from tests.fleet import SCHEMA, TABLES, probe_records
 from wire.transport import Publisher
 
 #: CPU seconds per record: filter, join, projection, aggregate. And per encoded byte.
@@ -86,7 +87,14 @@ class CostlyAgent:
     @staticmethod
     def start(folder: Path, publisher: Publisher, monkeypatch: pytest.MonkeyPatch, **changes: object) -> "CostlyAgent":
         cpu = FakeCpu()
-        values: dict[str, object] = {"id": "a", "host": "h", "spool_path": str(folder / "spool.db"), "sources": ()}
+        values: dict[str, object] = {
+            "id": "a",
+            "host": "h",
+            "spool_path": str(folder / "spool.db"),
+            # Nobody sends to it: without a source of that stream the query would not run.
+            "sources": (DatagramsConfig(stream="probes", path=str(folder / "rows.sock")),),
+            "streams": {"probes": {name: kind for name, kind in SCHEMA.items() if name not in ("ts", "host")}},
+        }
         config = AgentConfig(**(values | changes))  # type: ignore[arg-type]
         agent = Agent(config, [PLAN], TABLES, publisher, machine=MACHINE, cpu_s=cpu.read)
         cpu.costly(monkeypatch)

@@ -11,7 +11,8 @@ import msgspec
 import polars as pl
 
 from agents.agent import Agent
-from agents.config import AgentConfig, DatagramsConfig
+from agents.config import AgentConfig
+from agents.sources.configs import DatagramsConfig
 from agents.sources.streams import BUILTIN_STREAMS
 from pipeline.chain import Chain
 from pipeline.partial import Partial

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from agents.agent import Agent
-from agents.config import AgentConfig, DatagramsConfig, HiccupsConfig
+from agents.config import AgentConfig
 from agents.own_metrics import Sample, page_of
 from agents.shares import Decision
 from agents.sources import replay
+from agents.sources.configs import DatagramsConfig, HiccupsConfig
 from pipeline.chain import Chain
 from pipeline.sql import compile_query
 from tests.agents.live import HICCUPS, REQUESTS, requests_agent, send_requests, turned

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from agents.agent import Agent
-from agents.config import AgentConfig, DatagramsConfig, ReplayConfig
+from agents.config import AgentConfig
 from agents.errors import SourceError, SpoolBusyError, SpoolWriteError
 from agents.sources import replay
+from agents.sources.configs import DatagramsConfig, ReplayConfig
 from pipeline.chain import Chain
 from tests.agents.live import REQUESTS, got, received_of, requests_agent, send_requests, turned
 from tests.agents.world import (

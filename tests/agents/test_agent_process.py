@@ -72,7 +72,8 @@ def test_run_agent_stops_within_its_time_and_serves_its_metrics(
 
 CHILD = """
 import logging, pathlib, sys, threading
-from agents.config import AgentConfig, HiccupsConfig, HostConfig, ReplayConfig
+from agents.config import AgentConfig
+from agents.sources.configs import HiccupsConfig, HostConfig, ReplayConfig
 from agents.runner import run_agent
 from pipeline.plan import decode_plan
 from tests.fleet import TABLES
@@ -118,7 +119,12 @@ def test_kill_nine_at_random_moments_counts_every_record_of_a_file_once(tmp_path
 
 
 def test_every_setting_metric_and_error_is_in_the_reference() -> None:
-    text = (ROOT / "docs" / "reference" / "agent.md").read_text(encoding="utf-8")
+    pages = [
+        ROOT / "docs/reference/agent.md",
+        ROOT / "docs/reference/configuration.md",
+        *ROOT.glob("docs/sources/*.md"),
+    ]
+    text = "".join(page.read_text(encoding="utf-8") for page in pages)
     settings = list(AgentConfig.__struct_fields__)
     for kind in AgentConfig.__annotations__["sources"].__args__[0].__args__:
         settings += [kind.__struct_config__.tag, *kind.__struct_fields__]

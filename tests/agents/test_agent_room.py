@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from agents.agent import Agent
-from agents.config import AgentConfig, DatagramsConfig, ReplayConfig
+from agents.config import AgentConfig
 from agents.sources import replay
+from agents.sources.configs import DatagramsConfig, ReplayConfig
 from agents.uplink import Uplink
 from pipeline.chain import Chain
 from tests.agents.live import REQUESTS, received_of, send_requests, turned, until

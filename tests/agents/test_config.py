@@ -3,7 +3,8 @@
 import msgspec
 import pytest
 
-from agents.config import AgentConfig, DatagramsConfig, HiccupsConfig, HostConfig, ReplayConfig
+from agents.config import AgentConfig
+from agents.sources.configs import DatagramsConfig, HiccupsConfig, HostConfig, ReplayConfig, TailwatchConfig
 
 
 def decoded(value: object) -> AgentConfig:
@@ -13,8 +14,13 @@ def decoded(value: object) -> AgentConfig:
 def test_an_empty_section_gives_an_agent_of_this_host() -> None:
     config = decoded({})
     assert config.agent_id == config.host_name != ""
-    assert config.sources == (HiccupsConfig(), HostConfig(interval_s=1.0))
+    assert config.sources == (HiccupsConfig(), HostConfig(interval_s=1.0), TailwatchConfig(targets=()))
     assert (config.policy, config.checkpoint_s, config.metrics_port) == ("adaptive", 2.0, 0)
+
+
+def test_labels_are_given_one_by_one() -> None:
+    config = msgspec.convert({"labels": {"rack": "r12", "dc": "fra1"}}, AgentConfig, strict=True)
+    assert config.place == {"rack": "r12", "tor": "", "dc": "fra1"}
 
 
 def test_each_kind_of_source_is_told_by_its_kind() -> None:
@@ -34,6 +40,25 @@ def test_each_kind_of_source_is_told_by_its_kind() -> None:
         ReplayConfig(stream="probes", path="p.csv", time_unit="ms", rows_per_s=10),
         DatagramsConfig(stream="api_requests", path="s.sock"),
     )
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"kind": "statsd", "listen": "", "socket_path": "s.sock"},
+        {"kind": "probes", "listen": "", "peers": ["a:1"]},
+        {"kind": "requests", "listen": "", "listen_udp": "127.0.0.1:1"},
+        {"kind": "requests", "listen": "[::1]:1", "listen_udp": ""},
+    ],
+)
+def test_a_source_with_another_way_in_need_not_listen(entry: dict[str, object]) -> None:
+    (source,) = decoded({"sources": [entry]}).sources
+    assert {name: getattr(source, name) for name in entry if name.startswith("listen")} == {
+        name: value for name, value in entry.items() if name.startswith("listen")
+    }
+    for wrong in ("nowhere", "a b:1", ":", "a:1\n"):
+        with pytest.raises(msgspec.ValidationError, match="listen"):
+            decoded({"sources": [entry | {"listen": wrong}]})
 
 
 @pytest.mark.parametrize(

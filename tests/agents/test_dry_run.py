@@ -8,16 +8,20 @@ import pytest
 
 from agents.agent import Agent
 from agents.bounds import ALWAYS
-from agents.config import AgentConfig, BudgetConfig, DatagramsConfig, HiccupsConfig, ReplayConfig
+from agents.config import AgentConfig, BudgetConfig
 from agents.dry_run import DryRun, Seen
 from agents.errors import SourceError
 from agents.executor import Wanted
 from agents.planned import Choice, OwnQueries
 from agents.planned_once import planned_once
 from agents.sources import replay
+from agents.sources.configs import DatagramsConfig, HiccupsConfig, ReplayConfig, StatsdConfig
+from agents.sources.streams import BUILTIN_STREAMS
+from agents.sources.udp import udp_socket, unix_socket
 from pipeline.chain import Chain
 from pipeline.plan import Plan
 from pipeline.schema import stream_schema
+from pipeline.sql import compile_query
 from tests.agents.live import HICCUPS, REQUESTS, requests_agent, send_requests
 from tests.agents.plan_api import PlanApi, plan_api
 from tests.agents.world import MACHINE, PLAN, probe_file, publisher_to, replay_config, truth
@@ -99,6 +103,24 @@ def test_what_cannot_wait_is_also_run_as_an_agent_does(tmp_path: Path, monkeypat
     assert both.as_agent_cores is not None
     read_s = {one.name.endswith("other/probes.csv"): one.read_s for one in both.sources}
     assert read_s[True] < read_s[False], "a file that can wait waits"
+
+
+def test_ports_and_paths_that_an_agent_listens_at_are_left_alone(tmp_path: Path) -> None:
+    path, _ = probe_file(tmp_path, 1_000)
+    with udp_socket("127.0.0.1:0") as held, unix_socket(tmp_path / "s"):
+        port = f"127.0.0.1:{held.getsockname()[1]}"
+        sources = (
+            ReplayConfig(stream="probes", path=str(path)),
+            StatsdConfig(listen=port),
+            StatsdConfig(listen="", socket_path=str(tmp_path / "s")),
+        )
+        counted = compile_query(
+            "lines", "SELECT count(*) AS n FROM statsd GROUP BY TUMBLE(ts, INTERVAL '10' SECOND)", BUILTIN_STREAMS, {}
+        )
+        seen = seen_of(replay_config(tmp_path, path, sources=sources), PLAN, counted)
+    told = [one.not_read for one in seen.sources if one.name.startswith("statsd")]
+    assert ["another process" in reason for reason in told] == [True, True]
+    assert any(port in reason for reason in told)
 
 
 def test_it_disturbs_no_agent_that_runs_with_the_same_configuration(tmp_path: Path) -> None:

@@ -10,11 +10,12 @@ import pytest
 from agents.agent import Agent, epochs_between_checkpoints, turn_interval_s
 from agents.allowance import LIMIT
 from agents.breaker import LEAST_SAMPLED
-from agents.config import AgentConfig, BudgetConfig, ReplayConfig, RuntimeConfig
+from agents.config import AgentConfig, BudgetConfig, RuntimeConfig
 from agents.epochs import LONGEST_EPOCHS
 from agents.errors import BudgetTooSmallError
 from agents.own_metrics import page_of
 from agents.sources import replay
+from agents.sources.configs import ReplayConfig
 from agents.sources.source import Batch
 from tests.agents.costly_agent import BATCHES, EPOCH_ROWS, CostlyAgent, FakeCpu, close
 from tests.agents.live import REQUESTS

@@ -82,6 +82,24 @@ def test_the_host_is_added_where_it_is_missing_and_kept_where_it_is_given() -> N
     assert keys.rows() == [("other", 2), ("this-host", 6)]
 
 
+def test_the_labels_are_added_where_a_query_reads_them_and_the_rows_have_none() -> None:
+    plan = probe_plan(
+        "SELECT rack, dc, count(*) AS n_total FROM probes GROUP BY TUMBLE(ts, INTERVAL '1' HOUR), rack, dc"
+    )
+    executor = Executor([plan], TABLES, "h", "all-sp", labels={"rack": "r1", "tor": "t1", "dc": "d1"})
+    records = probe_records(4, 1)
+    executor.add(Batch("probes", records))
+    executor.add(Batch("probes", records.with_columns(dc=pl.Series(["own", None, "own", None]))))
+    executor.labels = {"rack": "r2"}
+    executor.add(Batch("probes", records))
+    (delta,) = executor.take()
+    rows = pl.concat(delta.drained[0])
+    assert rows.columns == ["ts", "dc", "rack"]
+    assert rows.group_by("rack", "dc").len().sort("rack", "dc", nulls_last=True).rows() == [
+        ("r1", "d1", 4), ("r1", "own", 2), ("r1", None, 2), ("r2", "", 4),
+    ]  # fmt: skip
+
+
 def test_lost_samples_and_dropped_batches_are_in_the_manifest_by_reason() -> None:
     again = probe_plan("SELECT count(*) AS n_total FROM probes GROUP BY TUMBLE(ts, INTERVAL '1' HOUR)", name="again")
     executor = Executor([PLAN, again], TABLES, "h", "all-src")

@@ -2,6 +2,7 @@
 
 import random
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -15,6 +16,7 @@ from pipeline.partial import Partial
 from pipeline.schema import polars_schema
 from tests.agents.world import CHAIN, PLAN, assert_same_answer, truth
 from tests.fleet import TABLES, probe_plan, probe_records
+from tests.pipeline.probes import TUMBLE, compiled, histograms, records
 from wire.columns import unpack_columns
 
 AGGREGATE = CHAIN.row_stages + 1
@@ -90,6 +92,36 @@ def test_labels_of_static_tables_are_sent_as_the_codes_that_they_are() -> None:
     schema = polars_schema(CHAIN.schema_at(cut))
     sent = pl.concat([unpack_columns(frame.body, schema) for frame in drained])
     assert sent.equals(CHAIN.plain(cut, gathered), null_equal=True)
+
+
+@pytest.mark.parametrize("cut", range(3))
+def test_sketches_and_weights_travel_with_drained_rows(cut: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frames_module, "MAX_BODY_BYTES", 16_000)
+    monkeypatch.setattr(frames_module, "_PIECE_BYTES", 60_000)
+    sql = f"SELECT src, sketch(dist) AS d_us, sketch(load, err) AS w_us FROM probes WHERE err < 9 {TUMBLE}, src"
+    chain = Chain(compiled(sql), {})
+    random = np.random.default_rng(1)
+    dist = histograms([random.integers(1, 300, 40).tolist() for _ in range(2_000)], scale=3)
+    dist[::7] = [None] * len(dist[::7])
+    rows = records(
+        dist=dist, src=random.choice(["a", "b"], 2_000).tolist(), load=random.random(2_000).tolist(),
+        err=random.integers(-1, 10, 2_000).tolist(),
+    )  # fmt: skip
+    parts = [Partial.empty(chain.plan)]
+    frames = frames_after(rows, cut, chain)
+    for frame in frames:
+        if frame.kind == "drained":
+            arrived = unpack_columns(frame.body, polars_schema(chain.schema_at(cut)))
+            parts.append(chain.finish(arrived, after=cut))
+    assert len(parts) > 3
+    found, wanted = Partial.merge(parts).sorted(), chain.finish(chain.prepare(rows), 0).sorted()
+    assert found.keys.equals(wanted.keys)
+    for name in ("d_us", "w_us"):
+        mine, theirs = (one.states[name].column for one in (found, wanted))  # type: ignore[attr-defined]
+        assert mine.cells.tolist() == theirs.cells.tolist()
+        assert mine.counts.tolist() == theirs.counts.tolist()
+        assert mine.maxima.tolist() == theirs.maxima.tolist()
+        assert np.allclose(mine.sums.values(), theirs.sums.values(), rtol=1e-12)
 
 
 def test_nothing_in_gives_nothing_out() -> None:

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 
 from agents import catch_up, uplink
 from agents.agent import Agent
-from agents.config import DatagramsConfig, ReplayConfig
 from agents.errors import SpoolWriteError
 from agents.sources import replay
+from agents.sources.configs import DatagramsConfig, ReplayConfig
 from agents.uplink import Uplink
 from pipeline.chain import Chain
 from pipeline.schema import polars_schema

@@ -219,3 +219,11 @@ def test_what_a_version_gathered_before_it_went_is_still_handed_over() -> None:
     assert executor.by_stream == {}
     rows, manifest = _counts(executor.take(), OTHER.version)
     assert (rows, manifest.conserved(), executor.take()) == (40, True, [])
+
+
+def test_a_query_of_the_file_that_no_source_feeds_is_not_run_and_named() -> None:
+    own = OwnQueries(OWN.chains, OWN.tables, {})
+    choice = choose(None, own, {}, nothing)  # type: ignore[arg-type]
+    assert (choice.wanted, choice.unfed, choice.idle) == ([], ["probes"], 1)
+    known = choose(document(version(PLAN)), own, {}, nothing)  # type: ignore[arg-type]
+    assert (known.wanted, known.refused, known.unfed) == ([], {}, ["probes"])

@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from agents.agent import Agent
-from agents.config import AgentConfig, DatagramsConfig, ReplayConfig
+from agents.config import AgentConfig
+from agents.sources.configs import DatagramsConfig, ReplayConfig
 from pipeline.chain import Chain
 from pipeline.plan import Plan
 from pipeline.sql import compile_query

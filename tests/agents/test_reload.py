@@ -10,7 +10,7 @@ import pytest
 
 from agents.agent import Agent
 from agents.bounds import ALWAYS
-from agents.config import AgentConfig, BudgetConfig, DatagramsConfig, HostConfig, ReplayConfig
+from agents.config import AgentConfig, BudgetConfig, LabelsConfig
 from agents.errors import (
     AgentError,
     BudgetTooSmallError,
@@ -26,6 +26,7 @@ from agents.progress import SourceProgress
 from agents.reload import NewSetup, Refusal, source_changes
 from agents.runner import Reloads
 from agents.sources import replay
+from agents.sources.configs import DatagramsConfig, HostConfig, ReplayConfig
 from agents.sources.datagrams import DatagramsSource
 from agents.sources.host import HostSource
 from pipeline.chain import Chain
@@ -49,6 +50,7 @@ from tests.fleet import SCHEMA, TABLES, probe_plan
 from tests.system.stack import free_port
 from wire.embedded import EmbeddedPublisher
 from wire.heartbeat import Heartbeat
+from wire.status import Labels
 
 COUNTS = probe_plan("SELECT src, count(*) AS n FROM probes GROUP BY TUMBLE(ts, INTERVAL '10' SECOND), src", "counts")
 NEXT = compile_query(
@@ -406,6 +408,7 @@ def test_numbers_change_while_it_runs(tmp_path: Path, publisher: EmbeddedPublish
         epoch_s=0.05,
         checkpoint_s=0.05,
         catch_up_bytes_per_s=2**22,
+        labels=LabelsConfig(rack="r2"),
     )
     agent.reload(setup(changed, REQUESTS))
     stored_before = agent._checkpointer.stored
@@ -413,6 +416,8 @@ def test_numbers_change_while_it_runs(tmp_path: Path, publisher: EmbeddedPublish
     assert agent.spool.max_bytes == 2**25
     assert agent.uplink._allowance.most == 2**22
     assert agent.executor.memory_max_bytes == 2**22
+    assert agent.executor.labels == {"rack": "r2", "tor": "", "dc": ""}
+    assert agent.loop.status().labels == Labels(rack="r2")
     assert (agent.loop.budget_cores, agent.loop.status().policy) == (0.25, "all-sp")
     assert agent.executor.runs[0].proxies.shares == (0.0,) * agent.executor.runs[0].operators
     agent.close()

@@ -7,9 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agents.config import AgentConfig
 from agents.errors import SourceError
 from agents.sources import replay, replay_files
+from agents.sources.configs import ReplayConfig
+from agents.sources.configured import configured_sources
 from agents.sources.replay import ReplaySource
+from tests.fleet import probe_plan, probe_records
 
 SCHEMA = {"ts": "int64", "host": "string", "src": "string", "rtt_us": "int64", "load": "float64", "ok": "bool"}
 TEXT = st.text(alphabet='ab",\n\r é', max_size=6)
@@ -162,6 +166,26 @@ def test_a_host_column_of_the_file_is_kept(tmp_path: Path) -> None:
     source = probes(path)
     source.open(None)
     assert all_rows(source)["host"].to_list() == ["h1", "h2"]
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_a_rack_column_is_kept_where_the_file_has_one_and_not_asked_for_where_it_has_none(
+    tmp_path: Path, suffix: str
+) -> None:
+    plan = probe_plan("SELECT rack, count(*) AS n_total FROM probes GROUP BY TUMBLE(ts, INTERVAL '1' HOUR), rack")
+    without = written(probe_records(3, 1), tmp_path / f"without{suffix}")
+    having = written(probe_records(3, 1).with_columns(rack=pl.Series([7, 7, 8])), tmp_path / f"having{suffix}")
+    entries = tuple(ReplayConfig(stream="probes", path=str(path)) for path in (without, having))
+    columns = [name for name in probe_records(0, 1).columns if name not in ("ts", "host")]
+    config = AgentConfig(sources=entries, streams={"probes": dict.fromkeys(columns, "string")})
+    found = []
+    for source in configured_sources(config, [plan]):
+        source.open(None)
+        (batch,) = source.poll()
+        assert source.streams == {"probes": {"ts": "int64", "host": "string"}}
+        found.append(batch.rows["rack"].to_list() if "rack" in batch.rows.columns else None)
+        source.close()
+    assert found == [None, ["7", "7", "8"]]
 
 
 HEADER = "ts,src,rtt_us,load,ok\n"

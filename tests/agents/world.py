@@ -8,7 +8,8 @@ from pathlib import Path
 
 import polars as pl
 
-from agents.config import AgentConfig, ReplayConfig
+from agents.config import AgentConfig
+from agents.sources.configs import ReplayConfig
 from pipeline.chain import Chain
 from pipeline.manifest import MANIFEST_SCHEMA, Manifest
 from pipeline.partial import Partial

@@ -24,7 +24,7 @@ from tests.agents.world import MACHINE, PLAN
 from tests.api.world import asking
 from tests.fleet import SECOND_NS, START_NS, TABLES, probe_records
 from wire.embedded import EmbeddedPublisher, EmbeddedSubscriber
-from wire.status import ProxyStatus, QueryStatus, Status
+from wire.status import Labels, ProxyStatus, QueryStatus, Status
 
 NOW_NS = START_NS + 45 * SECOND_NS
 PROXIES = [ProxyStatus("filter", 1.0, 60, 60, 0), ProxyStatus("aggregate", 0.75, 54, 40, 3)]
@@ -152,6 +152,25 @@ def test_a_new_start_shows_nothing_until_it_has_said_something(pipeline: Pipelin
     pipeline.say(state="profile")
     pipeline.checkpoint(START_NS + 22 * SECOND_NS)
     assert shown(pipeline.url)["state"] == "profile"
+
+
+def test_where_the_agent_stands_goes_there_too_and_outlives_its_start(pipeline: Pipeline) -> None:
+    def labels() -> dict[str, str]:
+        with asking(pipeline.url, now_ns=lambda: NOW_NS) as client:
+            (listed,) = client.get("/api/v1/agents").json()["agents"]
+            one = client.get("/api/v1/agents/agent-1").json()
+        assert listed["labels"] == one["labels"]
+        return dict(one["labels"])
+
+    pipeline.checkpoint(START_NS)
+    assert labels() == {"rack": "", "tor": "", "dc": ""}
+    pipeline.say(labels=Labels(rack="r12", dc="fra1"))
+    pipeline.checkpoint(START_NS + 2 * SECOND_NS)
+    assert labels() == {"rack": "r12", "tor": "", "dc": "fra1"}
+    pipeline.status = None
+    pipeline.begin(START_NS + 20 * SECOND_NS)
+    pipeline.checkpoint(START_NS + 20 * SECOND_NS)
+    assert labels() == {"rack": "r12", "tor": "", "dc": "fra1"}
 
 
 def test_a_text_that_another_release_wrote_otherwise_is_no_runtime_and_no_failure(pipeline: Pipeline) -> None:

@@ -19,6 +19,7 @@ from schemathesis.checks import CHECKS, load_all_checks
 from api.app import create_app
 from api.config import ApiConfig
 from store.connect import open_engine
+from tests.api.drives_world import ODD, VIRTUAL, add_drives
 from tests.api.world import INCARNATION, asking, fill, probe_records
 
 #: Operations that are described but not asked here, and why.
@@ -50,10 +51,24 @@ MEANT = {
     "step": st.sampled_from(["10s", "1s", "1m", "7s", "0.001", "1w", "-10s", "0", "1e9", "NaN"]),
     "below": st.lists(st.sampled_from(["200", "500,1e6", "-1", "NaN", "1e308"]), max_size=3),
     "format": st.sampled_from(["json", "csv"]),
-    "cursor": st.sampled_from(["aG9zdA", "NQ", "_w"]),
+    "cursor": st.sampled_from(["aG9zdA", "NQ", "_w", "c3RhdGUfMx92HzIuMw", "d2Vhch8zH24f", "c2luY2UfMx92HzllOTk"]),
     "agent": st.sampled_from(["agent-host0", "agent-host1", "nobody"]),
     "label": st.sampled_from(["host", "tor", "disk"]),
     "incarnation": st.just(INCARNATION),
+    "choose": st.sampled_from(["all", "same_rack,each_rack", "same_tor", "same_rack,nobody"]),
+    "per_group": st.sampled_from(["1", "16", "17", "-1"]),
+    "most": st.sampled_from(["1", "10000", "1e4"]),
+    "drive": st.sampled_from(["S1", VIRTUAL, ODD, "1001", "3", "nobody"]),
+    "state": st.sampled_from(["alive", "silent", "replace", "good,watch", "unknown,", "bad"]),
+    "sort": st.sampled_from(["state", "probability", "wear", "since", "drive", "age"]),
+    "order": st.sampled_from(["asc", "desc", "up"]),
+    "min_probability": st.sampled_from(["0", "0.5", "1", "50", "1e-400", "NaN", ""]),
+    "acknowledged": st.sampled_from(["true", "false", "yes"]),
+    "synthetic": st.sampled_from(["true", "false", "1"]),
+    "days": st.sampled_from(["0", "1", "400", "401", "1e3"]),
+    "changes": st.sampled_from(["0", "1000", "1001"]),
+    "cause": st.sampled_from(["probability", "wear", "nothing"]),
+    "column": st.sampled_from(["crc_total", "wear", "crc"]),
 }
 
 
@@ -99,6 +114,10 @@ BOUNDED = settings(
 def client(tmp_path_factory):
     """A client of its own, because some operations change things."""
     world = fill(tmp_path_factory.mktemp("fuzz") / "tailwatch.db", probe_records(n=600))
+    engine = open_engine(world.url)
+    with engine.begin() as connection:
+        add_drives(connection)
+    engine.dispose()
     with asking(world.url) as asked:
         yield asked
 

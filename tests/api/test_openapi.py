@@ -18,6 +18,10 @@ OPERATIONS = {
     "/api/v1/series": "list_series",
     "/api/v1/agents": "list_agents",
     "/api/v1/agents/{agent}": "get_agent",
+    "/api/v1/drives": "list_drives",
+    "/api/v1/drives/summary": "get_drives_summary",
+    "/api/v1/drives/model": "get_drives_model",
+    "/api/v1/drives/{drive}": "get_drive",
     "/api/v1/cardinality": "list_cardinality",
     "/api/v1/dead-letters": "list_dead_letters",
     "/api/v1/dead-letters/reasons": "count_dead_letters",
@@ -29,6 +33,7 @@ OPERATIONS = {
     "/readyz": "get_readiness",
     "/metrics": "get_own_metrics",
     "/api/v1/agents/{agent}/plan": "get_agent_plan",
+    "/api/v1/agents/{agent}/peers": "get_agent_peers",
     "/api/v1/queries": "list_queries",
     "/api/v1/queries/{name}": "get_query",
     "/api/v1/queries/{name}/versions": "list_query_versions",
@@ -40,6 +45,13 @@ CHANGES = {
     ("delete", "/api/v1/queries/{name}"): "retire_query",
     ("put", "/api/v1/tables/{name}"): "put_table",
     ("delete", "/api/v1/agents/{agent}"): "retire_agent",
+    ("post", "/api/v1/drives/mute"): "mute_drives",
+    ("delete", "/api/v1/drives/mute"): "unmute_drives",
+    ("post", "/api/v1/drives/{drive}/acknowledge"): "acknowledge_drive",
+    ("delete", "/api/v1/drives/{drive}/acknowledge"): "unacknowledge_drive",
+    ("post", "/api/v1/drives/{drive}/mute"): "mute_drive",
+    ("delete", "/api/v1/drives/{drive}/mute"): "unmute_drive",
+    ("post", "/api/v1/drives/{drive}/outcome"): "record_drive_outcome",
 }
 
 

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("agents", "api", "collector", "pipeline", "quantiles", "store", "tailwatch", "wire")
+PACKAGES = ("agents", "analytics", "api", "collector", "pipeline", "quantiles", "store", "tailwatch", "wire")
 
 
 @cache

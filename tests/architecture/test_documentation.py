@@ -138,6 +138,15 @@ def test_every_error_class_is_described() -> None:
     assert {name for name in classes if name not in documentation()} == set()
 
 
+def test_every_table_of_the_database_is_described() -> None:
+    from store.drive_tables import drives
+
+    names = set(drives.metadata.tables)
+    assert {"pages", "drives"} <= names
+    text = page("reference/store.md")
+    assert {name for name in names if f"`{name}`" not in text} == set()
+
+
 def test_every_link_between_pages_leads_somewhere() -> None:
     links = [
         (path, target)
@@ -147,3 +156,10 @@ def test_every_link_between_pages_leads_somewhere() -> None:
         if "://" not in target
     ]
     assert [f"{path.name}: {target}" for path, target in links if not (path.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("name", ["CHANGELOG.md", "ARCHITECTURE.md"])
+def test_no_change_and_no_module_is_listed_twice(name: str) -> None:
+    entries = re.findall(r"^(?:- |\| `).*$", (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(entries) > 40
+    assert sorted({entry for entry in entries if entries.count(entry) > 1}) == []

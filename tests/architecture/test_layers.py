@@ -24,6 +24,7 @@ HEAVY = {
     "sqlglot",
     "kafka",
     "psycopg",
+    "pynvml",
 }
 
 AGENT = """

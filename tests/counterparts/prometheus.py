@@ -1,8 +1,9 @@
 """A real Prometheus for the tests: Debian's 2.42 on a free loopback port, and how samples get into it.
 
-It scrapes nothing and keeps its data in a temporary folder; all that it knows comes by remote write (version 1), whose
-protobuf messages are put together here by hand: there are only six of them. Native histograms must be switched on,
-also in a server that the environment names, and that server must not hold newer samples than those of the tests.
+It keeps its data in a temporary folder and scrapes nothing unless a test wants it to: all that it knows comes by remote
+write (version 1), whose protobuf messages are put together here by hand: there are only six of them. Native histograms
+must be switched on, also in a server that the environment names, and that server must not hold newer samples than those
+of the tests.
 """
 
 import ctypes
@@ -75,10 +76,10 @@ def write(address: str, series: Sequence[WrittenSeries]) -> None:
 
 
 @contextmanager
-def running(program: str) -> Iterator[str]:
-    """A started Prometheus without any data; gives its address, http://HOST:PORT."""
+def running(program: str, config: str = "{}\n") -> Iterator[str]:
+    """A started Prometheus without any data; gives its address, http://HOST:PORT. By default it scrapes nothing."""
     folder = Path(tempfile.mkdtemp(prefix="tailwatch-prometheus-"))
-    (folder / "prometheus.yml").write_text("{}\n")
+    (folder / "prometheus.yml").write_text(config)
     port = free_port()
     command = [
         program, "--config.file=prometheus.yml", "--storage.tsdb.path=data", f"--web.listen-address=127.0.0.1:{port}",
@@ -88,7 +89,7 @@ def running(program: str) -> Iterator[str]:
         # The child makes one system call and takes no lock: safe, also with threads about.
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder,
-            preexec_fn=_end_with_parent,  # noqa: PLW1509
+            preexec_fn=end_with_parent,  # noqa: PLW1509
         )  # fmt: skip
     try:
         address = f"http://127.0.0.1:{port}"
@@ -147,7 +148,7 @@ def _ready(address: str) -> bool:
     return True
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Runs in the child: have it stopped also when the test run is killed."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 

@@ -1,11 +1,16 @@
 """The stream, tables and queries that this folder's tests share."""
 
+import numpy as np
 import polars as pl
 
 from pipeline.chain import Chain
 from pipeline.plan import Plan
+from pipeline.schema import polars_schema, stream_schema
+from pipeline.sketch_cells import cells_of
 from pipeline.sql import compile_query
 from pipeline.tables import StaticTable
+from quantiles.dense_bodies import Runs
+from quantiles.histogram_bodies import Said, exponential_bodies
 
 SCHEMAS = {
     "probes": {
@@ -17,6 +22,7 @@ SCHEMAS = {
         "loss": "float64",
         "err": "int64",
         "ok": "bool",
+        "dist": "sketch",
     }
 }
 HOSTS = StaticTable(
@@ -56,10 +62,16 @@ def chain_of(sql: str) -> Chain:
 def records(**columns: list[object]) -> pl.DataFrame:
     """Rows of `probes` with these columns; the others are NULL, ts counts up from 0 and host is "h"."""
     n = len(next(iter(columns.values())))
-    kinds = {"int64": pl.Int64, "float64": pl.Float64, "string": pl.String, "bool": pl.Boolean}
     full = {"ts": list(range(n)), "host": ["h"] * n}
-    schema: dict[str, type[pl.DataType]] = {"ts": pl.Int64, "host": pl.String}
-    for name, kind in SCHEMAS["probes"].items():
+    for name in SCHEMAS["probes"]:
         full[name] = [None] * n
-        schema[name] = kinds[kind]
-    return pl.DataFrame(full | columns, schema=schema)
+    return pl.DataFrame(full | columns, schema=polars_schema(stream_schema(SCHEMAS["probes"])))
+
+
+def histograms(counts: list[list[int]], scale: int = 6, first: int = 100) -> list[bytes | None]:
+    """A cell of a column of sketches for each list of counts, whose bins begin at `first`."""
+    n = len(counts)
+    offsets = np.cumsum([0, *map(len, counts)])
+    runs = Runs(np.full(n, first), offsets, np.array([count for row in counts for count in row], np.int64))
+    bodies = exponential_bodies(np.full(n, scale), Runs.none(n), runs, np.zeros(n, np.int64), Said.nothing(n))
+    return cells_of(bodies, "dist").to_list()

@@ -18,11 +18,18 @@ from pipeline.chain import Chain
 from pipeline.manifest import Manifest, drained, window_counts
 from pipeline.partial import Partial
 from pipeline.scalar_states import AvgState, SumState
-from pipeline.schema import polars_schema
+from pipeline.schema import polars_schema, stream_schema
 from pipeline.sketch_state import SketchState
 from pipeline.states import state_class
-from tests.pipeline.probes import SCHEMAS, TABLES, compiled
+from quantiles.merged_dense import merge_dense
+from quantiles.sketch_column import SketchColumn
+from tests.pipeline.probes import SCHEMAS, TABLES, compiled, histograms
 
+CELLS = [
+    *histograms([[1], [300, 0, 2], [], [5] * 40]),
+    *histograms([[3, 1], [70_000]], scale=3, first=-20),
+    *histograms([[2, 2, 9]], scale=8, first=900),
+]
 WINDOWS = ["'1' SECOND", "'10' SECOND", "'1' MINUTE", "'1' HOUR"]
 CONDITIONS = [
     "err = 0",
@@ -35,6 +42,7 @@ CONDITIONS = [
     "rtt_us % 7 <> 3",
     "REGEXP_EXTRACT(src, '([0-9]+)[.]([0-9]+)$', 2) <> '2'",
     "REGEXP_EXTRACT(host, '(x)?h') IS NULL",
+    "dist IS NOT NULL OR err = 1",
 ]
 TABLE_CONDITIONS = [
     "s.tor IS NOT NULL",
@@ -62,7 +70,13 @@ ARGUMENTS = [
     "CAST(REGEXP_EXTRACT(src, '([0-9]+)[.]([0-9]+)$', 2) AS BIGINT)",
     "ROUND(load, 1) - LN(ABS(loss))",
 ]
+WEIGHTS = ["err", "3", "rtt_us DIV 50000", "CAST(load AS BIGINT)", "CASE WHEN ok THEN 2147483648 END"]
 FUNCTIONS = ["sketch", "count", "sum", "min", "max", "avg"]
+CALLS = [
+    st.builds("{}({})".format, st.sampled_from(FUNCTIONS), st.sampled_from(ARGUMENTS)),
+    st.sampled_from(["sketch(dist)", "count(dist)", "sketch(CASE WHEN ok THEN dist END)"]),
+    st.builds("sketch({}, {})".format, st.sampled_from(ARGUMENTS), st.sampled_from(WEIGHTS)),
+]
 
 
 @st.composite
@@ -73,8 +87,8 @@ def queries(draw):
         st.lists(st.sampled_from(CONDITIONS + (TABLE_CONDITIONS if join else [])), max_size=2, unique=True)
     )
     labels = draw(st.lists(st.sampled_from(LABELS + (TABLE_LABELS if join else [])), max_size=3, unique=True))
-    calls = draw(st.lists(st.tuples(st.sampled_from(FUNCTIONS), st.sampled_from(ARGUMENTS)), min_size=1, max_size=4))
-    metrics = [f"{function}({argument}) AS m{i}_total" for i, (function, argument) in enumerate(calls)]
+    calls = draw(st.lists(st.one_of(CALLS), min_size=1, max_size=4))
+    metrics = [f"{call} AS m{i}_total" for i, call in enumerate(calls)]
     where = f"WHERE {' AND '.join(f'({c})' for c in conditions)}" if conditions else ""
     keys = [label.rsplit(" AS ", 1)[-1] for label in labels]
     group_by = ", ".join([f"TUMBLE(ts, INTERVAL {draw(st.sampled_from(WINDOWS))})", *keys])
@@ -100,15 +114,14 @@ def batches(draw):
         "loss": hard_floats[:9] + soft,
         "err": [0, 1, 2],
         "ok": [True, False],
+        "dist": CELLS,
     }
     full = draw(st.booleans())
     columns: dict[str, list[object]] = {"ts": random.integers(-spread_ns, spread_ns, n).tolist(), "host": ["h"] * n}
     for name, pool in pools.items():
         choices = pool if full else [*pool, None]
         columns[name] = [choices[i] for i in random.integers(0, len(choices), n)]
-    types = {"int64": pl.Int64, "float64": pl.Float64, "string": pl.String, "bool": pl.Boolean}
-    schema = {"ts": pl.Int64, "host": pl.String} | {name: types[kind] for name, kind in SCHEMAS["probes"].items()}
-    return pl.DataFrame(columns, schema=schema)
+    return pl.DataFrame(columns, schema=polars_schema(stream_schema(SCHEMAS["probes"])))
 
 
 @dataclass
@@ -160,11 +173,25 @@ def absolute_sums(chain: Chain, rows: pl.DataFrame) -> dict[tuple[object, ...], 
     for metric in chain.plan.aggregates:
         if metric.column is None or metric.integer:
             continue
-        for k, (ts, x) in enumerate(zip(rows["ts"], rows[metric.column], strict=True)):
+        values = rows[metric.column].to_list()
+        if rows[metric.column].dtype == pl.Binary:
+            values = [None if cell is None else float(held(cell).sums.values()[0]) for cell in values]
+        times = [1] * rows.height if metric.weight is None else rows[metric.weight].to_list()
+        for k, (ts, x) in enumerate(zip(rows["ts"], values, strict=True)):
             key = (ts // chain.plan.window_ns * chain.plan.window_ns, *(label[k] for label in labels))
-            if x is not None and not math.isnan(x):
-                totals[key][metric.alias] += abs(x)
+            if x is not None and not math.isnan(x) and counted(times[k]):
+                totals[key][metric.alias] += abs(x) * counted(times[k])
     return totals
+
+
+def held(cell: bytes) -> SketchColumn:
+    """The sketch in a cell."""
+    return merge_dense(cell, [len(cell)], [0], 1, 6)
+
+
+def counted(weight: int | None) -> int:
+    """How many times a value of this weight counts."""
+    return weight if weight is not None and 1 <= weight <= 2**32 else 0
 
 
 def assert_same(chain: Chain, found: Partial, wanted: Partial, rows: pl.DataFrame) -> None:
@@ -246,7 +273,14 @@ def test_the_result_is_what_plain_python_computes_from_the_rows(data):
                 assert answer == len(groups[key])
                 continue
             values = [row[metric.column] for row in groups[key] if row[metric.column] is not None]
-            assert_answer(metric.function, answer, values)
+            if values and isinstance(values[0], bytes):
+                counts = [int(held(cell).totals()[0]) if metric.function == "sketch" else 1 for cell in values]
+                assert answer == sum(counts)
+            elif metric.weight is None:
+                assert_answer(metric.function, answer, values)
+            else:
+                rows_of_key = [(row[metric.column], counted(row[metric.weight])) for row in groups[key]]
+                assert answer == sum(n for x, n in rows_of_key if x is not None and not math.isnan(x))
 
 
 def assert_answer(function: str, answer: float | None, values: list[float]) -> None:

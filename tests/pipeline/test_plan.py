@@ -127,3 +127,11 @@ def test_a_chain_refuses_stages_that_do_not_fit():
         stages = [FilterStage(predicate), *plan.stages[1:]]
         with pytest.raises(PlanError, match=r"nope|does not fit"):
             Chain(msgspec.structs.replace(plan, stages=stages), TABLES)
+
+
+def test_what_a_plan_does_not_say_of_weights_is_not_encoded():
+    assert b"weight" not in encode_plan(compiled(T2T))
+    weighted = compiled(T2T.replace("sketch(rtt_us)", "sketch(rtt_us, size_b)"))
+    assert decode_plan(encode_plan(weighted)) == weighted
+    assert [one.weight for one in weighted.aggregates] == ["probe_rtt_us.weight", None]
+    assert weighted.version != compiled(T2T).version

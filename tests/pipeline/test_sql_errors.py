@@ -32,6 +32,31 @@ MISTAKES = [
     ("SELECT sum(load) AS x_s, max(load) AS ^x_s FROM probes @", "two metrics are called 'x_s'", "own name"),
     ("SELECT ^count(DISTINCT src) AS n_total FROM probes @", "cannot be merged", "group by"),
     ("SELECT ^max(load, loss) AS x_s FROM probes @", "takes one argument, not 2", "GREATEST"),
+    ("SELECT ^sketch(load, err, 2) AS x_s FROM probes @", "takes one argument or two, not 3", "how many times"),
+    ("SELECT ^sketch() AS x_s FROM probes @", "takes one argument or two, not 0", "how many times"),
+    ("SELECT sketch(load, ^loss) AS x_s FROM probes @", "the weight loss is float64; want int64", "AS BIGINT"),
+    ("SELECT sketch(load, ^1.5) AS x_s FROM probes @", "the weight 1.5 is float64; want int64", "AS BIGINT"),
+    ("SELECT sketch(load, ^src) AS x_s FROM probes @", "the weight src is string; want int64", "how many times"),
+    ("SELECT sketch(load, ^ok) AS x_s FROM probes @", "the weight ok is bool; want int64", "how many times"),
+    ("SELECT ^sketch(load, NULL) AS x_s FROM probes @", "the weight NULL is null; want int64", "how many times"),
+    ("SELECT sketch(load, ^*) AS x_s FROM probes @", "* is no weight", "how many times"),
+    ("SELECT sketch(load, ^wait) AS x_s FROM probes @", "no column 'wait' here", "known: ts"),
+    ("SELECT sketch(^src, err) AS x_s FROM probes @", "sketch of string", "CAST"),
+    ("SELECT sketch(dist, ^err) AS x_s FROM probes @", "dist is a sketch and takes no weight", "sketch(<column>)"),
+    ("SELECT sum(^dist) AS x_s FROM probes @", "sum of sketch; want a number", "sketch(<column>)"),
+    ("SELECT sketch(load, ^dist) AS x_s FROM probes @", "the weight dist is sketch", "how many times"),
+    ("SELECT sketch(^dist + 1) AS x_s FROM probes @", "dist is sketch; want a number", "sketch(<column>)"),
+    ("SELECT dist, count(*) AS n FROM probes @, ^dist", "is a sketch, which cannot be a label", "merged"),
+    ("SELECT count(*) AS n FROM probes WHERE ^dist = dist @", "compares or converts a sketch", "IS [NOT] NULL"),
+    ("SELECT count(*) AS n FROM probes WHERE ^dist > 'a' @", "compares or converts a sketch", "IS [NOT] NULL"),
+    ("SELECT count(*) AS n FROM probes WHERE ^dist IN ('a') @", "compares or converts a sketch", "IS [NOT] NULL"),
+    ("SELECT count(*) AS n FROM probes WHERE ^dist BETWEEN 1 AND 2 @", "compares or converts a sketch", "IS [NOT]"),
+    ("SELECT count(^NULLIF(dist, dist)) AS n FROM probes @", "compares or converts a sketch", "IS [NOT] NULL"),
+    ("SELECT count(CAST(^dist AS VARCHAR)) AS n FROM probes @", "compares or converts a sketch", "IS [NOT] NULL"),
+    ("SELECT count(UPPER(^dist)) AS n FROM probes @", "dist is sketch; want string", "sketch(<column>)"),
+    ("SELECT count(*) AS n FROM probes WHERE ^dist @", "dist is sketch; want a condition", "sketch(<column>)"),
+    ("SELECT sketch(^COALESCE(dist, load)) AS x_s FROM probes @", "mixes float64 and sketch", ""),
+    ("SELECT count(*) AS n FROM probes JOIN hosts AS s ON ^dist = s.ip @", "dist is sketch and s.ip is", "one type"),
     ("SELECT sum(^*) AS x_s FROM probes @", "not *", "a metric is"),
     ("SELECT ^sum(load) / count(*) AS x_s FROM probes @", "cannot stand inside", "a metric is one aggregate"),
     ("SELECT sketch(^sum(load)) AS x_s FROM probes @", "cannot stand inside", "a metric is one aggregate"),
@@ -122,7 +147,7 @@ def test_the_text_shows_the_line_with_a_caret_under_the_place():
         "query 'probe_rtt', line 2, column 9: no column 'lod' here\n"
         "\tsketch(lod) AS x_us\n"
         "\t       ^\n"
-        "did you mean 'load'? known: ts, host, src, dst, rtt_us, size_b, load, loss, err, ok"
+        "did you mean 'load'? known: ts, host, src, dst, rtt_us, size_b, load, loss, err, ok, dist, rack and 2 more"
     )
 
 

@@ -6,7 +6,10 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import NoReturn
+from urllib.parse import quote
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
@@ -156,3 +159,29 @@ def test_errors_of_postgresql_are_sorted_by_whether_waiting_helps(
         connection.exec_driver_sql(statement)
     assert (reason_of(raised.value), may_pass(raised.value)) == (reason, passes)
     engine.dispose()
+
+
+def test_a_password_is_read_from_its_file_with_every_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "a file"
+    engine = open_engine(f"postgresql://me@127.0.0.1:1/x?sslmode=disable&password_path={quote(str(file))}")
+    shown: list[dict[str, object]] = []
+
+    def refuse(*_: object, **named: object) -> NoReturn:
+        shown.append(named)
+        raise psycopg.OperationalError("refused")
+
+    monkeypatch.setattr(engine.dialect, "connect", refuse)
+    with pytest.raises(
+        sa.exc.OperationalError, match=r"database\.password_path, .*/a file, cannot be read: No such file"
+    ):
+        engine.connect()
+    for password in ("first", "second"):
+        file.write_text(password + "\n")
+        with pytest.raises(sa.exc.OperationalError, match="refused"):
+            engine.connect()
+    engine.dispose()
+    assert [named["password"] for named in shown] == ["first", "second"]
+    assert "password_path" not in shown[0]
+    assert shown[0]["sslmode"] == "disable"

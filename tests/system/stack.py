@@ -58,13 +58,15 @@ def kafka_transport(config: KafkaConfig) -> dict[str, Any]:
 class Stack:
     """One folder with a database, a log and configurations; `parts` are the running processes by name.
 
-    What a part is, its name says up to the first dash: agent, collector or api.
+    What a part is, its name says up to the first dash: agent, collector or api. `sections` stand in every
+    configuration, in place of the probes, their query and their table.
     """
 
     folder: Path
     url: str = ""
     transport: dict[str, Any] = field(default_factory=dict)
     collector: dict[str, Any] = field(default_factory=dict)
+    sections: dict[str, Any] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
     parts: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
@@ -105,6 +107,11 @@ class Stack:
             "sources": [source],
         }
         self._write(name, {"agent": agent} | ({"transport": transport} if transport else {}))
+
+    def add_agent_with(self, name: str, sources: list[dict[str, Any]]) -> None:
+        """An agent `name` with these sources and otherwise its defaults."""
+        agent = {"id": name, "host": name, "spool_path": str(self.folder / f"{name}-spool.db"), "sources": sources}
+        self._write(name, {"agent": agent})
 
     def command(self, name: str) -> list[str]:
         """What follows `tailwatch` to run a part."""
@@ -194,4 +201,4 @@ class Stack:
             "api": {"port": self.port},
         }
         # JSON is YAML, and needs no quoting rules of our own.
-        (self.folder / f"{name}.json").write_text(json.dumps(config | sections))
+        (self.folder / f"{name}.json").write_text(json.dumps(config | self.sections | sections))

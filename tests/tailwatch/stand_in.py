@@ -17,6 +17,7 @@ class StandIn:
         self.media_type = "application/json"
         self.asked: list[tuple[str, list[tuple[str, str]]]] = []
         self.keys: list[str | None] = []  # Authorization of every question
+        self.posted: list[tuple[str, Any]] = []  # path and JSON of every POST
         self.url = ""
 
     def put(self, path: str, content: Any, status: int = 200) -> None:
@@ -40,6 +41,12 @@ def serving() -> Iterator[StandIn]:
             self.send_header("Content-Type", stand_in.media_type)
             self.end_headers()
             self.wfile.write(body)
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            assert self.headers["Content-Type"] == "application/json"
+            stand_in.posted.append((urlsplit(self.path).path, json.loads(body)))
+            self.do_GET()
 
         def log_message(self, *_: object) -> None:
             pass

@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 import sqlalchemy as sa
+import yaml
 
 from tailwatch.data_folder import hold, prepare_data_folder
 from tests.counterparts.broker import new_topic_name
@@ -119,6 +120,18 @@ def test_a_timed_run_ends_with_a_summary_of_what_it_measured(tmp_path: Path, sta
     while not ask(demo.port, "/api/v1/quantiles?metric=api_request_us&q=0.5&start=-1m")["groups"]:
         assert time.monotonic() < deadline
         time.sleep(0.2)
+    # Where the agent finds the metrics of the other parts, under names that stay.
+    parts = {
+        group["labels"]["instance"]: group["targets"][0]
+        for group in yaml.safe_load((demo.data / "parts.yaml").read_text())
+    }
+    assert parts["api"] == f"127.0.0.1:{demo.port}"
+    for instance, metric in (
+        ("api", "tailwatch_api_requests_total"),
+        ("collector", "tailwatch_collector_frames_total"),
+    ):
+        with urllib.request.urlopen(f"http://{parts[instance]}/metrics", timeout=5) as response:
+            assert metric in response.read().decode()
     output = demo.end()
     assert demo.process.returncode == 0, output
     assert group["error_bound"] <= 0.0055

@@ -1,8 +1,10 @@
 """The how-to pages, run as they stand: their files are written out and their commands answer what they show."""
 
+import argparse
 import json
 import os
 import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -12,10 +14,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tailwatch.parsers import build_parser
 from tests.architecture.project import page
 from tests.counterparts.choice import missing
 from tests.counterparts.postgres import programs, running
 
+ACTIONS = next(action.choices for action in build_parser()._actions if isinstance(action, argparse._SubParsersAction))
 COMMAND = (sys.executable, "-P", "-m", "tailwatch.cli")
 
 
@@ -73,11 +77,31 @@ def _asked(text: str) -> list[str]:
 
 
 def test_the_configuration_for_separate_parts_is_sound(tmp_path: Path) -> None:
-    ((_, content), _unit) = blocks("run-the-parts-apart.md")
+    ((_, content),) = blocks("run-the-parts-apart.md")
     file = tmp_path / "tailwatch.yaml"
     file.write_text(content, encoding="utf-8")
     done = subprocess.run([*COMMAND, "config", "check", str(file)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_page_on_drives_has_a_sound_configuration_and_commands_and_routes_that_exist(tmp_path: Path) -> None:
+    ((kind, content),) = blocks("find-failing-drives.md")
+    assert kind == "yaml"
+    file = tmp_path / "tailwatch.yaml"
+    file.write_text(content, encoding="utf-8")
+    done = subprocess.run([*COMMAND, "config", "check", str(file)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    text = page("how-to/find-failing-drives.md")
+    lines = [shlex.split(line)[1:] for line in re.findall(r"^    (tailwatch .*)$", text, re.MULTILINE)]
+    assert len(lines) >= 12
+    for words in lines:
+        if words[0] in ACTIONS:
+            assert build_parser().parse_args(words).command_module
+    assert {words[0] for words in lines} - set(ACTIONS) <= {"ssd"}
+    asked = re.findall(r"localhost:8080(/api/[^\s']*)", text)
+    assert len(asked) >= 2
+    for path in asked:
+        assert f"{path}`" in page("reference/api.md")
 
 
 def test_the_page_on_keys_has_sound_configurations_and_its_command_says_what_it_shows(tmp_path: Path) -> None:

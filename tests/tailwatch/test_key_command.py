@@ -114,3 +114,63 @@ def test_a_database_of_another_release_is_refused(database: list[str], capsys: p
     assert main(["key", "create", "x", *database]) == 1
     said = capsys.readouterr()
     assert (said.out, "tailwatch db upgrade" in said.err) == ("", True)
+
+
+GIVEN = f"tw_abcdefgh_{'abcd2345' * 6}wxyz"
+
+
+def test_a_key_that_a_file_holds_is_kept_once_and_not_said(
+    database: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "key").write_text(GIVEN + "\n")
+    words = ["key", "create", "grafana", "--key-path", str(tmp_path / "key"), *database]
+    assert main(words) == 0
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == "key 1 'grafana' with scope read is kept now\n"
+    assert main(words) == 0, "as at every start of a deployment"
+    assert capsys.readouterr().err == "key 1 'grafana' with scope read is there already\n"
+    (row,) = stored(database)
+    assert (row.digest, row.prefix) == (digest_of(GIVEN), "tw_abcdefgh")
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "reason"),
+    [
+        ("hunter2", [], "has not the shape of one"),
+        (GIVEN[:-1] + "q", [], "another key named 'grafana', number 1"),
+        (GIVEN.replace("tw_abc", "tw_xyz"), [], "another key named 'grafana', number 1"),
+        (GIVEN, ["--scope", "admin"], "number 1 already: 'grafana' with scope read, active; draw another one"),
+    ],
+)
+def test_a_key_of_a_file_that_is_another_one_is_refused(
+    text: str, words: list[str], reason: str, database: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "key").write_text(GIVEN)
+    assert main(["key", "create", "grafana", "--key-path", str(tmp_path / "key"), *database]) == 0
+    (tmp_path / "other").write_text(text)
+    capsys.readouterr()
+    assert main(["key", "create", "grafana", "--key-path", str(tmp_path / "other"), *words, *database]) == 1
+    said = capsys.readouterr()
+    assert reason in said.err
+    assert text not in said.err, "a secret is not repeated"
+    assert len(stored(database)) == 1
+
+
+def test_a_file_that_is_no_text_is_no_key(
+    database: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "key").write_bytes(b"\xff\xfe")
+    assert main(["key", "create", "grafana", "--key-path", str(tmp_path / "key"), *database]) == 1
+    assert "has not the shape of one" in capsys.readouterr().err
+
+
+def test_a_revoked_key_does_not_come_back_from_its_file(
+    database: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "key").write_text(GIVEN)
+    words = ["key", "create", "grafana", "--key-path", str(tmp_path / "key"), *database]
+    main(words)
+    main(["key", "revoke", "grafana", *database])
+    assert main(words) == 1
+    assert "revoked; draw another one" in capsys.readouterr().err

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from agents.config import DatagramsConfig
+from agents.sources.configs import DatagramsConfig
 from tailwatch.errors import ConfigError, DataFolderError
 from tailwatch.overlays import flag_tree
 from tailwatch.renamed_keys import RENAMED
@@ -162,6 +162,17 @@ def test_the_streams_of_one_part_are_refused_where_others_would_miss_them(part: 
         load_settings(None, environment=NO_ENVIRONMENT, assignments=[f"{part}.streams={{probes: {{src: string}}}}"])
 
 
+def test_a_stream_may_have_a_column_of_sketches() -> None:
+    assignments = ["streams={latencies: {h: sketch, w: int64}}"]
+    settings = load_settings(None, environment=NO_ENVIRONMENT, assignments=assignments).settings
+    assert settings.agent.streams == {"latencies": {"h": "sketch", "w": "int64"}}
+
+
+def test_labels_come_from_the_environment() -> None:
+    settings = load_settings(None, environment={"TAILWATCH_AGENT__LABELS__RACK": "r12"}).settings
+    assert settings.agent.place == {"rack": "r12", "tor": "", "dc": ""}
+
+
 def test_agent_and_api_learn_the_streams_of_the_file() -> None:
     settings = load_settings(None, environment=NO_ENVIRONMENT, assignments=["streams={probes: {src: string}}"]).settings
     assert settings.agent.streams == settings.api.streams == {"probes": {"src": "string"}}
@@ -210,3 +221,23 @@ def test_the_stand_in_folder_is_ours_alone(tmp_path: Path, monkeypatch: pytest.M
     Path(path).parent.chmod(0o777)
     with pytest.raises(DataFolderError, match="remove it"):
         prepare_folder(path)
+
+
+@pytest.mark.parametrize(
+    ("url", "sign"),
+    [("postgresql://me@db/tw", "?"), ("postgresql+psycopg://me@db/tw?sslmode=require", "&")],
+)
+def test_the_file_of_a_password_travels_with_the_address(tmp_path: Path, url: str, sign: str) -> None:
+    file = written(tmp_path, f"database: {{url: '{url}', password_path: my secret}}\n")
+    got = load_settings(file, environment=NO_ENVIRONMENT).settings.database.url
+    assert got == f"{url}{sign}password_path={tmp_path}/my%20secret"
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [("", "names no PostgreSQL server"), ("postgresql://me:secret@db/tw", "url holds a password, and password_path")],
+)
+def test_a_password_file_that_has_no_place_is_refused(tmp_path: Path, url: str, reason: str) -> None:
+    file = written(tmp_path, f"database: {{url: '{url}', password_path: p}}\n")
+    with pytest.raises(ConfigError, match=reason):
+        load_settings(file, environment=NO_ENVIRONMENT)

@@ -52,11 +52,13 @@ def frames(draw: st.DrawFn) -> pl.DataFrame:
     )
 
 
-@given(frames())
+@given(frames(), st.data())
 @settings(max_examples=150)
-def test_columns_round_trip(frame: pl.DataFrame) -> None:
+def test_columns_round_trip(frame: pl.DataFrame, data: st.DataObject) -> None:
+    cells = st.lists(st.none() | st.binary(max_size=20), min_size=frame.height, max_size=frame.height)
+    frame = frame.with_columns(cell=pl.Series(data.draw(cells), dtype=pl.Binary))
     body = pack_columns(frame)
-    assert unpack_columns(body, SCHEMA).equals(frame, null_equal=True)
+    assert unpack_columns(body, SCHEMA | {"cell": pl.Binary()}).equals(frame, null_equal=True)
     assert pack_columns(frame.clone()) == body
 
 
@@ -224,6 +226,9 @@ def packed(prefix: object, buffers: bytes = b"") -> bytes:
         (["a", False, "int", [[1, 0, False, 2**63, 0]]], pl.Int64(), b"", "not a set of columns"),
         (["a", False, "text", [[1, 0, False, 5, 0]]], pl.String(), b"abc", "3 bytes where 5 belong"),
         (["a", False, "text", [[1, 0, False, 1, 0]]], pl.String(), b"\xff", "not a set of columns"),
+        (["a", False, "bytes", [[1, 0, False, 5, 0]]], pl.Binary(), b"abc", "3 bytes where 5 belong"),
+        (["a", False, "bytes", [[1, 0, False, 2**40, 0]]], pl.Binary(), b"abc", "at most"),
+        (["a", False, "text", [[1, 0, False, 1, 0]]], pl.Binary(), b"a", "of kind 'text', wanted Binary"),
         (["a", False, "codes", [[1, 0, False, 1, 0], [1, 0, False, 1, 0]]], pl.String(), b"x", "code between"),
         (["a", True, "lists", [[1, 0, False, 0, 0], [0, 0, False, 0, 0]]], pl.List(pl.Int64()), b"\x00", "has NULLs"),
         (["a", False, "float", []], pl.Int64(), b"12345678", "of kind 'float', wanted Int64"),

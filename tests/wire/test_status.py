@@ -11,11 +11,14 @@ from wire.errors import CorruptFrameError
 from wire.status import (
     MAX_QUERIES,
     MAX_STATUS_BYTES,
+    Labels,
+    Place,
     ProxyStatus,
     QueryStatus,
     Status,
     decode_status,
     encode_status,
+    place_of_text,
     status_of_text,
     status_text,
 )
@@ -75,6 +78,26 @@ def test_what_has_a_default_may_be_absent() -> None:
     assert decode_status(msgspec.msgpack.encode(whole)) == wanted
 
 
+def test_an_address_for_probes_is_sent_where_there_is_one() -> None:
+    found = changed(probes="10.0.0.1:7946", labels=Labels(rack="r1"))
+    assert decode_status(encode_status(found)).probes == "10.0.0.1:7946"
+    assert "probes" not in as_map()
+    assert place_of_text(status_text(found)) == Place(Labels(rack="r1"), "10.0.0.1:7946")
+    assert place_of_text(status_text(changed())) == Place()
+    for odd in ("", "[]", '{"probes": 1}', '{"labels": null}'):
+        with pytest.raises(CorruptFrameError):
+            place_of_text(odd)
+
+
+def test_labels_are_sent_where_there_are_some() -> None:
+    labelled = changed(labels=Labels(rack="r12", dc="fra1"))
+    assert decode_status(encode_status(labelled)) == labelled
+    assert status_of_text(status_text(labelled)) == labelled
+    whole = as_map() | {"labels": {"rack": "r12", "row": 7, "dc": "fra1"}}
+    assert decode_status(msgspec.msgpack.encode(whole)) == labelled
+    assert "labels" not in as_map()
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -90,6 +113,8 @@ def test_what_has_a_default_may_be_absent() -> None:
         {"sent_ns": 2**63},
         {"sent_ns": "now"},
         {"left_out": -1},
+        {"labels": {"rack": "r\n"}},
+        {"labels": None},
         {"queries": None},
         {"queries": [{}]},
         {"queries": [msgspec.to_builtins(QUERY)] * (MAX_QUERIES + 1)},

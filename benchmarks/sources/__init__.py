@@ -1,0 +1,1 @@
+"""Sources of telemetry that operators already have: what one core receives, takes apart and sketches, beside peers."""

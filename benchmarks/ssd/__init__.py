@@ -1,0 +1,1 @@
+"""How well failures of drives are foretold, beside the rule and a peer, and what it costs for a million drives."""

@@ -1,0 +1,1 @@
+"""What Grafana and rulers get from Tailwatch: a data source, dashboards and alert rules, declared once."""

@@ -1,0 +1,140 @@
+"""Tables of drives: each known form, and what is said of a table that has none or holds a bad cell."""
+
+import gzip
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from polars.testing import assert_frame_equal
+
+from analytics.errors import DataError
+from analytics.ssd.columns import DAYS, FAILURES
+from analytics.ssd.days import canonical_days
+from analytics.ssd.tables import read_file, read_table
+from tests.analytics.ssd.drive_rows import fleets
+
+DAILY = """date,serial_number,model,capacity_bytes,failure,smart_5_raw,smart_9_raw,smart_194_raw,smart_241_raw
+2013-04-10,A,ST3000DM001,3000,0,8,100,25,1000
+2013-04-11,A,ST3000DM001,3000,1,9,124,,1000
+2013-04-10,B,WDC WD10EADS,1000,0,0,65535,20,281474976710655
+"""
+
+
+def written(folder: Path, text: str, name: str = "drives.csv") -> Path:
+    """A file with this text."""
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def test_daily_statistics_of_disks_are_read(tmp_path: Path) -> None:
+    days, failures = read_file(written(tmp_path, DAILY))
+    assert dict(days.schema) == DAYS
+    assert days["realloc_total"].to_list() == [8, 9, 0]
+    assert days["host_written_bytes"].to_list() == [512_000, 512_000, None]
+    assert days["temperature_c"].to_list() == [25, None, 20]
+    assert days["kind"].to_list() == ["ata"] * 3
+    assert days["vendor"].to_list() == ["Seagate", "Seagate", "Western Digital"]
+    assert failures.to_dicts() == [{"drive": "A", "day": date(2013, 4, 11)}]
+    assert dict(failures.schema) == FAILURES
+
+
+def test_text_packed_with_gzip_and_parquet_give_the_same(tmp_path: Path) -> None:
+    days, failures = read_file(written(tmp_path, DAILY))
+    packed = tmp_path / "drives.csv.gz"
+    packed.write_bytes(gzip.compress(DAILY.encode()))
+    parquet = tmp_path / "DRIVES.PARQUET"
+    pl.read_csv(tmp_path / "drives.csv", try_parse_dates=True).write_parquet(parquet)
+    for path in (packed, parquet):
+        same = read_file(path)
+        assert_frame_equal(same[0], days)
+        assert_frame_equal(same[1], failures)
+
+
+@given(fleet=fleets())
+@settings(max_examples=20)
+def test_drive_days_survive_a_file(fleet: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("days") / "days.csv"
+    days = canonical_days(fleet)
+    days.write_csv(path)
+    assert_frame_equal(read_file(path)[0], days)
+
+
+def test_readings_of_the_stream_are_read(tmp_path: Path) -> None:
+    text = "ts,host,device,serial,model,realloc_total\n1767268800000000000,n1,/dev/sda,,M,4\n"
+    days, failures = read_file(written(tmp_path, text))
+    assert days.select("drive", "day", "realloc_total").rows() == [("n1:/dev/sda", date(2026, 1, 1), 4)]
+    assert failures.height == 0
+
+
+def test_a_drive_fails_on_the_first_day_that_says_so() -> None:
+    table = pl.DataFrame({"drive": ["A"] * 3, "day": [date(2026, 1, n) for n in (3, 1, 2)], "failure": [1, 0, 1]})
+    assert read_table(table)[1].rows() == [("A", date(2026, 1, 2))]
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "says"),
+    [
+        ("smart_5_raw", "many", r"column smart_5_raw, row 2 .*: 'many'; a whole number is wanted"),
+        ("smart_5_raw", "1.5", r"column smart_5_raw, row 2 .*: '1.5'; a whole number"),
+        ("smart_5_raw", "99999999999999999999", r"column smart_5_raw, row 2"),
+        ("date", "10.04.2013", r"column date, row 2 .*: '10.04.2013'; a date such as 2026-11-23"),
+        ("date", "", r"column date, row 2 .*: nothing; a date"),
+        ("failure", "2", r"column failure, row 2 .*: 2; 0 or 1 is wanted"),
+        ("serial_number", "", r"column serial_number, row 2 .*: nothing; the name of a drive"),
+    ],
+)
+def test_a_bad_cell_is_named_by_row_and_column(tmp_path: Path, column: str, cell: str, says: str) -> None:
+    lines = [line.split(",") for line in DAILY.splitlines()]
+    lines[2][lines[0].index(column)] = cell
+    with pytest.raises(DataError, match=says):
+        read_file(written(tmp_path, "\n".join(",".join(line) for line in lines)))
+
+
+def test_numbers_as_spreadsheets_write_them_are_taken(tmp_path: Path) -> None:
+    days, _ = read_file(
+        written(tmp_path, "drive,day,crc_total\nA,2026-01-01,8.0\nA,2026-01-02,1e3\nA,2026-01-03,NaN\n")
+    )
+    assert days["crc_total"].to_list() == [8, 1000, None]
+
+
+@pytest.mark.parametrize("text", ["a,b\n1,2\n", "", "serial_number\nX\n", "ts\n5\n"])
+def test_another_table_is_refused_with_what_was_seen_and_wanted(tmp_path: Path, text: str) -> None:
+    with pytest.raises(
+        DataError, match=r"columns .*; wanted are drive-days .* statistics .* readings of the stream smart"
+    ):
+        read_file(written(tmp_path, text))
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    for name in ("no.parquet", "no.csv"):
+        with pytest.raises(DataError, match=name):
+            read_file(tmp_path / name)
+    with pytest.raises(DataError, match=r"damaged.parquet cannot be read"):
+        read_file(written(tmp_path, "PAR1 and no more", "damaged.parquet"))
+    with pytest.raises(DataError, match=r"wide.csv cannot be read: row 2 .* has 4 cells, the header has 3"):
+        read_file(written(tmp_path, "drive,day,crc_total\nA,2026-01-01,1\nB,2026-01-01,1,9\n", "wide.csv"))
+    latin = tmp_path / "latin.csv"
+    latin.write_bytes(b"drive,day,model\nA,2026-01-01,caf\xe9\n")
+    with pytest.raises(DataError, match=r"latin.csv cannot be read: after row 0 .* not UTF-8"):
+        read_file(latin)
+    cut = tmp_path / "damaged.csv.gz"
+    cut.write_bytes(gzip.compress(DAILY.encode() * 99)[:90])
+    with pytest.raises(DataError, match=r"damaged.csv.gz"):
+        read_file(cut)
+    with pytest.raises(DataError, match=r"ends in .xlsx; .csv, .csv.gz or .parquet is wanted"):
+        read_file(tmp_path / "drives.xlsx")
+
+
+def test_a_header_without_rows_is_an_empty_fleet(tmp_path: Path) -> None:
+    days, failures = read_file(written(tmp_path, DAILY.splitlines()[0] + "\n"))
+    assert (days.height, failures.height) == (0, 0)
+
+
+def test_the_real_hard_disks_are_read(real_data: Path) -> None:
+    days, failures = read_file(real_data / "ssd" / "backblaze_2013-04-10_2013-05-19.parquet")
+    assert (days.height, days["drive"].n_unique(), failures.height) == (868_524, 22_892, 120)
+    assert days["vendor"].null_count() == 0
+    assert days["realloc_total"].null_count() == 0

@@ -1,0 +1,147 @@
+"""A job that dies between any two of its transactions, and is run again, leaves the same tables."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from analytics.ssd.columns import DAYS
+from analytics.ssd.features import FEATURES_VERSION
+from collector.jobs.drive_intake import day_of
+from store.connect import open_engine, upgrade
+from store.drive_days import read_days
+from store.drive_features import read_features
+from store.drives import DriveRow, chunk_rows
+from store.windows import Selection, merged
+from tests.collector.jobs.drives_world import DAY_NS, HOUR_NS, TODAY, DrivesWorld, reading
+
+NOW = TODAY * DAY_NS + 13 * HOUR_NS
+MOST_COMMITS = 60
+
+
+class KilledError(BaseException):
+    """Nothing catches it, as nothing catches a signal."""
+
+
+@contextmanager
+def killed_at(engine: sa.Engine, commit: int) -> Iterator[None]:
+    """The `commit`-th transaction from now on does not come to its end."""
+    left = commit
+
+    def count(connection: sa.Connection) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            raise KilledError
+
+    sa.event.listen(engine, "commit", count)
+    try:
+        yield
+    finally:
+        sa.event.remove(engine, "commit", count)
+
+
+def filled(engine: sa.Engine) -> DrivesWorld:
+    world = DrivesWorld(engine)
+    world.take(
+        reading(TODAY - ago, serial=f"S{number}", device=f"/dev/sd{number}", realloc_total=40 * number * (8 - ago))
+        for ago in (8, 0)
+        for number in range(3)
+    )
+    return world
+
+
+def content(world: DrivesWorld) -> dict[str, Any]:
+    """All that the job leaves, by names: numbers that PostgreSQL gave to the dead are gone for good."""
+    with world.engine.connect() as connection:
+        rows = chunk_rows(connection, 0)
+        names = {row.id: row.drive for row in rows}
+        drives = {row.drive: {name: getattr(row, name) for name in DriveRow.__slots__ if name != "id"} for row in rows}
+        days = read_days(connection, 0, day_of(0), day_of(TODAY), DAYS).to_dicts()
+        features = read_features(connection, 0, FEATURES_VERSION)
+        states = connection.execute(
+            sa.text("SELECT drive_id, at_ns, since_ns, was, state, why FROM drive_states ORDER BY drive_id")
+        )
+        changes = [(names[number], *rest) for number, *rest in states]
+        progress = connection.execute(sa.text("SELECT scope, key, value, body FROM drive_progress"))
+        done = sorted(map(tuple, progress), key=repr)
+        windows = {
+            name: [
+                (group.labels, group.start_ns, group.state.answers())
+                for group in merged(connection, Selection(name, NOW - DAY_NS, NOW + DAY_NS, by=by)).groups
+            ]
+            for name, by in (("drive_state", ("drive",)), ("drives_count", ("state", "model")))
+        }
+    assert features is not None
+    return {"drives": drives, "days": days, "features": features[1].sort("drive").to_dicts()} | {
+        "changes": changes,
+        "progress": done,
+        "windows": windows,
+    }
+
+
+def lived(world: DrivesWorld, dies_at: int) -> bool:
+    """Whether a process that dies before this commit came to the end of what is due."""
+    rounds = world.rounds()
+    # The dead one's lease would have to run out first; a process of the same name need not wait.
+    rounds._owner = "tester"
+    with killed_at(world.engine, dies_at):
+        try:
+            return rounds.tick(NOW)
+        except KilledError:
+            return False
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """A database before the job ran, and what the tables are after it ran once to its end."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    upgrade(f"sqlite:///{folder / 'before.db'}")
+    engine = open_engine(f"sqlite:///{folder / 'before.db'}")
+    filled(engine)
+    with engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    engine.dispose()
+    shutil.copy(folder / "before.db", folder / "after.db")
+    engine = open_engine(f"sqlite:///{folder / 'after.db'}")
+    world = DrivesWorld(engine)
+    assert world.rounds().tick(NOW)
+    yield folder / "before.db", content(world)
+    engine.dispose()
+
+
+def test_a_job_killed_before_any_commit_leaves_what_its_next_run_ends_like_one_that_never_was(
+    undisturbed: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    before, wanted = undisturbed
+    for dies_at in range(1, MOST_COMMITS):
+        shutil.copy(before, tmp_path / "killed.db")
+        engine = open_engine(f"sqlite:///{tmp_path / 'killed.db'}")
+        world = DrivesWorld(engine)
+        finished = lived(world, dies_at)
+        if not finished:
+            assert lived(world, MOST_COMMITS)
+        assert content(world) == wanted, f"killed before commit {dies_at}"
+        engine.dispose()
+        for path in tmp_path.glob("killed.db*"):
+            path.unlink()
+        if finished:
+            break
+    assert 12 < dies_at < MOST_COMMITS - 1
+    assert [change[-2] for change in wanted["changes"]] == [0, 1, 1]
+
+
+def test_a_job_killed_again_and_again_ends_like_one_that_never_was(
+    world: DrivesWorld, undisturbed: tuple[Path, dict[str, Any]]
+) -> None:
+    world = filled(world.engine)
+    deaths = 0
+    while not lived(world, 2 + deaths % 7):
+        deaths += 1
+        assert deaths < MOST_COMMITS
+    assert deaths > 4
+    assert content(world) == undisturbed[1]
