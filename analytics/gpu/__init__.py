@@ -1,0 +1,1 @@
+"""Why GPU jobs die, whose fault it is, and whether a retry is worth it."""
