@@ -110,12 +110,17 @@ def threshold_at(ranked: Ranking, false_positive_rate: float) -> float:
     return float(ranked.scores[allowed - 1]) if allowed else float("inf")
 
 
-def best_threshold(ranked: Ranking) -> float:
-    """The threshold with the highest F0.5; inf without positives."""
+def best_threshold(ranked: Ranking, least_precision: float = 0.0) -> float:
+    """The threshold with the highest F0.5 of those with the precision; inf where there is none, or no positive."""
     steps = ranked.steps()
     if steps.positives <= 0:
         return float("inf")
-    return float(ranked.scores[int(np.argmax(f_score(steps.true, steps.false, steps.positives)))])
+    alarmed = steps.true + steps.false
+    precise = steps.true >= least_precision * alarmed
+    if not precise.any():
+        return float("inf")
+    found = np.where(precise, f_score(steps.true, steps.false, steps.positives), -1.0)
+    return float(ranked.scores[int(np.argmax(found))])
 
 
 def f_score(true: Float64Array, false: Float64Array, positives: float) -> Float64Array:

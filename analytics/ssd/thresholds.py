@@ -1,7 +1,8 @@
 """From which probability on an operator hears of a drive: chosen on the validation, never on the test.
 
-`watch`: one healthy drive in a hundred may be named over the days of the validation. `replace`: the probability whose
-list has the best F0.5 there, and never more than that. Drives are judged by their highest probability.
+`watch`: one healthy drive in a hundred may be named over the days of the validation. `replace`: of the lists of which
+half or more failed, the one with the best F0.5 there; where no list is that sure, 1: the model alone sends nobody to
+pull a drive. Drives are judged by their highest probability.
 """
 
 import numpy as np
@@ -11,6 +12,8 @@ from analytics.ssd.metrics import Float64Array, best_threshold, ranking, thresho
 
 #: Share of the healthy drives that may be on the list to watch.
 WATCH_FALSE_POSITIVE_RATE = 0.01
+#: Share of the drives on the list to replace that must have failed.
+REPLACE_LEAST_PRECISION = 0.5
 
 
 def thresholds(probabilities: Float64Array, positive: BoolArray, drive: Int32Array) -> tuple[float, float]:
@@ -18,7 +21,7 @@ def thresholds(probabilities: Float64Array, positive: BoolArray, drive: Int32Arr
     score, failed = by_drive(probabilities, positive, drive)
     ranked = ranking(score, failed)
     watch = min(1.0, threshold_at(ranked, WATCH_FALSE_POSITIVE_RATE))
-    replace = min(1.0, best_threshold(ranked))
+    replace = min(1.0, best_threshold(ranked, REPLACE_LEAST_PRECISION))
     return min(watch, replace), max(watch, replace)
 
 
