@@ -30,6 +30,7 @@ from api.routes import (
     catalog,
     distribution,
     drive_actions,
+    drive_mutes,
     drives,
     health,
     kept_frames,
@@ -108,7 +109,8 @@ def create_app(config: ApiConfig, engine: sa.Engine, now_ns: Callable[[], int] =
         agent_peers,
         agent_plan,  # and the one above before agents, whose ids may hold slashes
         agents,
-        drive_actions,  # before drives, whose names may hold slashes
+        drive_actions,
+        drive_mutes,  # and the one above before drives, whose names may hold slashes
         drives,
         cardinality,
         kept_frames,

@@ -1,11 +1,9 @@
-"""Drives as answers show them: rows of the store, the verdict that the job left as JSON, and what operators said.
+"""Drives as lists show them, changes of their states, what operators said, and models: rows of the store as JSON.
 
-What is acknowledged or muted is looked up when somebody asks, so it shows at once; the state itself is the job's, and
-follows with its next round.
+One drive in full is in drive_details.py.
 """
 
 import logging
-from collections.abc import Collection, Sequence
 from datetime import UTC, date, datetime, timedelta
 from urllib.parse import quote
 
@@ -13,7 +11,7 @@ import msgspec
 import polars as pl
 
 from analytics.ssd.columns import COUNTERS, DAYS, FLAGS, GAUGES, SYMPTOMS
-from analytics.ssd.verdicts import Assessment, FiredRule, State, WearForecast
+from analytics.ssd.verdicts import Assessment, State
 from api.drive_models import StateName
 from api.times import rfc_3339
 from store.drive_actions import DriveAction
@@ -30,7 +28,8 @@ DAY_COLUMNS: dict[str, pl.DataType] = {
 }
 #: What can be muted.
 MUTABLE: tuple[str, ...] = (*SYMPTOMS, *COUNTERS, *GAUGES, "probability", "wear")
-_NOT_JUDGED = "not judged yet"
+#: What is said of a drive that the job has not come to.
+NOT_JUDGED = "not judged yet"
 WHY_NO_MODEL = (
     "no model is installed: rules and wear work without one, and no probability is made up; "
     "`tailwatch ssd train` makes one, `tailwatch ssd install` brings it here"
@@ -71,7 +70,7 @@ def entry(row: DriveRow) -> dict[str, object]:
         "wear_ends": day_text(row.wear_ends_day),
         "wear_ends_early": day_text(row.wear_ends_early_day),
         "wear_ends_late": day_text(row.wear_ends_late_day),
-        "first_reason": _first_reason(said_of(row)) if assessed else _NOT_JUDGED,
+        "first_reason": _first_reason(said_of(row)) if assessed else NOT_JUDGED,
         "synthetic": row.synthetic,
         "model_synthetic": row.model_synthetic,
         "first_day": day_text(row.first_day),
@@ -80,39 +79,6 @@ def entry(row: DriveRow) -> dict[str, object]:
         "assessed_ns": row.scored_ns,
         "href": href(row),
     }
-
-
-def detail(row: DriveRow, actions: Sequence[DriveAction], now_ns: int) -> dict[str, object]:
-    """Everything but histories: the three outputs apart, and what was said of them."""
-    holding = [one for one in actions if one.holds(now_ns)]
-    muted = {one.cause for one in holding if one.kind == "mute"}
-    shown = entry(row)
-    said = said_of(row)
-    return {
-        **shown,
-        "day": day_text(row.scored_day) if said is None else said.day.isoformat(),
-        "rules": [] if said is None else [_rule(rule, muted) for rule in said.rules],
-        "wear": _plain_wear(row) if said is None else _wear(said.wear),
-        "why_no_probability": _why_no_probability(row) if said is None else said.why_no_probability,
-        "reasons": [
-            {"feature": one.feature, "column": one.column, "contribution": one.contribution, "text": one.text}
-            for one in (() if said is None else said.reasons)
-        ],
-        "why_unknown": said.why_unknown if said is not None else "" if row.state >= 0 else str(shown["first_reason"]),
-        "causes": [
-            {"cause": cause, "level": level, "acknowledged": is_acknowledged(cause, level, holding)}
-            for cause, level in ({} if said is None else said.causes).items()
-        ],
-        "model_digest": row.model_digest,
-    }
-
-
-def is_acknowledged(cause: str, level: float, holding: Sequence[DriveAction]) -> bool:
-    """Whether somebody has seen this cause, at this level or a worse one."""
-    return any(
-        one.kind == "acknowledge" and one.cause == cause and (one.level is None or level <= one.level)
-        for one in holding
-    )
 
 
 def change_entry(change: StateChange) -> dict[str, object]:
@@ -213,56 +179,6 @@ def _first_reason(said: Assessment | None) -> str:
     if "wear" in said.causes and said.wear.used_pct is not None:
         return f"{said.wear.used_pct:g} % of the rated life used"
     return ""
-
-
-def _rule(rule: FiredRule, muted: Collection[str]) -> dict[str, object]:
-    return {
-        "rule": rule.rule,
-        "severity": rule.severity,
-        "column": rule.column,
-        "value": rule.value,
-        "before": rule.before,
-        "days": rule.days,
-        "text": rule.text,
-        "muted": rule.column in muted,
-    }
-
-
-def _wear(wear: WearForecast) -> dict[str, object]:
-    return {
-        "used_percent": wear.used_pct,
-        "percent_per_day": wear.pct_per_day,
-        "ends": _iso(wear.ends),
-        "ends_early": _iso(wear.ends_early),
-        "ends_late": _iso(wear.ends_late),
-        "confidence": wear.confidence,
-        "why_not": wear.why_not,
-    }
-
-
-def _plain_wear(row: DriveRow) -> dict[str, object] | None:
-    """What the row knows of the wear of a drive that nothing speaks against, and that has no verdict for that."""
-    if row.wear_used_pct is None:
-        return None
-    return {
-        "used_percent": row.wear_used_pct,
-        "percent_per_day": None,
-        "ends": day_text(row.wear_ends_day),
-        "ends_early": day_text(row.wear_ends_early_day),
-        "ends_late": day_text(row.wear_ends_late_day),
-        "confidence": 0.9,
-        "why_not": "" if row.wear_ends_day is not None else "wear grows too slowly, or too little of it was seen",
-    }
-
-
-def _why_no_probability(row: DriveRow) -> str:
-    if row.scored_ns is None:
-        return _NOT_JUDGED
-    return "" if row.p30 is not None or row.p7 is not None else "no model gave one; see GET /api/v1/drives/summary"
-
-
-def _iso(day: date | None) -> str | None:
-    return None if day is None else day.isoformat()
 
 
 def _time(name: str, time_ns: int | None) -> dict[str, object]:

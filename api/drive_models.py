@@ -91,6 +91,11 @@ class WearAnswer(Model):
     ends_early: _Day | None
     ends_late: _Day | None
     confidence: float = Field(description="Of the interval from `ends_early` to `ends_late`.", examples=[0.9])
+    basis: Literal["window", "life", ""] | None = Field(
+        description="What the slope is of: window (the last days), life (wear over hours powered on), empty for none; "
+        "null: not kept.",
+        examples=["window"],
+    )
     why_not: str = Field(description="Why there is no forecast; empty where there is one.")
 
 
@@ -121,6 +126,14 @@ class StateEntry(Model):
     was: StateName
     state: StateName
     why: str
+
+
+class ShadowAnswer(Model):
+    """What the model says that runs beside the active one. No state, list or alert looks at it."""
+
+    digest: str = Field(examples=["sha256:8d5f0c2b7a11e94f"])
+    probability_7d: _Probability
+    probability_30d: _Probability
 
 
 class ActionEntry(Model):
@@ -156,6 +169,11 @@ class DriveDetail(DriveEntry):
     why_unknown: str
     causes: list[CauseEntry] = Field(description="What makes the state.")
     model_digest: str | None = Field(description="The model that the probability is of.")
+    shadow: ShadowAnswer | None = Field(description="What the shadow model says; null: there is none, or it says none.")
+    muted: list[str] = Field(
+        description="Columns that are left out now: of this drive, of its model or of the fleet.",
+        examples=[["crc_total"]],
+    )
     states: list[StateEntry] = Field(description="Changes of state, newest first.")
     days: list[dict[str, int | float | bool | str | None]] = Field(
         description="What the drive said of itself, day by day, newest first: columns as in the stream smart; null is "
@@ -229,7 +247,7 @@ class ModelCards(Model):
     """The models that judge drives."""
 
     active: ModelCard | None
-    shadow: ModelCard | None = Field(description="Judged beside the active one, shown to nobody.")
+    shadow: ModelCard | None = Field(description="Judges beside the active one; what it says counts for nothing.")
     why_no_model: str
 
 
@@ -272,6 +290,13 @@ class OutcomePost(_Post):
     )
     day: _Day | None = Field(default=None, max_length=40, description="On which day, UTC; without it today.")
     note: _Note = ""
+
+
+class MutesPage(Model):
+    """One page of the mutes that hold."""
+
+    mutes: list[ActionEntry] = Field(description="The newest first; without drive and model it is of the whole fleet.")
+    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last one.")
 
 
 class ActionsAnswer(Model):

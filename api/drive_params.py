@@ -41,6 +41,9 @@ class DrivesParameters(PageParameters):
     vendor: _Text | None = Field(default=None, description="Only drives of this vendor.", examples=["Samsung"])
     node: _Text | None = Field(default=None, description="Only drives in this host.", examples=["web-7"])
     rack: _Text | None = Field(default=None, description="Only drives in this rack.", examples=["r12"])
+    firmware: _Text | None = Field(
+        default=None, description="Only drives with exactly this firmware.", examples=["EXM02B6Q"]
+    )
     min_probability: _Text | None = Field(
         default=None, description="Only drives that fail within 30 days with at least this probability.",
         examples=["0.1"],
@@ -109,6 +112,7 @@ def read_drives(given: DrivesParameters) -> DriveQuestion:
         vendor=given.vendor,
         node=given.node,
         rack=given.rack,
+        firmware=given.firmware,
         min_probability=_probability(given.min_probability),
         text=given.serial or "",
         acknowledged=_flag(given.acknowledged, "acknowledged"),

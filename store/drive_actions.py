@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 import sqlalchemy as sa
 
-from store.drive_tables import DRIVES_PER_CHUNK, drive_actions
+from store.drive_tables import DRIVES_PER_CHUNK, drive_actions, drives
 from store.errors import DriveActionError, UnknownActionError
 
 Kind: TypeAlias = Literal["acknowledge", "mute", "outcome"]
@@ -161,6 +161,18 @@ def fleet_mutes(connection: sa.Connection, now_ns: int) -> list[DriveAction]:
     """The mutes of models and of the whole fleet that hold, oldest first."""
     query = sa.select(_T).where(_T.c.kind == "mute", _T.c.drive_id.is_(None), *_hold(now_ns)).order_by(_T.c.id)
     return [DriveAction(*row) for row in connection.execute(query)]
+
+
+def mutes_in_force(
+    connection: sa.Connection, now_ns: int, limit: int, before: int | None = None
+) -> list[tuple[DriveAction, str | None]]:
+    """Every mute that holds, newest first, each with the name of its drive; only entries below number `before`."""
+    query = sa.select(_T, drives.c.drive).outerjoin(drives, drives.c.id == _T.c.drive_id)
+    query = query.where(_T.c.kind == "mute", *_hold(now_ns))
+    if before is not None:
+        query = query.where(_T.c.id < before)
+    rows = connection.execute(query.order_by(_T.c.id.desc()).limit(limit))
+    return [(DriveAction(*row[:-1]), row[-1]) for row in rows]
 
 
 def failures(connection: sa.Connection, numbers: Collection[int] | None = None) -> list[tuple[int, int]]:

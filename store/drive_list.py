@@ -44,6 +44,7 @@ class DriveFilter:
     vendor: str | None = None
     node: str | None = None
     rack: str | None = None
+    firmware: str | None = None
     min_probability: float | None = None
     text: str = ""
     acknowledged: bool | None = None
@@ -113,7 +114,7 @@ def _conditions(where: DriveFilter, now_ns: int) -> list[sa.ColumnElement[bool]]
     found: list[sa.ColumnElement[bool]] = []
     if where.states:
         found.append(_T.c.state.in_(where.states))
-    for name in ("model", "vendor", "node", "rack", "synthetic"):
+    for name in ("model", "vendor", "node", "rack", "firmware", "synthetic"):
         wanted = getattr(where, name)
         if wanted is not None:
             found.append(_T.c[name] == wanted)

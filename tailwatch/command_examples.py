@@ -101,6 +101,24 @@ examples:
   tailwatch drives acknowledge S2R4NX0J512345 --note ordered
   tailwatch drives acknowledge S2R4NX0J512345 --cause probability --until now+14d
 """,
+    "unacknowledge": """\
+examples:
+  tailwatch drives unacknowledge S2R4NX0J512345 --cause probability
+""",
+    "mute": """\
+examples:
+  tailwatch drives mute crc_total --drive S2R4NX0J512345 --note 'a bad cable, ordered'
+  tailwatch drives mute crc_total --model 'SSD 850 PRO' --until now+14d
+""",
+    "unmute": """\
+examples:
+  tailwatch drives unmute crc_total --drive S2R4NX0J512345
+  tailwatch drives unmute --fleet
+""",
+    "mutes": """\
+examples:
+  tailwatch drives mutes
+""",
     "outcome": """\
 examples:
   tailwatch drives outcome S2R4NX0J512345 failed --day 2026-11-22

@@ -53,14 +53,26 @@ def post(url: str, path: str, body: Mapping[str, object], *, timeout_s: float = 
     return _decoded(url, _fetch(url, path, (), timeout_s, json.dumps(body).encode())[0])
 
 
+def delete(
+    url: str, path: str, parameters: Mapping[str, str] | Sequence[tuple[str, str]] = (), *, timeout_s: float = 30.0
+) -> Answer:
+    """The JSON that DELETE `url` + `path` answers.
+
+    Raises:
+        UnreachableError, AnswerError: as `get`.
+    """
+    return _decoded(url, _fetch(url, path, parameters, timeout_s, method="DELETE")[0])
+
+
 def _fetch(
     url: str,
     path: str,
     parameters: Mapping[str, str] | Sequence[tuple[str, str]],
     timeout_s: float,
     body: bytes | None = None,
+    method: str | None = None,
 ) -> tuple[bytes, str]:
-    """(body, media type) of an answer that is no error; a POST where there is a body to send."""
+    """(body, media type) of an answer that is no error; without a method a POST where there is a body to send."""
     if urlsplit(url).scheme not in ("http", "https"):
         raise UnreachableError(f"{url!r} is no address of an API; want http://HOST:PORT")
     query = urlencode(parameters)
@@ -68,6 +80,8 @@ def _fetch(
     # No proxy: the API is inside, and a proxy of the environment would hide which side is unreachable.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     request = _request(address)
+    if method is not None:
+        request.method = method
     if body is not None:
         request.data = body
         request.add_header("Content-Type", "application/json")

@@ -19,12 +19,12 @@ from api.drive_answers import (
     change_entry,
     day_rows,
     day_text,
-    detail,
     entry,
     model_entry,
     state_name,
     today,
 )
+from api.drive_details import detail
 from api.drive_lookup import DriveName, drive_named
 from api.drive_models import DriveDetail, DrivesPage, DrivesSummary, ModelCards
 from api.drive_params import STATES, DriveParameters, DrivesParameters, check_shown, place_cursor, read_drives
@@ -130,7 +130,7 @@ def show(request: Request, drive: DriveName, given: Annotated[DriveParameters, Q
     now_ns = service.now_ns()
     with service.database.reading() as connection:
         row = drive_named(connection, drive)
-        actions = actions_of(connection, row.id, row.model)
+        actions = actions_of(connection, row.id, row.model or "")  # "": of no model, but of the fleet
         changes = states_of(connection, row.id, given.changes)
         last = today(now_ns)
         first = last - timedelta(days=given.days)

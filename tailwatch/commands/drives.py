@@ -8,8 +8,8 @@ from typing import Any
 from tailwatch.http_client import get
 from tailwatch.terminal import table
 
-_HEADERS = ("state", "fails in 30 d", "wear", "life ends", "host", "rack", "serial", "model", "reason")
-_RIGHT = (False, True, True, False, False, False, False, False, False)
+_HEADERS = ("state", "fails in 30 d", "wear", "life ends", "host", "rack", "serial", "model", "firmware", "reason")
+_RIGHT = (False, True, True, *(False for _ in range(7)))
 _A_PAGE = 100
 
 
@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
         if notes:
             print("\n" + "\n".join(notes))
     else:
-        narrowed = args.state or args.model or args.node
+        narrowed = args.state or args.model or args.firmware or args.node
         print("no drives like that" if narrowed else "no drives yet; agents read them with the source smart")
     return 0
 
@@ -51,7 +51,7 @@ def percent(share: float | None) -> str:
 
 def _drives(args: argparse.Namespace) -> tuple[list[dict[str, Any]], bool]:
     """(at most --limit drives, whether there are more)."""
-    asked = [(name, text) for name in ("state", "model", "node", "sort") if (text := getattr(args, name))]
+    asked = [(name, text) for name in ("state", "model", "firmware", "node", "sort") if (text := getattr(args, name))]
     found: list[dict[str, Any]] = []
     cursor: list[tuple[str, str]] = []
     while True:
@@ -70,5 +70,5 @@ def _row(drive: dict[str, Any]) -> list[str]:
         percent(drive["probability_30d"]),
         "-" if wear is None else f"{wear:.0f}%",
         drive["wear_ends"] or "-",
-        *(drive[name] or "-" for name in ("node", "rack", "drive", "model", "first_reason")),
+        *(drive[name] or "-" for name in ("node", "rack", "drive", "model", "firmware", "first_reason")),
     ]

@@ -39,6 +39,10 @@ def lines_of(drive: dict[str, Any]) -> Iterator[str]:
     yield f"  {_wear(drive['wear'])}"
     yield "probability of failing"
     yield from (f"  {line}" for line in _probability(drive))
+    if drive["shadow"] is not None:
+        yield f"in the shadow, counts for nothing: {_both(drive['shadow'])}, by model {drive['shadow']['digest'][:19]}"
+    if drive["muted"]:
+        yield f"muted: {', '.join(drive['muted'])}; `tailwatch drives mutes` says by whom"
     known = [cause["cause"] for cause in drive["causes"] if cause["acknowledged"]]
     if known:
         yield f"acknowledged: {', '.join(known)}"
@@ -55,15 +59,20 @@ def _wear(wear: dict[str, Any] | None) -> str:
     if wear["ends"] is None:
         return f"{used}; {wear['why_not'] or 'no end in sight'}"
     early, late = wear["ends_early"] or "before", wear["ends_late"] or "open"
-    return f"{used}; ends {wear['ends']} ({early} to {late} with {100 * wear['confidence']:.0f} %)"
+    basis = {"window": ", by its last days", "life": ", by its whole life"}.get(wear["basis"] or "", "")
+    return f"{used}; ends {wear['ends']} ({early} to {late} with {100 * wear['confidence']:.0f} %{basis})"
 
 
 def _probability(drive: dict[str, Any]) -> Iterator[str]:
     if drive["probability_7d"] is None and drive["probability_30d"] is None:
         yield f"none: {drive['why_no_probability']}"
         return
-    yield f"{percent(drive['probability_7d'])} within 7 days, {percent(drive['probability_30d'])} within 30 days"
+    yield _both(drive)
     if drive["model_synthetic"]:
         yield "synthetic: the model learned from made-up drives"
     for reason in drive["reasons"]:
         yield f"{'for' if reason['contribution'] > 0 else 'against'}: {reason['text']}"
+
+
+def _both(said: dict[str, Any]) -> str:
+    return f"{percent(said['probability_7d'])} within 7 days, {percent(said['probability_30d'])} within 30 days"

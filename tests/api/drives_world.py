@@ -55,13 +55,14 @@ REPLACE = said(
 )  # fmt: skip
 WATCH = said(
     "S2", State.WATCH, causes={"wear": 93.0},
-    wear=WearForecast(93.0, 0.1, TODAY + timedelta(days=70), TODAY + timedelta(days=60), None, 0.9, ""),
+    wear=WearForecast(93.0, 0.1, TODAY + timedelta(days=70), TODAY + timedelta(days=60), None, 0.9, "", "window"),
     probabilities={7: 0.001, 30: 0.004}, why_no_probability="",
 )  # fmt: skip
 SEEN = {
     "S1": (DriveSeen("S1", DAY, "host0", "r1", MODEL, "Samsung", kind="ata"), REPLACE),
     "S2": (DriveSeen("S2", DAY, "host1", "r1", MODEL, "Samsung", kind="ata"), WATCH),
-    "S3": (DriveSeen("S3", DAY, "host1", "r2", "P4510", "Intel", kind="nvme"), said("S3", State.GOOD)),
+    "S3": (DriveSeen("S3", DAY, "host1", "r2", "P4510", "Intel", firmware="VDV10131", kind="nvme"),
+           said("S3", State.GOOD)),
     "1001": (DriveSeen("1001", DAY, "host1", "r2", "P4510", "Intel", synthetic=True), said("1001", State.GOOD)),
     VIRTUAL: (DriveSeen(VIRTUAL, DAY, "host0"),
               said(VIRTUAL, State.UNKNOWN, why_unknown="a virtual disk: what it says of itself is made up")),

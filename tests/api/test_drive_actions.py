@@ -7,13 +7,15 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
+from analytics.ssd.states import Cause, Memory, dump_memory
+from analytics.ssd.verdicts import State
 from api.config import ApiConfig
 from api.drive_models import ActionsAnswer, DriveDetail
 from store.connect import open_engine
-from store.drive_actions import acknowledged_in, failures, fleet_mutes, muted_in
+from store.drive_actions import acknowledged_in, failures
 from store.drive_tables import drives
 from store.drives import chunk_of, drive_ids
-from tests.api.drives_world import MODEL, ODD, REPLACE, TODAY
+from tests.api.drives_world import ODD, REPLACE, TODAY
 from tests.api.test_auth import bearer, made
 from tests.api.test_drives_list import filled
 from tests.api.world import NOW_NS, SECOND_NS, asking
@@ -103,6 +105,27 @@ def test_a_cause_that_got_worse_is_news_again(client, database_url):
     assert [cause["acknowledged"] for cause in seen(client)["causes"]] == [True, False]
 
 
+def test_a_cause_that_the_job_still_takes_for_known_shows_as_known(client, database_url):
+    """For the job a probability that is a little higher is no news; the answer must not say that it is."""
+    said(post(client, f"{S1}/acknowledge", {"causes": ["probability"]}))
+    engine = open_engine(database_url)
+
+    def judged(level):
+        verdict = msgspec.json.encode(replace(REPLACE, causes={"probability": level})).decode()
+        memory = Memory(TODAY, State.REPLACE, TODAY, {"probability": Cause(State.REPLACE, level, 0.2, 0)})
+        with engine.begin() as connection:
+            told = {"verdict": verdict, "memory": dump_memory(memory)}
+            connection.execute(sa.update(drives).where(drives.c.drive == "S1").values(told))
+        (cause,) = seen(client)["causes"]
+        return cause["acknowledged"]
+
+    assert [judged(level) for level in (0.71, 0.9, 0.92)] == [True, True, False]
+    with engine.begin() as connection:
+        connection.execute(sa.update(drives).where(drives.c.drive == "S1").values(memory="{"))
+    assert seen(client)["causes"][0]["acknowledged"] is False
+    engine.dispose()
+
+
 def test_an_acknowledgement_ends_on_its_day(database_url):
     now = [NOW_NS]
     with asking(filled(database_url), now_ns=lambda: now[0]) as client:
@@ -123,41 +146,6 @@ def test_a_cause_that_is_not_there_is_refused_with_those_that_are(lite):
     problem = refused(post(lite, f"{S1}/acknowledge", {"causes": ["probabilty"]}))
     assert (problem["parameter"], problem["nearest"]) == ("causes", "probability")
     assert "uncorrectable-grew, probability" in problem["detail"]
-
-
-def test_a_column_is_muted_on_a_drive_a_model_or_the_fleet(client, database_url):
-    said(post(client, f"{S1}/mute", {"column": "crc_total", "note": "the cable"}))
-    assert [rule["muted"] for rule in seen(client)["rules"]] == [True, False]
-    (of_model,) = said(post(client, "/api/v1/drives/mute", {"column": "uncorrectable_total", "model": MODEL}))
-    assert (of_model["drive"], of_model["model"], of_model["until"]) == (None, MODEL, None)
-    assert [rule["muted"] for rule in seen(client)["rules"]] == [True, True]
-    said(post(client, "/api/v1/drives/mute", {"column": "crc_total"}))
-    mutes = stored(database_url, lambda connection: fleet_mutes(connection, NOW_NS))
-    assert [(one.model, one.cause) for one in mutes] == [(MODEL, "uncorrectable_total"), (None, "crc_total")]
-
-    said(client.request("DELETE", "/api/v1/drives/mute", params={"model": MODEL}), 200)
-    assert [rule["muted"] for rule in seen(client)["rules"]] == [True, False]
-    said(client.request("DELETE", f"{S1}/mute", params={"column": "crc_total"}), 200)
-    assert [rule["muted"] for rule in seen(client)["rules"]] == [True, False], "it is muted for the fleet, too"
-    said(client.request("DELETE", "/api/v1/drives/mute", params={"column": "crc_total"}), 200)
-    assert [rule["muted"] for rule in seen(client)["rules"]] == [False, False]
-    refused(client.request("DELETE", "/api/v1/drives/mute"), 404)
-    refused(client.request("DELETE", f"{S1}/mute"), 404)
-    (number,) = stored(database_url, lambda connection: drive_ids(connection, ["S1"])).values()
-    assert stored(database_url, lambda connection: muted_in(connection, chunk_of(number), NOW_NS)) == {}
-
-
-@pytest.mark.parametrize("path", [f"{S1}/mute", "/api/v1/drives/mute"])
-def test_a_column_that_there_is_not_is_refused_with_all_that_can_be_muted(lite, path):
-    problem = refused(post(lite, path, {"column": "crc_totl"}))
-    assert (problem["parameter"], problem["nearest"]) == ("column", "crc_total")
-    for column in ("realloc_total", "wear_used_pct", "temperature_c", "probability", "wear"):
-        assert column in problem["detail"]
-
-
-def test_a_model_that_no_drive_is_of_is_refused(lite):
-    problem = refused(post(lite, "/api/v1/drives/mute", {"column": "crc_total", "model": "SSD 850 PR"}), 404)
-    assert (problem["parameter"], problem["nearest"]) == ("model", MODEL)
 
 
 def test_what_became_of_a_drive_is_kept_for_training(client, database_url):
@@ -193,7 +181,9 @@ def test_an_outcome_that_cannot_be_is_refused(lite, body, parameter, said_of_it)
 @pytest.mark.parametrize("until", ["-5m", "now", "soon", "2026-01-01T00:00:00Z"])
 def test_what_ends_before_it_begins_is_refused(lite, until):
     for path, body in ((f"{S1}/acknowledge", {}), (f"{S1}/mute", {"column": "crc_total"})):
-        assert refused(post(lite, path, {**body, "until": until}))["parameter"] == "until"
+        problem = refused(post(lite, path, {**body, "until": until}))
+        assert problem["parameter"] == "until"
+        assert "now+30d" in problem["detail"], "an end lies ahead, so times that lie behind are no example"
     assert seen(lite)["actions"] == []
 
 

@@ -76,6 +76,7 @@ def test_lists_are_filtered_sorted_and_paged_alike_in_both_databases(database, t
             ({"model": MODEL}, ["S1", "S2"]),
             ({"vendor": "Intel", "sort": "drive"}, ["1001", "S3"]),
             ({"node": "host1", "rack": "r1"}, ["S2"]),
+            ({"firmware": "VDV10131"}, ["S3"]),
             ({"min_probability": "0.5"}, ["S1"]),
             ({"min_probability": "0.004"}, ["S1", "S2"]),
             ({"serial": "s", "sort": "drive"}, ["S1", "S2", "S3", VIRTUAL]),

@@ -3,13 +3,14 @@
 from datetime import timedelta
 from urllib.parse import quote
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 
 from api.drive_models import DriveDetail
 from store.connect import open_engine
 from store.drive_tables import drives as table
-from tests.api.drives_world import MODEL, ODD, SCORED_NS, TODAY, VIRTUAL
+from tests.api.drives_world import MODEL, ODD, REPLACE, SCORED_NS, TODAY, VIRTUAL
 from tests.api.test_drives_list import drives, filled
 from tests.api.world import asking
 
@@ -43,6 +44,7 @@ def test_the_three_outputs_stand_apart_with_their_reasons(drives):
 def test_wear_has_a_day_and_an_interval_whose_end_may_be_open(drives):
     wear = shown(drives, "S2")["wear"]
     assert (wear["used_percent"], wear["percent_per_day"], wear["confidence"]) == (93.0, 0.1, 0.9)
+    assert wear["basis"] == "window"
     assert wear["ends"] == (TODAY + timedelta(days=70)).isoformat()
     assert (wear["ends_early"], wear["ends_late"]) == ((TODAY + timedelta(days=60)).isoformat(), None)
 
@@ -120,6 +122,7 @@ def test_a_drive_without_a_verdict_shows_what_its_row_knows(tmp_path):
             found = shown(client, "S3")
         assert (found["state"], found["rules"], found["reasons"], found["causes"]) == ("good", [], [], [])
         assert (found["wear"]["used_percent"], found["why_no_probability"], found["why_unknown"]) == (12.0, "", "")
+        assert (found["wear"]["basis"], found["shadow"]) == (None, None)
     with asking(url) as client:
         assert shown(client, ODD)["why_unknown"] == shown(client, ODD)["why_no_probability"] == "not judged yet"
     engine.dispose()
@@ -130,3 +133,25 @@ def test_an_unchanged_drive_is_a_304(drives):
     again = drives.request("GET", "/api/v1/drives/S1", headers={"If-None-Match": first.headers["etag"]})
     assert again.status_code == 304
     assert first.json()["model"] == MODEL
+
+
+def test_what_the_shadow_model_says_stands_apart_from_what_counts(tmp_path):
+    url = filled(f"sqlite:///{tmp_path / 'shadow.db'}")
+    engine = open_engine(url)
+
+    def verdict(shadow):
+        with engine.begin() as connection:
+            text = msgspec.json.encode({**msgspec.to_builtins(REPLACE, str_keys=True), "shadow": shadow}).decode()
+            connection.execute(sa.update(table).where(table.c.drive == "S1").values(verdict=text))
+        with asking(url) as client:
+            return shown(client, "S1")
+
+    found = verdict({"digest": "sha256:1", "probabilities": {"7": 0.01, "30": 0.02}})
+    assert found["shadow"] == {"digest": "sha256:1", "probability_7d": 0.01, "probability_30d": 0.02}
+    assert (found["probability_7d"], found["probability_30d"], found["model_digest"]) == (0.4, 0.71, "sha256:0")
+    assert verdict({"digest": "sha256:1", "probabilities": {"30": 0.02}})["shadow"]["probability_7d"] is None
+    for nothing in (None, {"digest": "sha256:1", "probabilities": {}}, {"digest": 1}):
+        found = verdict(nothing)
+        assert found["shadow"] is None
+        assert found["rules"], "the verdict itself can be read"
+    engine.dispose()

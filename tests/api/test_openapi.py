@@ -21,6 +21,7 @@ OPERATIONS = {
     "/api/v1/drives": "list_drives",
     "/api/v1/drives/summary": "get_drives_summary",
     "/api/v1/drives/model": "get_drives_model",
+    "/api/v1/drives/mute": "list_drive_mutes",
     "/api/v1/drives/{drive}": "get_drive",
     "/api/v1/cardinality": "list_cardinality",
     "/api/v1/dead-letters": "list_dead_letters",

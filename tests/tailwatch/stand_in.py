@@ -18,6 +18,7 @@ class StandIn:
         self.asked: list[tuple[str, list[tuple[str, str]]]] = []
         self.keys: list[str | None] = []  # Authorization of every question
         self.posted: list[tuple[str, Any]] = []  # path and JSON of every POST
+        self.deleted: list[tuple[str, list[tuple[str, str]]]] = []  # path and parameters of every DELETE
         self.url = ""
 
     def put(self, path: str, content: Any, status: int = 200) -> None:
@@ -46,6 +47,12 @@ def serving() -> Iterator[StandIn]:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             assert self.headers["Content-Type"] == "application/json"
             stand_in.posted.append((urlsplit(self.path).path, json.loads(body)))
+            self.do_GET()
+
+        def do_DELETE(self) -> None:
+            assert self.headers["Content-Length"] is None
+            parts = urlsplit(self.path)
+            stand_in.deleted.append((parts.path, parse_qsl(parts.query)))
             self.do_GET()
 
         def log_message(self, *_: object) -> None:

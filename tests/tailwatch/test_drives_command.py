@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from api.drive_models import ActionsAnswer, DriveDetail, DrivesPage
+from api.drive_models import ActionsAnswer, DriveDetail, DrivesPage, MutesPage
 from tailwatch.cli import main
 from tests.tailwatch.stand_in import StandIn
 
@@ -25,7 +25,7 @@ PLAIN: dict[str, Any] = {
 }  # fmt: skip
 WEAR: dict[str, Any] = {
     "used_percent": 61.4, "percent_per_day": 0.1, "ends": "2027-09-01", "ends_early": "2027-07-10", "ends_late": None,
-    "confidence": 0.9, "why_not": "",
+    "confidence": 0.9, "basis": "window", "why_not": "",
 }  # fmt: skip
 RULE = {
     "rule": "uncorrectable-grew", "severity": "replace", "column": "uncorrectable_total", "value": 12, "before": 0,
@@ -37,7 +37,7 @@ DETAIL: dict[str, Any] = {
         {"feature": "a", "column": "realloc_total", "contribution": 1.7, "text": "reallocated sectors 4 -> 61"},
         {"feature": "b", "column": "power_on_h", "contribution": -0.2, "text": "4,100 hours powered on"},
     ],
-    "why_unknown": "", "model_digest": "sha256:0",
+    "why_unknown": "", "model_digest": "sha256:0", "shadow": None, "muted": [],
     "causes": [{"cause": "probability", "level": 0.7, "acknowledged": True}],
     "states": [{"at": "2026-11-20T01:00:00Z", "at_ns": 1, "since": "2026-11-20T00:00:00Z", "since_ns": 1, "was": "good",
                 "state": "replace", "why": "uncorrectable-grew"}],
@@ -65,9 +65,9 @@ def shown(api: StandIn, capsys: pytest.CaptureFixture[str], *words: str) -> list
 def test_drives_are_a_table_in_the_order_of_the_api(api: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
     api.put("/api/v1/drives", page(DRIVE, PLAIN))
     assert shown(api, capsys) == [
-        "state    fails in 30 d  wear  life ends   host   rack  serial          model        reason",
-        "replace          71.4%   61%  2027-09-01  web-7  r12   S1              SSD 850 PRO  media errors 0 -> 12",
-        "unknown              -     -  -           web-7  -     host0:/dev/sdb  -            a virtual disk",
+        "state    fails in 30 d  wear  life ends   host   rack  serial          model        firmware  reason",
+        "replace          71.4%   61%  2027-09-01  web-7  r12   S1              SSD 850 PRO  EXM02     media errors 0 -> 12",
+        "unknown              -     -  -           web-7  -     host0:/dev/sdb  -            EXM02     a virtual disk",
     ]
 
 
@@ -120,7 +120,7 @@ def test_one_drive_is_shown_with_the_three_outputs_apart(api: StandIn, capsys: p
         "rules",
         "  replace: uncorrectable errors 0 -> 12 in 7 days (uncorrectable-grew)",
         "wear",
-        "  61.4 % of the rated life used; ends 2027-09-01 (2027-07-10 to open with 90 %)",
+        "  61.4 % of the rated life used; ends 2027-09-01 (2027-07-10 to open with 90 %, by its last days)",
         "probability of failing",
         "  40.0% within 7 days, 71.4% within 30 days",
         "  for: reallocated sectors 4 -> 61",
@@ -176,3 +176,98 @@ def test_a_refusal_is_one_message_with_the_nearest_name(api: StandIn, capsys: py
     api.put("/api/v1/drives/S9/acknowledge", problem, 404)
     assert main(["drives", "acknowledge", "S9", "--url", api.url]) == 1
     assert "unknown drive 'S9'; did you mean S1?" in capsys.readouterr().err
+
+
+def test_what_the_shadow_says_and_what_is_muted_are_shown_apart(
+    api: StandIn, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shadow = {"digest": "sha256:8d5f0c2b7a11e94f00", "probability_7d": None, "probability_30d": 0.02}
+    detail = {**DETAIL, "shadow": shadow, "muted": ["crc_total", "wear"], "wear": {**WEAR, "basis": "life"}}
+    DriveDetail.model_validate(detail)
+    api.put("/api/v1/drives/S1", detail)
+    lines = shown(api, capsys, "show", "S1")
+    place = lines.index("muted: crc_total, wear; `tailwatch drives mutes` says by whom")
+    assert lines[place - 1] == (
+        "in the shadow, counts for nothing: - within 7 days, 2.0% within 30 days, by model sha256:8d5f0c2b7a11"
+    )
+    assert any(line.endswith("by its whole life)") for line in lines)
+
+
+def test_firmware_is_a_column_and_narrows_the_list(api: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
+    api.put("/api/v1/drives", page(DRIVE))
+    header, line = shown(api, capsys, "--firmware", "EXM02")
+    assert line[header.index("firmware") :].split()[0] == "EXM02"
+    assert ("firmware", "EXM02") in api.asked[0][1]
+
+
+MUTE: dict[str, Any] = {**ACTION, "kind": "mute", "cause": None, "column": "crc_total", "level": None}
+OF_MODEL: dict[str, Any] = {**MUTE, "drive": None, "model": "SSD 850 PRO", "until": None, "until_ns": None, "note": ""}
+OF_FLEET: dict[str, Any] = {**OF_MODEL, "model": None}
+
+
+@pytest.mark.parametrize(
+    ("which", "path", "action", "more", "about"),
+    [
+        (["--drive", "S/1"], "/api/v1/drives/S%2F1/mute", {**MUTE, "drive": "S/1"}, {}, "S/1"),
+        (["--model", "SSD 850 PRO"], "/api/v1/drives/mute", OF_MODEL, {"model": "SSD 850 PRO"},
+         "drives of model SSD 850 PRO"),
+        (["--fleet"], "/api/v1/drives/mute", OF_FLEET, {}, "all drives"),
+    ],
+)  # fmt: skip
+def test_a_column_is_muted_and_taken_back_where_it_is_said(
+    which: list[str],
+    path: str,
+    action: dict[str, Any],
+    more: dict[str, str],
+    about: str,
+    api: StandIn,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    answer = {"actions": [action], "takes_effect": "at once"}
+    ActionsAnswer.model_validate(answer)
+    api.put(path, answer, 201)
+    until = action["until"] or "it is taken back"
+    said = shown(api, capsys, "mute", "crc_total", *which, "--until", "now+30d", "--note", "a cable")
+    assert said == [f"{about}: crc_total muted until {until}", "at once"]
+    assert api.posted == [(path, {"column": "crc_total", "note": "a cable", "until": "now+30d", **more})]
+    assert shown(api, capsys, "unmute", "crc_total", *which)[0] == f"{about}: crc_total no longer muted"
+    shown(api, capsys, "unmute", *which)
+    assert api.deleted == [(path, [("column", "crc_total"), *more.items()]), (path, [*more.items()])]
+
+
+@pytest.mark.parametrize("words", [["mute", "crc_total"], ["unmute"], ["mute", "wear", "--fleet", "--drive", "S1"]])
+def test_of_which_drives_has_to_be_said(words: list[str], api: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["drives", *words, "--url", api.url])
+    assert "--drive" in capsys.readouterr().err
+    assert api.asked == []
+
+
+def test_all_that_is_muted_is_listed_page_by_page(
+    api: StandIn, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last: dict[str, Any] = {"mutes": [OF_FLEET], "next_cursor": None}
+    first: dict[str, Any] = {"mutes": [MUTE, OF_MODEL], "next_cursor": "Mg"}
+    MutesPage.model_validate(first)
+    answers = iter([first, last, first, last, {"mutes": [], "next_cursor": None}])
+    asked: list[Any] = []
+
+    def answered(_url: str, path: str, parameters: Any) -> Any:
+        asked.append((path, list(parameters)))
+        return next(answers)
+
+    monkeypatch.setattr("tailwatch.commands.drives_mute.get", answered)
+    lines = shown(api, capsys, "mutes")
+    assert [line.split("  ")[1].strip() for line in lines[1:]] == ["S1", "drives of model SSD 850 PRO", "all drives"]
+    assert lines[0].split() == ["column", "of", "until", "who", "since", "note"]
+    assert asked == [("/api/v1/drives/mute", []), ("/api/v1/drives/mute", [("cursor", "Mg")])]
+    assert len(json.loads("\n".join(shown(api, capsys, "mutes", "--output", "json")))["mutes"]) == 3
+    assert shown(api, capsys, "mutes") == ["nothing is muted"]
+
+
+def test_an_acknowledgement_is_taken_back(api: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
+    api.put("/api/v1/drives/S1/acknowledge", {"actions": [ACTION], "takes_effect": "at once"})
+    assert shown(api, capsys, "unacknowledge", "S1") == ["S1: probability no longer acknowledged", "at once"]
+    shown(api, capsys, "unacknowledge", "S1", "--cause", "probability")
+    path = "/api/v1/drives/S1/acknowledge"
+    assert api.deleted == [(path, []), (path, [("cause", "probability")])]
