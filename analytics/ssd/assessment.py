@@ -131,7 +131,7 @@ def assess(
     if not is_in_order(days):
         days = merged_days(days)
     newest = newest_rows(days)
-    frame = refusals(newest, days, day, first_days)
+    frame = refusals(newest, days, day, first_days, LOOKBACK_D)
     frame = _with_probabilities(frame, newest, features, model)
     frame = _with_wear(frame, days)
     judged = newest.filter(frame["_judged"])

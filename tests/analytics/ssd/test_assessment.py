@@ -84,6 +84,14 @@ def test_reasons_are_only_asked_for_where_a_probability_is_notable() -> None:
             "seen on another host on 2026-02-23",
         ),
         (history(realloc_total=[0] * 9, hours_back=[False] * 8 + [True]), "its hours powered on fell on 2026-03-01"),
+        (
+            history(realloc_total=[0] * 9, negative=[False] * 4 + [True] + [False] * 4),
+            "a count was below zero on 2026-02-25",
+        ),
+        (
+            seen({ago: {"realloc_total": 0} for ago in (60, 59, 34, 2, 0)}),
+            "heard of again on 2026-02-27 after more than 30 days of silence: 3 days of history since, 7 are wanted",
+        ),
     ],
 )
 @pytest.mark.parametrize("has_model", [True, False])
@@ -95,9 +103,14 @@ def test_what_is_refused_is_unknown_and_says_why(days: pl.DataFrame, why: str, h
     assert told.why_no_probability.startswith(why) or told.why_no_probability == NO_MODEL
 
 
-def test_a_drive_that_moved_a_week_ago_counts_again() -> None:
-    moved = [True] + [False] * 7
-    assert one(history(realloc_total=[0] * 8, moved=moved)).state == State.GOOD
+@pytest.mark.parametrize("flag", ["moved", "hours_back", "negative"])
+def test_what_was_odd_a_week_ago_counts_again(flag: str) -> None:
+    assert one(history(realloc_total=[0] * 8, **{flag: [True] + [False] * 7})).state == State.GOOD
+
+
+def test_a_drive_that_is_read_once_a_week_is_not_silent_where_readings_are_lost() -> None:
+    assert one(seen({ago: {"realloc_total": 0} for ago in (58, 30, 0)})).state == State.GOOD
+    assert one(seen({ago: {"realloc_total": 0} for ago in (58, 39, 6, 0)})).state == State.GOOD, "heard of for a week"
 
 
 def test_a_drive_unlike_those_of_the_training_is_unknown_to_the_model() -> None:
@@ -132,7 +145,14 @@ def test_later_days_than_the_one_judged_are_left_out() -> None:
 
 def test_a_history_known_from_elsewhere_counts() -> None:
     days = history(realloc_total=[0] * 3)
-    assert one(days, first_days={"S1": date(2025, 1, 1)}).state == State.GOOD
+    assert one(days, first_days={"S1": TODAY - timedelta(days=40)}).state == State.GOOD
+    long = history(realloc_total=[0] * 61)
+    assert one(long, first_days={"S1": date(2025, 1, 1)}).state == State.GOOD
+
+
+def test_a_drive_that_was_known_long_ago_and_not_heard_of_since_begins_anew() -> None:
+    told = one(history(realloc_total=[0] * 3), first_days={"S1": date(2025, 1, 1)})
+    assert (told.state, told.why_unknown[:28]) == (State.UNKNOWN, "heard of again on 2026-02-27")
 
 
 def test_more_than_the_rated_life_is_to_be_watched_and_so_is_its_end_soon() -> None:
