@@ -8,14 +8,16 @@ is refused with what was seen and what is wanted.
 import csv
 import gzip
 import zlib
+from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import Final
 
 import polars as pl
 
 from analytics.errors import DataError
-from analytics.ssd.cells import names, refuse_row, texts, utc_days, whole_numbers
-from analytics.ssd.columns import FAILURES
+from analytics.ssd.cells import days_of_ns, flags, names, refuse_row, texts, times_ns, utc_days, whole_numbers
+from analytics.ssd.columns import FAILURES, SYNTHETIC_FAMILY
 from analytics.ssd.days import canonical_days, drive_days
 
 #: Vendor attributes that mean the same on all hard disks; 241 and 242 count sectors of 512 bytes.
@@ -37,6 +39,10 @@ _SECTORS: Final = (241, 242)
 _SECTOR_BYTES: Final = 512
 #: All ones in 16, 32, 48 or 64 bits is how firmware says "no value".
 _NO_VALUE: Final = (2**16 - 1, 2**32 - 1, 2**48 - 1)
+#: A day outside is a clock that was never set, a slip of the pen, or seconds where nanoseconds belong; one such row
+#: would be the newest day of the table, and all other drives would not have been seen for ages.
+_FIRST_DAY: Final = date(2000, 1, 1)
+_LAST_DAY: Final = date(2099, 12, 31)
 _FORMS: Final = (
     "wanted are drive-days (columns drive, day ...), daily drive statistics (serial_number, date, smart_5_raw ...), "
     "or readings of the stream smart (ts, serial or host and device ...)"
@@ -51,12 +57,14 @@ def read_table(frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """
     present = set(frame.columns)
     if {"drive", "day"} <= present:
-        return canonical_days(frame), _failures(frame, "drive", "day")
+        days = _marked_synthetic(canonical_days(frame), frame)
+        return _dated(days, frame["day"]), _failures(frame, "drive", "day")
     if {"serial_number", "date"} <= present:
-        return canonical_days(_from_daily_statistics(frame)), _failures(frame, "serial_number", "date")
+        days = canonical_days(_from_daily_statistics(frame))
+        return _dated(days, frame["date"]), _failures(frame, "serial_number", "date")
     if "ts" in present and ("serial" in present or {"host", "device"} <= present):
-        return drive_days(frame), pl.DataFrame(schema=FAILURES)
-    raise DataError(f"the table has the columns {', '.join(frame.columns[:20]) or '(none)'}; {_FORMS}")
+        return _dated(drive_days(frame), frame["ts"]), pl.DataFrame(schema=FAILURES)
+    raise DataError(f"the table has the columns {_shown(frame.columns) or '(none)'}{_hint(frame.columns)}; {_FORMS}")
 
 
 def read_file(path: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -65,11 +73,17 @@ def read_file(path: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
     Raises:
         DataError: as above, and for files that cannot be read as what their name says.
     """
-    return read_table(_frame_of(path))
+    frame = _frame_of(path)
+    try:
+        return read_table(frame)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
 
 
 def _frame_of(path: Path) -> pl.DataFrame:
     name = path.name.lower()
+    if path.is_dir():
+        raise DataError(f"{path} is a folder; a table in a file is wanted: .csv, .csv.gz or .parquet")
     try:
         if name.endswith((".csv", ".csv.gz")):
             # As text first: a column whose type changes in row 10,000 has to be an error that names the row.
@@ -77,26 +91,72 @@ def _frame_of(path: Path) -> pl.DataFrame:
         if name.endswith(".parquet"):
             return pl.read_parquet(path)
     except (OSError, EOFError, pl.exceptions.PolarsError) as error:
-        raise DataError(f"{path} cannot be read: {_bad_row(path) or str(error).splitlines()[0]}") from error
+        found = "" if name.endswith(".parquet") else _bad_row(path)
+        raise DataError(f"{path} cannot be read: {found or str(error).splitlines()[0]}") from error
     raise DataError(f"{path}: its name ends in {path.suffix or 'nothing'}; .csv, .csv.gz or .parquet is wanted")
 
 
 def _bad_row(path: Path) -> str:
-    """Which row of a CSV has too many cells or signs that are no text; "" where that is not what is wrong."""
+    """Which row of a CSV has too many cells or bytes that are no text; "" where that is not what is wrong."""
     opened = gzip.open if path.name.lower().endswith(".gz") else open
-    number = 0
+    counted = "(counted from 1, a header aside)"
     try:
-        with opened(path, "rt", encoding="utf-8", newline="") as lines:
+        with opened(path, "rt", encoding="utf-8", errors="surrogateescape", newline="") as lines:
             rows = csv.reader(lines)
-            width = len(next(rows, []))
+            header = next(rows, [])
+            if not _is_utf8("".join(header)):
+                return "its first line holds bytes that are not UTF-8; save the table as CSV in UTF-8"
             for number, row in enumerate(rows, 1):
-                if len(row) > width:
-                    return f"row {number} (counted from 1, a header aside) has {len(row)} cells, the header has {width}"
-    except UnicodeDecodeError as error:
-        return f"after row {number} there are bytes that are not UTF-8 ({error.reason}); save the table as UTF-8"
+                if len(row) > len(header):
+                    return f"row {number} {counted} has {len(row)} cells, the header has {len(header)}"
+                bad = next((name for name, cell in zip(header, row, strict=False) if not _is_utf8(cell)), None)
+                if bad is not None:
+                    where = f"column {_shown([bad])}, row {number} {counted}"
+                    return f"{where} holds bytes that are not UTF-8; save the table as UTF-8"
     except (OSError, EOFError, zlib.error, csv.Error):
         return ""
     return ""
+
+
+def _is_utf8(text: str) -> bool:
+    """Of text that was decoded with surrogateescape."""
+    return text.isascii() or not any("\udc80" <= sign <= "\udcff" for sign in text)
+
+
+def _shown(columns: Sequence[str]) -> str:
+    """The first names, safe to print: what stands in a file must not steer a terminal."""
+    return ", ".join(name[:60] if name.isprintable() else ascii(name[:40]) for name in columns[:20])
+
+
+def _hint(columns: Sequence[str]) -> str:
+    """What a table of one odd column most likely is."""
+    first = columns[0] if columns else ""
+    if "\x00" in first or "\ufffd" in first:
+        return " (no text in UTF-8)"
+    between = next((sign for sign in ";\t|" if sign in first), None) if len(columns) == 1 else None
+    return "" if between is None else f" (its cells are separated by {between!r}: save it with commas)"
+
+
+def _dated(days: pl.DataFrame, given: pl.Series) -> pl.DataFrame:
+    """The same, if every day can be one on which a drive was read."""
+    newest, oldest = days["day"].max(), days["day"].min()
+    if not (days.is_empty() or (oldest >= _FIRST_DAY and newest <= _LAST_DAY)):  # type: ignore[operator]
+        is_time = given.name == "ts"
+        each = days_of_ns(times_ns(given)) if is_time else utc_days(given)
+        wrong = (each < _FIRST_DAY) | (each > _LAST_DAY)
+        wanted = "a time in nanoseconds since 1970 UTC" if is_time else "a date"
+        seen = given.cast(pl.String) if given.dtype.is_temporal() else given
+        refuse_row(seen, wrong.arg_max() or 0, f"{wanted} between {_FIRST_DAY} and {_LAST_DAY}")
+    return days
+
+
+def _marked_synthetic(days: pl.DataFrame, frame: pl.DataFrame) -> pl.DataFrame:
+    """The same, with made-up drives known as such by their family (columns.py) whatever family they have."""
+    if "synthetic" not in frame.columns:
+        return days
+    made_up = texts(frame["drive"]).filter(flags(frame["synthetic"])).unique()
+    family = pl.when(pl.col("drive").is_in(made_up.implode())).then(pl.lit(SYNTHETIC_FAMILY)).otherwise("family")
+    return days.with_columns(family=family)
 
 
 def _from_daily_statistics(frame: pl.DataFrame) -> pl.DataFrame:

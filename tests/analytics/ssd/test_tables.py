@@ -11,7 +11,7 @@ from polars.testing import assert_frame_equal
 
 from analytics.errors import DataError
 from analytics.ssd.columns import DAYS, FAILURES
-from analytics.ssd.days import canonical_days
+from analytics.ssd.days import any_synthetic, canonical_days
 from analytics.ssd.tables import read_file, read_table
 from tests.analytics.ssd.drive_rows import fleets
 
@@ -117,15 +117,83 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"wide.csv cannot be read: row 2 .* has 4 cells, the header has 3"):
         read_file(written(tmp_path, "drive,day,crc_total\nA,2026-01-01,1\nB,2026-01-01,1,9\n", "wide.csv"))
     latin = tmp_path / "latin.csv"
-    latin.write_bytes(b"drive,day,model\nA,2026-01-01,caf\xe9\n")
-    with pytest.raises(DataError, match=r"latin.csv cannot be read: after row 0 .* not UTF-8"):
+    latin.write_bytes(b"drive,day,model\nA,2026-01-01,tea\nA,2026-01-02,caf\xe9\n")
+    with pytest.raises(DataError, match=r"latin.csv cannot be read: column model, row 2 .* not UTF-8"):
         read_file(latin)
     cut = tmp_path / "damaged.csv.gz"
     cut.write_bytes(gzip.compress(DAILY.encode() * 99)[:90])
     with pytest.raises(DataError, match=r"damaged.csv.gz"):
         read_file(cut)
+    noise = tmp_path / "noise.parquet"
+    noise.write_bytes(b"\xff\xfe\x00 no parquet at all")
+    with pytest.raises(DataError, match=r"noise.parquet cannot be read: (?!.*UTF-8)"):
+        read_file(noise)
+    noise = tmp_path / "noise.csv"
+    for rows, says in ((b"A,1\n", r"noise.csv: .*\(no text in UTF-8\)"), (b"A,\xfe\n", r"noise.csv .* its first line")):
+        noise.write_bytes(b"\xff\xfe\x9c,x\n" + rows)
+        with pytest.raises(DataError, match=says):
+            read_file(noise)
+    folder = tmp_path / "folder.csv"
+    folder.mkdir()
+    with pytest.raises(DataError, match=r"folder.csv is a folder; a table in a file is wanted"):
+        read_file(folder)
     with pytest.raises(DataError, match=r"ends in .xlsx; .csv, .csv.gz or .parquet is wanted"):
         read_file(tmp_path / "drives.xlsx")
+
+
+@pytest.mark.parametrize(
+    ("header", "says"),
+    [
+        ("drive;day;crc_total", r"separated by ';': save it with commas"),
+        ("drive\tday\tcrc_total", r"separated by '\\t': save it with commas"),
+        ("\x1b]0;mine\x07,b", r"columns '\\x1b\]0;mine\\x07', b; wanted"),
+    ],
+)
+def test_a_header_is_told_so_that_it_can_be_mended_and_does_no_harm(tmp_path: Path, header: str, says: str) -> None:
+    with pytest.raises(DataError, match=says) as raised:
+        read_file(written(tmp_path, header + "\n"))
+    assert str(raised.value).startswith(str(tmp_path / "drives.csv: the table has"))
+    assert str(raised.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            "drive,day\nA,2026-01-01\nB,9999-12-31\n",
+            r"column day, row 2 .*: '9999-12-31'; a date between 2000-01-01 and",
+        ),
+        ("drive,day\nA,1970-01-01\n", r"column day, row 1 .*: '1970-01-01'; a date between"),
+        ("date,serial_number\n2013-04-10,A\n0213-04-11,A\n", r"column date, row 2 .*: '0213-04-11'; a date between"),
+        (
+            "ts,serial\n1796000000,A\n",
+            r"column ts, row 1 .*: '1796000000'; a time in nanoseconds since 1970 UTC between",
+        ),
+        ("ts,serial\n-5,A\n", r"column ts, row 1 .*: '-5'; a time in nanoseconds"),
+    ],
+)
+def test_a_day_on_which_no_drive_was_read_is_named_by_row_and_column(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(DataError, match=says):
+        read_file(written(tmp_path, text))
+
+
+def test_dates_of_parquet_are_checked_alike(tmp_path: Path) -> None:
+    pl.DataFrame({"drive": ["A"], "day": [date(1960, 1, 2)]}).write_parquet(tmp_path / "old.parquet")
+    with pytest.raises(DataError, match=r"old.parquet: column day, row 1 .*: '1960-01-02'; a date between"):
+        read_file(tmp_path / "old.parquet")
+
+
+def test_a_drive_that_its_table_calls_synthetic_is_known_as_such_by_its_family() -> None:
+    table = pl.DataFrame(
+        {"drive": ["A", "A", "B"], "day": [date(2026, 1, n) for n in (1, 2, 1)], "family": ["x", None, "y"],
+         "synthetic": [True, False, None]}
+    )  # fmt: skip
+    days, _ = read_table(table)
+    assert days["family"].to_list() == ["synthetic", "synthetic", "y"]
+    assert any_synthetic(days)
+    assert not any_synthetic(read_table(table.drop("synthetic"))[0])
+    with pytest.raises(DataError, match=r"column synthetic, row 2 .*: 'perhaps'; true or false"):
+        read_table(table.with_columns(synthetic=pl.Series(["1", "perhaps", ""])))
 
 
 def test_a_header_without_rows_is_an_empty_fleet(tmp_path: Path) -> None:
