@@ -42,6 +42,7 @@ class OneDrive:
         days: columns.DAYS of this drive alone.
         fleet: columns.DAYS of all drives of the table it stands in; the same as `days` for documents.
         failures: of the fleet, with node and rack; None where nothing is known of others.
+        failed: the day on which the table says that this drive failed; None where it says nothing.
         document, reading: the newest answer of smartctl; None for a table.
     """
 
@@ -49,6 +50,7 @@ class OneDrive:
     days: pl.DataFrame
     fleet: pl.DataFrame
     failures: pl.DataFrame | None = None
+    failed: date | None = None
     document: Mapping[str, Any] | None = None
     reading: DriveReading | None = None
 
@@ -87,13 +89,16 @@ def newest_day(days: pl.DataFrame) -> date:
 def _from_table(path: Path, drive: str | None) -> OneDrive:
     days, failures = read_file(path)
     names = days["drive"].unique().sort().to_list()
+    if not names:
+        raise DataError(f"{path} holds no drives: it has columns and no rows")
     if drive is None and len(names) == 1:
         drive = names[0]
     if drive is None or drive not in names:
         some = ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
         asked = "say which with --drive" if drive is None else f"none is called {drive}"
         raise DataError(f"{path} holds {len(names)} drives ({some}); {asked}")
-    return OneDrive(drive, days.filter(pl.col("drive") == drive), days, located_failures(failures, days))
+    failed = dict(failures.iter_rows()).get(drive)
+    return OneDrive(drive, days.filter(pl.col("drive") == drive), days, located_failures(failures, days), failed)
 
 
 def _from_answers(answers: Sequence[_Answer], drive: str | None) -> OneDrive:
@@ -109,7 +114,7 @@ def _from_answers(answers: Sequence[_Answer], drive: str | None) -> OneDrive:
         raise DataError(f"{answers[0].path} tells of drive {serial}, not of {drive}")
     days = drive_days(_readings(answers))
     newest = max(answers, key=lambda one: one.at_s)
-    return OneDrive(days["drive"][-1], days, days, None, newest.document, newest.reading)
+    return OneDrive(days["drive"][-1], days, days, document=newest.document, reading=newest.reading)
 
 
 def _readings(answers: Sequence[_Answer]) -> pl.DataFrame:

@@ -22,13 +22,20 @@ def model_of(path: str | None) -> "Model | None":
     Raises:
         ModelFileError, ModelMismatchError: the file is none of this release; the message names it.
     """
-    if path is None:
-        return None
+    return None if path is None else read_model(path)[1]
+
+
+def read_model(path: str) -> "tuple[bytes, Model]":
+    """The bytes of a model file, and the model.
+
+    Raises:
+        ModelFileError, ModelMismatchError: the file is none of this release; the message names it.
+    """
     from analytics.ssd.model_file import load_model
 
     data = Path(path).read_bytes()
     try:
-        return load_model(data)
+        return data, load_model(data)
     except (ModelFileError, ModelMismatchError) as error:
         raise type(error)(f"{path}: {error}") from error
 

@@ -1,6 +1,7 @@
 """What is said of a drive, in words for people and as JSON for programs: the same facts in the same order."""
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any, Final
 
 from analytics.ssd.columns import COUNTERS, GAUGES, SYMPTOMS, WORDS
@@ -22,6 +23,7 @@ def explained(
     model: Scorer | None,
     *,
     synthetic: bool,
+    failed: date | None = None,
 ) -> dict[str, Any]:
     """One drive as JSON.
 
@@ -30,6 +32,7 @@ def explained(
         days: of how many days there are readings.
         origins: field -> where in smartctl's answer it stands.
         synthetic: whether the drive is a made-up one.
+        failed: when it failed, as the table that it stands in says.
     """
     return {
         "drive": assessment.drive,
@@ -37,6 +40,7 @@ def explained(
         "days": days,
         **{name: row[name] for name in _IDENTITY},
         "synthetic": synthetic,
+        "failed": _date(failed),
         "state": assessment.state.name.lower(),
         "since": assessment.since.isoformat(),
         "calm_days": assessment.calm_days,
@@ -129,7 +133,13 @@ def _head(told: Mapping[str, Any]) -> list[str]:
         f"day    {told['day']}, {days}",
         f"state  {state}",
     ]
-    return [*lines, "note   this drive is synthetic: it was made up by the generator"] if told["synthetic"] else lines
+    if told["failed"]:
+        lines.append(
+            f"note   this drive FAILED on {told['failed']}, as the table says; the state is of what it said itself"
+        )
+    if told["synthetic"]:
+        lines.append("note   this drive is synthetic: it was made up by the generator")
+    return lines
 
 
 def _fields(told: Mapping[str, Any]) -> list[str]:

@@ -11,11 +11,11 @@ def run(args: argparse.Namespace) -> int:
     from analytics.ssd.drift import drift
     from analytics.ssd.evaluation import Protocol, evaluate, evaluate_model
     from analytics.ssd.feature_names import TAUGHT
-    from analytics.ssd.model_file import load_model
+    from tailwatch.drive_models import model_of
     from tailwatch.ssd_data import drive_data
     from tailwatch.ssd_evaluation_report import as_text, drift_text
 
-    model = load_model(Path(args.model).read_bytes()) if args.model else None
+    model = model_of(args.model)
     data = drive_data(Path(args.file))
     if model is None:
         found = evaluate(

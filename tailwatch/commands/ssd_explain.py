@@ -35,6 +35,7 @@ def run(args: argparse.Namespace) -> int:
         origins(one.document, one.reading) if one.document is not None and one.reading is not None else {},
         model,
         synthetic=any_synthetic(one.days),
+        failed=one.failed,
     )
     print(json.dumps(told, indent=2, ensure_ascii=False) if args.as_json else explained_text(told))
     return 0

@@ -28,7 +28,9 @@ def run(args: argparse.Namespace) -> int:
         raise ExportError(f"{path}: its name ends in {path.suffix or 'nothing'}; .parquet is wanted")
     with open_database(loaded_from(args).settings.database.url, read_only=True) as engine:
         counts = _written(engine, path)
-    print(f"wrote {path}: {counts['days']:,} drive-days of {counts['drives']:,} drives, {counts['failed']:,} failed")
+    made_up = f"; {counts['synthetic']:,} drives are SYNTHETIC: made up by a generator" if counts["synthetic"] else ""
+    wrote = f"{counts['days']:,} drive-days of {counts['drives']:,} drives, {counts['failed']:,} failed"
+    print(f"wrote {path}: {wrote}{made_up}")
     return 0
 
 
@@ -38,13 +40,14 @@ def _written(engine: "sa.Engine", path: Path) -> dict[str, int]:
 
     from tailwatch.errors import ExportError
 
-    counts = {"days": 0, "drives": 0, "failed": 0}
+    counts = {"days": 0, "drives": 0, "failed": 0, "synthetic": 0}
 
     def source(*_: object) -> "Iterator[pl.DataFrame]":
         for part in _tables(engine):
             counts["days"] += int((part["readings"] > 0).sum())
             counts["drives"] += part["drive"].n_unique()
             counts["failed"] += int(part["failure"].sum())
+            counts["synthetic"] += part.filter("synthetic")["drive"].n_unique()
             yield part
 
     partial = path.with_name(f"{path.name}.partial")
@@ -59,7 +62,7 @@ def _written(engine: "sa.Engine", path: Path) -> dict[str, int]:
 
 
 def _tables(engine: "sa.Engine") -> "Iterator[pl.DataFrame]":
-    """The drive-days of each chunk, with `failure`."""
+    """The drive-days of each chunk, with `failure` and `synthetic`."""
     from store.drives import chunk_rows, chunks
 
     with engine.connect() as connection:
@@ -72,7 +75,7 @@ def _tables(engine: "sa.Engine") -> "Iterator[pl.DataFrame]":
 def _table(connection: "sa.Connection", chunk: int, drives: dict[int, Any]) -> "pl.DataFrame":
     import polars as pl
 
-    from analytics.ssd.columns import DAYS, FLAGS
+    from analytics.ssd.columns import DAYS, FLAGS, SYNTHETIC_FAMILY
     from store.drive_actions import failures
     from store.drive_days import read_days
 
@@ -92,8 +95,11 @@ def _table(connection: "sa.Connection", chunk: int, drives: dict[int, Any]) -> "
     )
     days = pl.concat([days, added], how="diagonal").sort("drive", "day")
     marks = dead.with_columns(failure=pl.lit(1, pl.Int64))
+    # The database knows of drives that were made up; their family may say so too, or be anything.
+    made_up = pl.Series([row.drive for row in rows.values() if row.synthetic], dtype=pl.String)
     return days.join(marks, on=["drive", "day"], how="left", maintain_order="left").with_columns(
-        pl.col("failure").fill_null(0)
+        pl.col("failure").fill_null(0),
+        synthetic=pl.col("drive").is_in(made_up.implode()) | pl.col("family").eq_missing(SYNTHETIC_FAMILY),
     )
 
 
@@ -105,4 +111,4 @@ def _schema() -> "dict[str, pl.DataType]":
 
     from analytics.ssd.columns import DAYS
 
-    return {**DAYS, "failure": pl.Int64()}
+    return {**DAYS, "failure": pl.Int64(), "synthetic": pl.Boolean()}

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import sqlalchemy as sa
 
     from analytics.ssd.model import Model
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
     from store.drive_models import ModelRow
 
 _SYNTHETIC = "SYNTHETIC: trained on a generated fleet; its figures say nothing about real drives"
+
+
+#: The horizons that lists, series and alerts have a place for.
+_SHOWN_D = (7, 30)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -34,22 +40,31 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _install(args: argparse.Namespace, engine: "sa.Engine") -> int:
-    from analytics.ssd.model_file import load_model
     from store.drive_models import install
+    from tailwatch.drive_models import read_model
 
-    data = Path(args.model).read_bytes()
-    model = load_model(data)
+    data, model = read_model(args.model)
     role: Literal["active", "shadow"] = "shadow" if args.shadow else "active"
     with engine.begin() as connection:
         row, new = install(connection, data, asdict(model.card), role, time.time_ns(), digest=model.digest)
     if row.card.get("synthetic"):
         print(_SYNTHETIC)
+    unfilled = [days for days in _SHOWN_D if days not in model.horizons]
+    if unfilled:
+        print(
+            f"note: it foretells {_days(model.horizons)}; drives, series and alerts show {_days(_SHOWN_D)}, of which "
+            f"{_days(unfilled)} will be empty"
+        )
     said = "is installed" if new else "is there already"
     print(f"{row.digest} {said} as the {_ROLES[role]}; the scoring job takes it up within one round")
     return 0
 
 
 _ROLES = {"active": "active model", "shadow": "shadow"}
+
+
+def _days(horizons: "Sequence[int]") -> str:
+    return " and ".join(str(days) for days in horizons) + " days"
 
 
 def _models(args: argparse.Namespace, engine: "sa.Engine") -> int:

@@ -34,11 +34,21 @@ def run(args: argparse.Namespace) -> int:
         why_no_results=without,
     )
     card = out.with_name(out.name + ".md")
-    out.write_bytes(dump_model(model))
-    card.write_text(model.card.markdown(), encoding="utf-8")
+    _replace(out, dump_model(model))
+    _replace(card, model.card.markdown().encode())
     print(model.card.markdown())
     print(f"wrote {out} ({out.stat().st_size:,} bytes, {model.digest}) and {card}")
     return 0
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write a file whole: whoever ends the command midway keeps the one that was there."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        partial.write_bytes(data)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _results(

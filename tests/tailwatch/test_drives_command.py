@@ -66,7 +66,7 @@ def test_drives_are_a_table_in_the_order_of_the_api(api: StandIn, capsys: pytest
     api.put("/api/v1/drives", page(DRIVE, PLAIN))
     assert shown(api, capsys) == [
         "state    fails in 30 d  wear  life ends   host   rack  serial          model        firmware  reason",
-        "replace          71.4%   61%  2027-09-01  web-7  r12   S1              SSD 850 PRO  EXM02     media errors 0 -> 12",
+        "replace          71.4%   61%  2027-09-01  web-7  r12   S1              SSD 850 PRO  EXM02     media errors 0 -> 12",  # noqa: E501
         "unknown              -     -  -           web-7  -     host0:/dev/sdb  -            EXM02     a virtual disk",
     ]
 

@@ -171,6 +171,23 @@ def test_a_drive_of_the_generator_is_called_synthetic(tmp_path: Path, capsys: py
     assert told(capsys, str(table))["synthetic"] is True
 
 
+def test_a_drive_that_has_failed_is_told_to_have(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Most fail without a symptom: of its own figures alone such a drive is good on the day it died."""
+    table = tmp_path / "drives.parquet"
+    history("A", crc_total=[0] * 9).with_columns(failure=pl.Series([0] * 8 + [1])).write_parquet(table)
+    assert "note   this drive FAILED on 2026-03-01, as the table says" in text(capsys, str(table))
+    assert told(capsys, str(table))["failed"] == "2026-03-01"
+    history("A", crc_total=[0] * 9).write_parquet(table)
+    assert "FAILED" not in text(capsys, str(table))
+    assert told(capsys, str(table))["failed"] is None
+
+
+def test_a_table_of_no_drives_is_told_to_be_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = tmp_path / "drives.csv"
+    table.write_text("drive,day,failure\n")
+    assert f"{table} holds no drives" in refused(capsys, str(table))
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [

@@ -1,5 +1,6 @@
 """`tailwatch ssd train` and `tailwatch ssd evaluate`."""
 
+import argparse
 import json
 from collections.abc import Callable
 from datetime import date, timedelta
@@ -12,6 +13,7 @@ import pytest
 from analytics.ssd import evaluation, fitting, training
 from analytics.ssd.model_file import load_model
 from tailwatch.cli import main
+from tailwatch.commands import ssd_train
 
 pytest.importorskip("xgboost")
 
@@ -105,6 +107,24 @@ def test_train_writes_a_model_and_its_card(file: Path, tmp_path: Path, capsys: p
     shown = capsys.readouterr().out
     assert card in shown
     assert model.digest in shown
+
+
+def test_a_model_that_cannot_be_written_whole_leaves_the_one_that_was_there(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "drives.model"
+    out.write_bytes(b"the model in use")
+    write = Path.write_bytes
+
+    def cut(path: Path, data: bytes) -> int:
+        write(path, data[: len(data) // 2])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "write_bytes", cut)
+    with pytest.raises(KeyboardInterrupt):
+        ssd_train.run(argparse.Namespace(file=str(file), out=str(out), horizons=(5,), seeds=0, seed=0, origin=None))
+    assert out.read_bytes() == b"the model in use"
+    assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
 
 
 def test_a_model_is_evaluated_on_a_file_with_drift_and_a_warning_where_it_knows_the_days(

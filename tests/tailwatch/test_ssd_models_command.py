@@ -78,7 +78,9 @@ def test_models_go_through_the_shadow_and_the_gate(
     assert main(["ssd", "models", *database]) == 0
     assert "no models; train one" in capsys.readouterr().out
     assert main(["ssd", "install", first, *database]) == 0
-    assert f"{digests[0]} is installed as the active model" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"{digests[0]} is installed as the active model" in said
+    assert said.startswith("note: it foretells 30 days; drives, series and alerts show 7 and 30 days, of which 7 days")
     assert main(["ssd", "install", first, *database]) == 0
     assert "is there already as the active model" in capsys.readouterr().out
     assert main(["ssd", "install", second, *database]) == 1
@@ -86,7 +88,7 @@ def test_models_go_through_the_shadow_and_the_gate(
     assert main(["ssd", "promote", "--on", "x.parquet", *database]) == 1
     assert "no model is in the shadow" in capsys.readouterr().err
     assert main(["ssd", "install", second, "--shadow", *database]) == 0
-    assert capsys.readouterr().out.startswith("SYNTHETIC: trained on a generated fleet")
+    assert "\nSYNTHETIC: trained on a generated fleet" in f"\n{capsys.readouterr().out}"
     assert main(["ssd", "promote", *database]) == 1
     assert "days that neither model has seen: give them with --on FILE" in capsys.readouterr().err
 
@@ -177,7 +179,7 @@ def test_bytes_that_are_no_model_are_not_installed(
     path = tmp_path / "some.model"
     path.write_bytes(b"PICKLE")
     assert main(["ssd", "install", str(path), *database]) == 1
-    assert "no model of drives: it begins with" in capsys.readouterr().err
+    assert f"{path}: no model of drives: it begins with" in capsys.readouterr().err
     assert main(["ssd", "install", str(tmp_path / "none.model"), *database]) == 1
     assert stored(database) == []
 
@@ -185,11 +187,14 @@ def test_bytes_that_are_no_model_are_not_installed(
 def test_what_is_exported_is_what_training_reads(
     database: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fleet = healthy_fleet(1_100, DAY).with_columns(family=pl.lit("synthetic"))
+    fleet = healthy_fleet(1_100, DAY)
+    by_family, by_row = fleet["drive"][8], fleet["drive"][1_095]  # made up, as the family or only the database says
+    fleet = fleet.with_columns(family=pl.when(pl.col("drive") == by_family).then(pl.lit("synthetic")))
     days = pl.concat([fleet, fleet[1_090:].with_columns(day=pl.lit(DAY + dt.timedelta(days=1)))])
     engine = open_engine(database[1].partition("=")[2], immediate=True)
     with engine.begin() as connection:
-        numbers = note_drives(connection, [DriveSeen(name, DAY_NUMBER, "n", model="A1") for name in fleet["drive"]])
+        seen = [DriveSeen(name, DAY_NUMBER, "n", model="A1", synthetic=name == by_row) for name in fleet["drive"]]
+        numbers = note_drives(connection, seen)
         put_days(connection, days, numbers)
         record_outcome(connection, numbers[fleet["drive"][3]], "failed", DAY_NUMBER, "me", NOW_NS)
         record_outcome(connection, numbers[fleet["drive"][1_099]], "failed", DAY_NUMBER + 9, "me", NOW_NS)
@@ -198,11 +203,16 @@ def test_what_is_exported_is_what_training_reads(
     path = tmp_path / "drives.parquet"
     path.write_bytes(b"an older one")
     assert main(["ssd", "export", str(path), *database]) == 0
-    assert capsys.readouterr().out == f"wrote {path}: 1,110 drive-days of 1,100 drives, 2 failed\n"
+    assert capsys.readouterr().out == (
+        f"wrote {path}: 1,110 drive-days of 1,100 drives, 2 failed; 2 drives are SYNTHETIC: made up by a generator\n"
+    )
     assert [file.name for file in tmp_path.iterdir() if "partial" in file.name] == []
     found, failures = read_file(path)
     dead = (pl.col("drive") == fleet["drive"][1_099]) & (pl.col("readings") == 0)
-    assert found.filter(~dead).equals(days.select(DAYS.keys()).sort("drive", "day"))
+    made_up = pl.when(pl.col("drive") == by_row).then(pl.lit("synthetic")).otherwise("family")
+    assert found.filter(~dead).equals(days.select(DAYS.keys()).with_columns(family=made_up).sort("drive", "day"))
+    marked = pl.read_parquet(path).filter("synthetic")
+    assert marked["drive"].unique().sort().to_list() == sorted([by_family, by_row])
     assert found.filter(dead).select("day", "node", "model", "temperature_c").rows() == [
         (DAY + dt.timedelta(days=9), "n", "A1", None)
     ]
