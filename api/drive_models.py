@@ -45,7 +45,8 @@ class DriveEntry(Model):
     probability_30d: _Probability
     wear_used_percent: float | None = Field(description="Rated life used; may exceed 100.", examples=[61.0])
     wear_ends: _Day | None = Field(
-        description="When the rated life will be used up; null: not told, or not to be told."
+        description="When the rated life will be used up, the day that was judged if it is; null: not told, or not to "
+        "be told."
     )
     wear_ends_early: _Day | None = Field(description="With 90 % confidence not before this day.")
     wear_ends_late: _Day | None = Field(description="With 90 % confidence not after it.")

@@ -87,8 +87,8 @@ def taken_back(
     there = ", ".join(dict.fromkeys(one.cause for one in said))[:300]
     seen = f"; what is: {there}" if there else ""
     where = "GET /api/v1/drives/mute lists all that is" if done == "muted" else "GET /api/v1/drives/SERIAL says what is"
-    named = "nothing" if what is None else f"{what[:100]!r} not"
-    raise UnknownNameError(f"{named} is {done} of {about} now{seen or f'; {where}'}")
+    is_done = f"nothing is {done}" if what is None else f"{what[:100]!r} is not {done}"
+    raise UnknownNameError(f"{is_done} of {about} now{seen or f'; {where}'}")
 
 
 def made_answer(actions: Sequence[DriveAction], row: DriveRow | None, effect: str) -> Response:

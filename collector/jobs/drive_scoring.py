@@ -248,6 +248,8 @@ def _why(one: Assessment) -> str:
         texts.append(f"fails within {horizon} days with a probability of {one.probabilities[horizon]:.2g}")
     if "wear" in one.causes and one.wear.ends is not None:
         texts.append(f"{one.wear.used_pct:g} % of the rated life used, all of it by {one.wear.ends}")
+    if texts and one.state == State.GOOD:
+        return f"acknowledged: {'; '.join(texts[:3])}"
     quiet = "nothing speaks against it" if one.state == State.GOOD else "calm, but not for long enough yet"
     return "; ".join(texts[:3]) or quiet
 

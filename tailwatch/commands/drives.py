@@ -69,6 +69,6 @@ def _row(drive: dict[str, Any]) -> list[str]:
         drive["state"],
         percent(drive["probability_30d"]),
         "-" if wear is None else f"{wear:.0f}%",
-        drive["wear_ends"] or "-",
+        "used up" if wear is not None and wear >= 100 else drive["wear_ends"] or "-",
         *(drive[name] or "-" for name in ("node", "rack", "drive", "model", "firmware", "first_reason")),
     ]

@@ -56,6 +56,8 @@ def _wear(wear: dict[str, Any] | None) -> str:
     if wear is None or wear["used_percent"] is None:
         return "not known" + (f": {wear['why_not']}" if wear and wear["why_not"] else "")
     used = f"{wear['used_percent']:g} % of the rated life used"
+    if wear["used_percent"] >= 100:
+        return f"{used}: it is used up"
     if wear["ends"] is None:
         return f"{used}; {wear['why_not'] or 'no end in sight'}"
     early, late = wear["ends_early"] or "before", wear["ends_late"] or "open"

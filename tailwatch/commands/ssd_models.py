@@ -27,6 +27,8 @@ _SYNTHETIC = "SYNTHETIC: trained on a generated fleet; its figures say nothing a
 
 #: The horizons that lists, series and alerts have a place for.
 _SHOWN_D = (7, 30)
+#: As much as a line of the table takes; --output json has all of it.
+_ORIGIN_SHOWN = 48
 
 
 def run(args: argparse.Namespace) -> int:
@@ -170,12 +172,14 @@ def _note(args: argparse.Namespace, verdict: "Verdict | None") -> str:
 def _as_row(row: "ModelRow") -> list[str]:
     card = row.card
     synthetic = " (synthetic)" if card.get("synthetic") else ""
+    origin = str(card.get("origin", "-"))
+    shown = origin if len(origin) <= _ORIGIN_SHOWN else f"{origin[: _ORIGIN_SHOWN - 3]}..."
     return [
         row.digest[: len("sha256:") + 12],
         row.role,
         _time(row.installed_ns),
         _time(row.promoted_ns),
-        f"{card.get('origin', '-')}{synthetic}, to {card.get('last_day', '-')}",
+        f"{shown}{synthetic}, to {card.get('last_day', '-')}",
         str(card.get("drives", "-")),
         str(card.get("failures", "-")),
         ", ".join(str(days) for days in card.get("horizons", ())) or "-",

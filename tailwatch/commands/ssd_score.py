@@ -108,6 +108,7 @@ def _row(place: int, one: "Assessment", identity: Mapping[str, Any]) -> dict[str
         "drive": one.drive,
         "state": one.state.name.lower(),
         "model": identity["model"],
+        "firmware": identity["firmware"],
         "node": identity["node"],
         "day": identity["day"].isoformat(),
         "probabilities": {str(horizon): p for horizon, p in one.probabilities.items()},
@@ -140,20 +141,32 @@ def _text(head: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], horizons: 
         by += " (trained on synthetic drives)"
     counts = ", ".join(f"{count:,} {state}" for state, count in head["states"].items())
     made_up = " synthetic" if head["synthetic"] else ""
-    lines = [f"{head['file']}, {head['day'] or 'no day'}: {head['drives']:,}{made_up} drives: {counts}", by]
+    drives = f"{head['drives']:,}{made_up} drive{'' if head['drives'] == 1 else 's'}"
+    lines = [f"{head['file']}, {head['day'] or 'no day'}: {drives}: {counts}", by]
     if head["failed_before"]:
-        lines.append(f"left out: {head['failed_before']:,} drives that have failed")
-    headers = ("rank", "drive", "state", "model", *(f"{horizon} d" for horizon in horizons), "worn", "used up", "why")
-    right = (True, False, False, False, *(True for _ in horizons), True, False, False)
+        lines.append(f"left out for having failed: {head['failed_before']:,}")
+    headers = (
+        "rank",
+        "drive",
+        "state",
+        "model",
+        "firmware",
+        *(f"{horizon} d" for horizon in horizons),
+        "worn",
+        "used up",
+        "why",
+    )
+    right = (True, False, False, False, False, *(True for _ in horizons), True, False, False)
     cells = [
         [
             str(row["rank"]),
             row["drive"],
             row["state"],
             row["model"] or "-",
+            row["firmware"] or "-",
             *(_chance(row["probabilities"].get(str(horizon))) for horizon in horizons),
             "-" if row["used_pct"] is None else f"{row['used_pct']:.0f} %",
-            row["ends"] or "-",
+            "is" if (row["used_pct"] or 0) >= 100 else row["ends"] or "-",
             "; ".join(row["why"][:3]) or "-",
         ]
         for row in rows
@@ -169,7 +182,7 @@ def _chance(p: float | None) -> str:
 
 def _write_csv(rows: Sequence[Mapping[str, Any]], horizons: Sequence[int]) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    names = ("rank", "drive", "state", "model", "node", "day")
+    names = ("rank", "drive", "state", "model", "firmware", "node", "day")
     writer.writerow([*names, *(f"p{horizon}" for horizon in horizons), "used_pct", "ends", "why"])
     for row in rows:
         chances = [row["probabilities"].get(str(horizon)) for horizon in horizons]

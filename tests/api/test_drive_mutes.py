@@ -100,6 +100,7 @@ def test_taking_back_what_is_not_muted_says_what_is(tmp_path):
         said(post(client, MUTE, {"column": "realloc_total"}))
         for path, there in ((f"{S1}/mute", "crc_total"), (MUTE, "realloc_total")):
             problem = refused(client.request("DELETE", path, params={"column": "wear"}), 404)
-            assert problem["detail"].endswith(f"what is: {there}")
+            assert problem["detail"].startswith("'wear' is not muted of ")
+            assert problem["detail"].endswith(f"now; what is: {there}")
         problem = refused(client.request("DELETE", MUTE, params={"model": MODEL}), 404)
         assert problem["detail"] == f"nothing is muted of the model {MODEL!r} now; GET {MUTE} lists all that is"

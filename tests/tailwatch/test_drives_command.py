@@ -271,3 +271,15 @@ def test_an_acknowledgement_is_taken_back(api: StandIn, capsys: pytest.CaptureFi
     shown(api, capsys, "unacknowledge", "S1", "--cause", "probability")
     path = "/api/v1/drives/S1/acknowledge"
     assert api.deleted == [(path, []), (path, [("cause", "probability")])]
+
+
+def test_a_rated_life_that_is_over_has_no_day_on_which_it_will_be(
+    api: StandIn, capsys: pytest.CaptureFixture[str]
+) -> None:
+    worn: dict[str, Any] = {**DRIVE, "wear_used_percent": 158.0, "wear_ends": "2026-11-22"}
+    api.put("/api/v1/drives", page(worn))
+    header, line = shown(api, capsys)
+    assert line[header.index("life ends") :].startswith("used up")
+    wear = {**WEAR, "used_percent": 158.0, "ends": "2026-11-22"}
+    api.put("/api/v1/drives/S1", {**DETAIL, **worn, "wear": wear})
+    assert "  158 % of the rated life used: it is used up" in shown(api, capsys, "show", "S1")

@@ -97,7 +97,7 @@ def test_made_up_drives_are_called_synthetic(tmp_path: Path, capsys: pytest.Capt
     path = tmp_path / "drives.parquet"
     history("A", crc_total=[0] * 9, family=["synthetic"] * 9).write_parquet(path)
     assert main(["ssd", "score", str(path)]) == 0
-    assert "1 synthetic drives" in capsys.readouterr().out
+    assert "1 synthetic drive: " in capsys.readouterr().out
 
 
 def test_a_table_without_rows_is_no_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -139,3 +139,16 @@ def test_failed_drives_count_among_the_neighbours_of_those_that_run(
     pl.concat(parts).with_columns(failure).write_parquet(path)
     scored(capsys, str(path), "--model", "m")
     assert [(row["drive"], row["failures_on_node_30d"]) for row in seen[0].to_dicts()] == [("NEIGHBOUR", 1.0)]
+
+
+def test_firmware_stands_beside_the_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Failures that have a firmware in common are found by it."""
+    path = tmp_path / "drives.parquet"
+    history("A", crc_total=[0] * 9, firmware=["EXM02B6Q"] * 9).write_parquet(path)
+    assert main(["ssd", "score", str(path)]) == 0
+    header, line = capsys.readouterr().out.splitlines()[3:]
+    assert line[header.index("firmware") :].split()[0] == "EXM02B6Q"
+    assert scored(capsys, str(path))["ranked"][0]["firmware"] == "EXM02B6Q"
+    assert main(["ssd", "score", str(path), "--csv"]) == 0
+    (row,) = csv.DictReader(capsys.readouterr().out.splitlines())
+    assert row["firmware"] == "EXM02B6Q"

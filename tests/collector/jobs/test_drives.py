@@ -182,6 +182,7 @@ def test_an_acknowledged_cause_is_quiet_from_the_next_tick_on_and_loud_when_it_i
         ]
     rounds.tick(NOW)
     assert world.drive("S1")["state"] == 0
+    assert world.table("drive_states")[-1][-1].startswith("acknowledged: "), "what is wrong is not why it is good"
     with world.engine.begin() as connection:
         for one in said:
             take_back(connection, one.id, "ops", NOW)
