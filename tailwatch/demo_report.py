@@ -104,8 +104,9 @@ class Summary:
         return self.hiccups is not None and self.hiccups["count"] > 0 and self.totals["records"] > 0
 
 
-def where_to_look(url: str, data_dir: str, process_id: int) -> str:
-    """The lines printed once everything runs."""
+def where_to_look(url: str, data_dir: str, process_id: int, *, drives: bool = False) -> str:
+    """The lines printed once everything runs; `drives`: there are made-up drives to look at."""
+    about_drives = f"  drives          tailwatch drives --url {url}\n" if drives else ""
     return f"""\
 tailwatch demo is running (process {process_id}, data in {data_dir}); Ctrl-C ends it
 
@@ -114,7 +115,7 @@ tailwatch demo is running (process {process_id}, data in {data_dir}); Ctrl-C end
   agents          {url}/api/v1/agents
   ask by curl     curl '{url}/api/v1/quantiles?metric={_METRIC}&q=0.5,0.99,0.999&start=-1m'
   ask by command  tailwatch query {_METRIC} -q 0.99 --start -1m --url {url}
-"""
+{about_drives}"""
 
 
 def summary_text(summary: Summary, drives: str = "") -> str:

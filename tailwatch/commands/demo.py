@@ -263,7 +263,7 @@ def _watch(
         state = reader.state()
         if state is not None and not ready:
             ready = True
-            line.note(where_to_look(demo.url, demo.loaded.settings.data_dir, os.getpid()))
+            line.note(where_to_look(demo.url, demo.loaded.settings.data_dir, os.getpid(), drives=args.drives > 0))
         if ready:
             line.show(state.text() if state is not None else f"no answer from {demo.url} just now")
         elif time.monotonic() - begun > _READY_WITHIN_S:

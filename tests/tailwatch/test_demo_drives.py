@@ -78,8 +78,17 @@ def test_without_the_libraries_there_are_drives_and_no_model(
     monkeypatch.setattr(demo_drives, "_TRAINING_DRIVES", 200)
     monkeypatch.setitem(sys.modules, "xgboost", None)
     said: list[str] = []
-    plant_drives(engine, 3, time.time_ns(), said.append)
+    now_ns = time.time_ns()
+    plant_drives(engine, 100, now_ns, said.append)
+    assert said[0] == (
+        "making 100 synthetic drives, which fail 20 times as often as drives do, so that there is something to see"
+    )
     assert said[-1].startswith("no model: ")
+    score(engine, now_ns)
+    found = all_of(engine, "state, last_day")
+    assert {row[0] for row in found} == {-1, 0, 1, 2}, "even a small demo shows every state"
+    assert len(found) == 100
+    assert max(row[1] for row in found) == now_ns // DAY_NS, "what is to come is not told"
     with engine.connect() as connection:
         assert in_role(connection, "active") is None
 
