@@ -8,7 +8,7 @@ from analytics.ssd.columns import COUNTERS, GAUGES, SYMPTOMS, WORDS
 from analytics.ssd.hard_rules import rules_by_id
 from analytics.ssd.verdicts import Assessment, Scorer, State
 from analytics.ssd.wear import wear_text
-from tailwatch.terminal import table
+from tailwatch.terminal import harmless, table
 
 #: Columns that are shown, in this order.
 FIELDS: Final = (*SYMPTOMS, *GAUGES, *COUNTERS)
@@ -85,23 +85,22 @@ def explained(
 
 def explained_text(told: Mapping[str, Any]) -> str:
     """The same for people."""
-    return "\n".join(
-        [
-            *_head(told),
-            "",
-            "fields",
-            *_fields(told),
-            "",
-            "hard rules",
-            *(_rules(told["rules"]) or ["  none fired"]),
-            "",
-            "wear",
-            f"  {told['wear']['text']}",
-            "",
-            "probability of failing",
-            *_probability(told),
-        ]
-    )
+    lines = [
+        *_head(told),
+        "",
+        "fields",
+        *_fields(told),
+        "",
+        "hard rules",
+        *(_rules(told["rules"]) or ["  none fired"]),
+        "",
+        "wear",
+        f"  {told['wear']['text']}",
+        "",
+        "probability of failing",
+        *_probability(told),
+    ]
+    return "\n".join(map(harmless, lines))
 
 
 def trained_on_synthetic(model: Scorer) -> bool:

@@ -46,10 +46,21 @@ class LiveLine:
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool]) -> str:
-    """Columns padded to their widest cell, two spaces between them; `right` marks right-aligned ones."""
+    """Columns padded to their widest cell, two spaces between them; `right` marks right-aligned ones.
+
+    Cells come from files, firmware and other hosts: what would steer the terminal is shown as an escape.
+    """
+    rows = [[harmless(cell) for cell in row] for row in rows]
     widths = [max(len(cell) for cell in column) for column in zip(headers, *rows, strict=True)]
     lines = []
     for cells in (headers, *rows):
         padded = [c.rjust(w) if r else c.ljust(w) for c, w, r in zip(cells, widths, right, strict=True)]
         lines.append("  ".join(padded).rstrip())
     return "\n".join(lines)
+
+
+def harmless(text: str) -> str:
+    """The same on one line of printable signs; others stand there as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)

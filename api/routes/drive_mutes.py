@@ -1,6 +1,7 @@
 """Which attributes are not to be looked at: on one drive, on the drives of a model, or on all; and which are not now.
 
-A mute shows at once in the drive's rules; states and probabilities follow with the scoring job's next round.
+A mute shows at once in the drive's rules; the state follows with the scoring job's next round. The model is not told:
+a probability made without a column would not be the one that was calibrated, so it can only be muted whole.
 """
 
 from collections.abc import Sequence
@@ -29,7 +30,10 @@ from store.drives import DriveRow
 
 router = APIRouter(tags=["drives"])
 
-_MUTED = "rules show as muted at once; states and probabilities follow with the next round of the scoring job"
+_MUTED = (
+    "rules show as muted at once; the state follows with the next round of the scoring job; the probability still "
+    "looks at all columns, unless the column probability is muted"
+)
 
 _Text = Annotated[str, Field(max_length=1_000)]
 
@@ -71,7 +75,7 @@ def list_mutes(request: Request, given: Annotated[PageParameters, Query()], serv
     response_model=ActionsAnswer, status_code=201,
 )  # fmt: skip
 def mute_all(body: FleetMutePost, request: Request, service: Parts, writable: Writable) -> Response:
-    """Leave a column out of rules, states and reasons: of the whole fleet, or of the drives of a model."""
+    """Leave a column out of rules and states: of the whole fleet, or of the drives of a model."""
     _check_column(body.column)
     by = saying(request, service, body.note, body.until)
     with writable.writing() as connection:
@@ -102,7 +106,7 @@ def unmute_all(
     response_model=ActionsAnswer, status_code=201,
 )  # fmt: skip
 def mute_one(drive: DriveName, body: MutePost, request: Request, service: Parts, writable: Writable) -> Response:
-    """Leave a column of one drive out of rules, states and reasons: a cable that is known, a counter that lies."""
+    """Leave a column of one drive out of rules and states: a cable that is known, a counter that lies."""
     _check_column(body.column)
     by = saying(request, service, body.note, body.until)
 

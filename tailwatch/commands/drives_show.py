@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from tailwatch.commands.drives import percent
 from tailwatch.http_client import get
+from tailwatch.terminal import harmless
 
 _CHANGES = 10
 
@@ -16,7 +17,11 @@ def run(args: argparse.Namespace) -> int:
     """Ask for one drive and print it."""
     path = f"/api/v1/drives/{quote(args.drive, safe='')}"
     drive = get(args.url, path, {} if args.output == "json" else {"days": "0", "changes": str(_CHANGES)})
-    print(json.dumps(drive, indent=2, ensure_ascii=False) if args.output == "json" else "\n".join(lines_of(drive)))
+    print(
+        json.dumps(drive, indent=2, ensure_ascii=False)
+        if args.output == "json"
+        else "\n".join(map(harmless, lines_of(drive)))
+    )
     return 0
 
 

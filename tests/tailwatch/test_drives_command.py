@@ -283,3 +283,12 @@ def test_a_rated_life_that_is_over_has_no_day_on_which_it_will_be(
     wear = {**WEAR, "used_percent": 158.0, "ends": "2026-11-22"}
     api.put("/api/v1/drives/S1", {**DETAIL, **worn, "wear": wear})
     assert "  158 % of the rated life used: it is used up" in shown(api, capsys, "show", "S1")
+
+
+def test_a_serial_number_does_not_steer_the_terminal(api: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
+    api.put("/api/v1/drives", page({**DRIVE, "drive": "S\x1b]0;mine\x07\n\xe9"}))
+    header, line = shown(api, capsys)
+    assert line.isprintable()
+    assert line[header.index("serial") :].split()[0] == "S\\x1b]0;mine\\x07\\n\xe9"
+    api.put("/api/v1/drives/S1", {**DETAIL, "drive": "S1\x1b[2J"})
+    assert shown(api, capsys, "show", "S1")[0] == "S1\\x1b[2J: replace since 2026-11-20"

@@ -154,6 +154,12 @@ def test_a_drive_without_a_serial_number_is_named_by_its_device(
     assert told(capsys, *written(tmp_path, nameless))["drive"] == "this host:/dev/nvme0"
 
 
+def test_what_a_table_says_does_not_steer_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = tmp_path / "drives.parquet"
+    history("A", crc_total=[0] * 9, model=["FAST\x1b[2J"] * 9).write_parquet(table)
+    assert text(capsys, str(table)).splitlines()[0] == "drive  A (FAST\\x1b[2J, ssd)"
+
+
 def test_one_drive_of_a_table_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = tmp_path / "drives.parquet"
     pl.concat([history("A", crc_total=[0] * 9), history("B", crc_total=[0] * 8 + [9])]).write_parquet(table)
