@@ -5,6 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
+from analytics.errors import DataError
 from analytics.ssd.days import any_synthetic
 from analytics.ssd.features import features
 from analytics.ssd.fleet_reference import fleet_references
@@ -25,8 +26,10 @@ def drive_data(path: Path) -> DriveData:
     """Read a file and make features of all its days.
 
     Raises:
-        DataError: not one of the known forms, or a cell that cannot be used.
+        DataError: not one of the known forms, a cell that cannot be used, or no rows at all.
     """
     days, failures = read_file(path)
+    if days.is_empty():
+        raise DataError(f"{path} holds no drives: it has columns and no rows")
     made = features(days, failures=failures, reference=fleet_references(days))
     return DriveData(days, failures, made, any_synthetic(days))

@@ -66,6 +66,17 @@ def test_an_odd_drive_is_unknown_and_says_why(
     assert drive["probabilities"] == {}
 
 
+@pytest.mark.parametrize("command", [["train", "--out", "m"], ["evaluate"], ["explain"]])
+def test_a_table_without_rows_has_no_drives_and_is_no_crash(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A database that no agent has written to yet is exported as such a table."""
+    file = written(tmp_path, [])
+    action, *flags = command
+    assert main(["ssd", action, file, *flags]) == 1
+    assert capsys.readouterr().err == f"error: {file} holds no drives: it has columns and no rows\n"
+
+
 def test_a_drive_that_fell_silent_is_unknown_beside_those_that_speak(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
