@@ -51,10 +51,29 @@ def lines_of(drive: dict[str, Any]) -> Iterator[str]:
     known = [cause["cause"] for cause in drive["causes"] if cause["acknowledged"]]
     if known:
         yield f"acknowledged: {', '.join(known)}"
+    if drive["actions"]:
+        yield "said"
+    for action in drive["actions"]:
+        yield f"  {_said(action)}"
     if drive["states"]:
         yield "changes"
     for change in drive["states"]:
         yield f"  {change['at'][:10]} {change['was']} -> {change['state']}: {change['why']}"
+
+
+def _said(action: dict[str, Any]) -> str:
+    """What somebody said of it, with the note that they left for whoever looks next."""
+    if action["kind"] == "outcome":
+        what = f"{action['outcome']} on {action['day']}"
+    else:
+        done = "acknowledged" if action["kind"] == "acknowledge" else "muted"
+        until = action["until"] or "it is taken back"
+        what = f"{action['cause'] or action['column']} {done} until {until}"
+        if action["drive"] is None:
+            what += " on all drives" if action["model"] is None else f" on drives of model {action['model']}"
+    note = f": {action['note']}" if action["note"] else ""
+    ended = f" (ended {action['ended'][:10]})" if action["ended"] else ""
+    return f"{action['created'][:10]} {action['who']}: {what}{ended}{note}"
 
 
 def _wear(wear: dict[str, Any] | None) -> str:

@@ -292,3 +292,21 @@ def test_a_serial_number_does_not_steer_the_terminal(api: StandIn, capsys: pytes
     assert line[header.index("serial") :].split()[0] == "S\\x1b]0;mine\\x07\\n\xe9"
     api.put("/api/v1/drives/S1", {**DETAIL, "drive": "S1\x1b[2J"})
     assert shown(api, capsys, "show", "S1")[0] == "S1\\x1b[2J: replace since 2026-11-20"
+
+
+def test_what_operators_said_is_shown_with_their_notes(api: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
+    """A note is for whoever looks at the drive next, and that is who shows it."""
+    failed = {**ACTION, "kind": "outcome", "cause": None, "outcome": "failed", "day": "2026-11-21", "note": ""}
+    back = {**ACTION, "ended": "2026-11-23T01:00:00Z", "ended_ns": 3}
+    detail = {**DETAIL, "actions": [failed, MUTE, OF_MODEL, {**OF_FLEET, "column": "wear"}, back]}
+    DriveDetail.model_validate(detail)
+    api.put("/api/v1/drives/S1", detail)
+    lines = shown(api, capsys, "show", "S1")
+    start = lines.index("said") + 1
+    assert lines[start : start + 5] == [
+        "  2026-11-22 oncall: failed on 2026-11-21",
+        "  2026-11-22 oncall: crc_total muted until 2026-12-22T07:00:00Z: ordered",
+        "  2026-11-22 oncall: crc_total muted until it is taken back on drives of model SSD 850 PRO",
+        "  2026-11-22 oncall: wear muted until it is taken back on all drives",
+        "  2026-11-22 oncall: probability acknowledged until 2026-12-22T07:00:00Z (ended 2026-11-23): ordered",
+    ]
