@@ -149,10 +149,11 @@ def _answer(path: Path) -> _Answer:
 
 def _document(path: Path) -> dict[str, Any]:
     """The JSON object in a file."""
-    size = path.stat().st_size
-    if size > _LARGEST_BYTES:
-        raise DataError(f"{path} has {size:,} bytes; wanted is {_WANTED}, of {_LARGEST_BYTES:,} at most")
-    text = path.read_bytes().decode("utf-8", errors="replace")
+    with path.open("rb") as file:
+        data = file.read(_LARGEST_BYTES + 1)  # what is no plain file does not say how long it is
+    if len(data) > _LARGEST_BYTES:
+        raise DataError(f"{path} has more than {_LARGEST_BYTES:,} bytes; wanted is {_WANTED}")
+    text = data.decode("utf-8", errors="replace")
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:

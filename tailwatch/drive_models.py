@@ -31,9 +31,10 @@ def read_model(path: str) -> "tuple[bytes, Model]":
     Raises:
         ModelFileError, ModelMismatchError: the file is none of this release; the message names it.
     """
-    from analytics.ssd.model_file import load_model
+    from analytics.ssd.model_file import MOST_BYTES, load_model
 
-    data = Path(path).read_bytes()
+    with Path(path).open("rb") as file:
+        data = file.read(MOST_BYTES + 1)  # a table given by mistake may have gigabytes
     try:
         return data, load_model(data)
     except (ModelFileError, ModelMismatchError) as error:

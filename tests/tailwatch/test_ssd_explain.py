@@ -265,3 +265,19 @@ def test_a_file_that_is_no_model_is_named(content: bytes, tmp_path: Path, capsys
     model = tmp_path / "card.md"
     model.write_bytes(content)
     assert f"{model}: no model of drives" in refused(capsys, *written(tmp_path, nvme()), "--model", str(model))
+
+
+def test_of_a_file_without_an_end_no_more_is_read_than_one_of_the_kind_has(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("analytics.ssd.model_file.MOST_BYTES", 1_000)
+    monkeypatch.setattr("tailwatch.drive_documents._LARGEST_BYTES", 100_000)
+
+    def whole(path: Path) -> bytes:
+        raise AssertionError(f"{path} is read to its end")
+
+    answers = written(tmp_path, nvme())
+    monkeypatch.setattr(Path, "read_bytes", whole)
+    assert "/dev/zero has more than 100,000 bytes; wanted is an answer" in refused(capsys, "/dev/zero")
+    said = refused(capsys, *answers, "--model", "/dev/zero")
+    assert "/dev/zero: 1,001 bytes are no model; want 1,000 at most" in said
