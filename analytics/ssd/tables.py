@@ -55,6 +55,7 @@ def read_table(frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     Raises:
         DataError: none of the known forms, or a column or cell that cannot be used.
     """
+    _refuse_twins(frame.columns)
     present = set(frame.columns)
     if {"drive", "day"} <= present:
         days = _marked_synthetic(canonical_days(frame), frame)
@@ -64,7 +65,7 @@ def read_table(frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         return _dated(days, frame["date"]), _failures(frame, "serial_number", "date")
     if "ts" in present and ("serial" in present or {"host", "device"} <= present):
         return _dated(drive_days(frame), frame["ts"]), pl.DataFrame(schema=FAILURES)
-    raise DataError(f"the table has the columns {_shown(frame.columns) or '(none)'}{_hint(frame.columns)}; {_FORMS}")
+    raise DataError(f"the table has {_seen(frame.columns)}; {_FORMS}")
 
 
 def read_file(path: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -128,13 +129,22 @@ def _shown(columns: Sequence[str]) -> str:
     return ", ".join(name[:60] if name.isprintable() else ascii(name[:40]) for name in columns[:20])
 
 
-def _hint(columns: Sequence[str]) -> str:
-    """What a table of one odd column most likely is."""
+def _seen(columns: Sequence[str]) -> str:
+    """What stands where the names of columns are wanted, and what that most likely is."""
+    if any("\x00" in name or "\ufffd" in name for name in columns):
+        return "a first line that is no text in UTF-8: save it as CSV in UTF-8"
     first = columns[0] if columns else ""
-    if "\x00" in first or "\ufffd" in first:
-        return " (no text in UTF-8)"
     between = next((sign for sign in ";\t|" if sign in first), None) if len(columns) == 1 else None
-    return "" if between is None else f" (its cells are separated by {between!r}: save it with commas)"
+    hint = "" if between is None else f" (its cells are separated by {between!r}: save it with commas)"
+    return f"the columns {_shown(columns) or '(none)'}{hint}"
+
+
+def _refuse_twins(columns: Sequence[str]) -> None:
+    """A CSV may name a column twice; the reader numbers them, and only one would be looked at."""
+    for name in columns:
+        twin, sign, _ = name.rpartition("_duplicated_")
+        if sign and twin in columns:
+            raise DataError(f"column {_shown([twin])} stands there twice; leave one of them out")
 
 
 def _dated(days: pl.DataFrame, given: pl.Series) -> pl.DataFrame:
