@@ -74,6 +74,17 @@ examples:
   tailwatch ssd score drives.parquet --model drives.model --top 10
   tailwatch ssd score drive-stats.csv.gz --top 0 --csv
 """,
+    "gpu rules check": """\
+examples:
+  tailwatch gpu rules check our-rules.yaml
+  tailwatch gpu rules check our-rules.yaml --output json
+""",
+    "gpu rules list": """\
+examples:
+  tailwatch gpu rules list --category infrastructure
+  tailwatch gpu rules list gpu-oom-torch
+  tailwatch gpu rules list --rules our-rules.yaml --output json
+""",
     "query": """\
 examples:
   tailwatch query hiccup_us -q 0.5 -q 0.99 --start -5m

@@ -19,6 +19,7 @@ from tailwatch.flag_values import (
     server,
     source_kind,
 )
+from tailwatch.gpu_parsers import add_gpu
 from tailwatch.ssd_parsers import add_ssd
 
 _POLICIES = ("adaptive", "all-sp", "all-src", "filter-src", "best-op", "lb-dp")
@@ -45,6 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_doctor(commands)
     _add_grafana(commands)
     add_ssd(commands)
+    add_gpu(commands)
     return parser
 
 

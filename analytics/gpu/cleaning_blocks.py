@@ -1,0 +1,95 @@
+"""Bytes of a log in blocks of whole lines: colours, NULs and UTF-16 taken out, lines of any length in bounded memory.
+
+A line ends with a line feed. A carriage return parts a line into what a terminal showed one after the other: pieces
+of a progress bar, mostly. Both are left where they stand, so that line numbers are those of the file.
+"""
+
+import codecs
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+#: A line longer than this is handed on in pieces.
+LONGEST_PENDING: Final = 256 << 10
+#: The last bytes of such a piece stand at the start of the next, too, so that no text of a failure is cut in two.
+OVERLAP: Final = 4 << 10
+#: Bytes that are asked for at once.
+READ_BYTES: Final = 1 << 20
+
+# Colours and cursor moves (CSI), titles (OSC) and the two-character rest.
+_ESCAPES: Final = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]{0,512}(?:\x07|\x1b\\)|[@-Z\\^_])")
+_MARKS: Final = ((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Lines that follow each other.
+
+    Attributes:
+        data: cleaned of colours and NULs; ends with a line feed, unless it is the end or a piece of a long line.
+        first_line: the number of its first line, from 1.
+        continued: how many bytes at its start are also the end of the block before: a long line goes on.
+    """
+
+    data: bytes
+    first_line: int
+    continued: int = 0
+
+
+def blocks_of(chunks: Iterable[bytes]) -> Iterator[Block]:
+    """A log's bytes, in chunks of any size, as blocks. Memory: one chunk and LONGEST_PENDING bytes."""
+    pending = b""
+    line = 1
+    continued = 0
+    for chunk in _in_utf8(chunks):
+        data = pending + chunk
+        end = data.rfind(b"\n") + 1
+        if end:
+            whole, pending = data[:end], data[end:]
+            yield Block(_without_marks(whole), line, continued)
+            line += whole.count(b"\n")
+            continued = 0
+        else:
+            pending = data
+        while len(pending) > LONGEST_PENDING:
+            piece, pending = pending[:LONGEST_PENDING], pending[LONGEST_PENDING - OVERLAP :]
+            yield Block(_without_marks(piece), line, continued)
+            continued = OVERLAP
+    if len(pending) > continued:
+        yield Block(_without_marks(pending), line, continued)
+
+
+def _without_marks(data: bytes) -> bytes:
+    if b"\x1b" in data:
+        data = _ESCAPES.sub(b"", data)
+    return data.replace(b"\0", b"") if b"\0" in data else data
+
+
+def _in_utf8(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The chunks; where the first one says UTF-16, by its mark or by NULs in every other place, in UTF-8."""
+    waiting = iter(chunks)
+    first = b""
+    while len(first) < 4 and (chunk := next(waiting, None)) is not None:
+        first += chunk
+    encoding = _utf16(first[:4096])
+    if encoding is None:
+        if first:
+            yield first.removeprefix(codecs.BOM_UTF8)
+        yield from waiting
+        return
+    decoder = codecs.getincrementaldecoder(encoding)("replace")
+    yield decoder.decode(first).removeprefix("\ufeff").encode("utf-8", "replace")
+    for chunk in waiting:
+        yield decoder.decode(chunk).encode("utf-8", "replace")
+    yield decoder.decode(b"", final=True).encode("utf-8", "replace")
+
+
+def _utf16(start: bytes) -> str | None:
+    for mark, encoding in _MARKS:
+        if start.startswith(mark):
+            return encoding
+    even, odd = start[0::2].count(0), start[1::2].count(0)
+    if len(start) >= 16 and max(even, odd) > 0.4 * len(start) and min(even, odd) < 0.02 * len(start):
+        return "utf-16-le" if odd > even else "utf-16-be"
+    return None

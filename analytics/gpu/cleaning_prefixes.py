@@ -1,0 +1,160 @@
+"""What launchers, containers and log daemons write before a line: taken off, and what it says of rank, node and time.
+
+A line may bear several, one inside the other: a container's time, then a launcher's rank, then a logger's time. Times
+without a zone are taken for UTC; kernel times since boot and dates without a year say nothing that could be compared.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Final
+
+from analytics.gpu.log_lines import Source
+
+#: No line bears more than this; what looks like another is text.
+MOST_PREFIXES: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A line without its prefixes, and what they say; None where nothing does."""
+
+    text: str
+    source: Source | None = None
+    rank: int | None = None
+    node: str | None = None
+    time_ns: int | None = None
+
+
+_STAMP = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?"
+_NODE = r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,250}[A-Za-z0-9])?"
+_DAEMON = r"(?P<tag>[A-Za-z][\w./@-]{0,60})(?:\[\d+\])?:"
+
+#: Tried in this order until none fits. Groups: rank, node, stamp, stream, tag; the text stands behind the match.
+_PREFIXES: Final[tuple[re.Pattern[str], ...]] = tuple(
+    re.compile(pattern)
+    for pattern in (
+        # Kubernetes' container runtime: time, stream, full or partial, text.
+        rf"(?P<stamp>{_STAMP}) (?P<stream>stdout|stderr) [FP](?::\S*)? ",
+        # syslog and journald, with a day and month or a whole date.
+        rf"(?:<\d+>)?(?:[A-Z][a-z]{{2}} [ \d]\d \d\d:\d\d:\d\d|(?P<stamp>{_STAMP})) (?P<node>{_NODE}) {_DAEMON} ?",
+        # The kernel's ring buffer: seconds since boot, or a date.
+        r"(?:<\d+>)?\[ {0,8}(?P<boot>\d+\.\d{6})\] ?",
+        r"\[(?P<boot>[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4})\] ?",
+        # Open MPI's --tag-output, and the runtime that came after it.
+        r"\[(?:[\w.-]+@)?\d+,(?P<rank>\d+)\]<(?P<stream>stdout|stderr|stddiag)>:? ?",
+        rf"\[(?P<node>{_NODE}):\d{{2,7}}\] (?=\*\*\*|\[|mca_|pml_|PMIX|Signal|Failing)",
+        # Horovod, PyTorch's launchers and its own mark of a rank.
+        r"\[(?P<rank>\d{1,6})\]<(?P<stream>stdout|stderr)>: ?",
+        r"\[(?:rank|default)(?P<rank>\d{1,6})\]: ?",
+        # Ray, kubectl --prefix, docker compose.
+        r"\((?:[\w.:<>-]+) pid=\d+(?:, ip=(?P<node>[\w.:-]+))?\) ",
+        rf"\[pod/(?P<node>{_NODE})/{_NODE}\] ",
+        r"(?P<node>[a-z0-9][a-z0-9_.-]{0,60}[_-]\d{1,5}) {1,20}\| ",
+        # Slurm's label (srun -l), and pdsh's: a name with a digit, so that no "SomeError: " is taken for one.
+        r" {0,5}(?P<rank>\d{1,6}): (?=\S)",
+        r"(?P<node>[a-z][a-z-]{0,20}-?\d[a-z0-9.-]{0,40}): (?=\S)",
+        # Loggers: a time, perhaps in brackets.
+        rf"\[?(?P<stamp>{_STAMP})\]?(?: -)? ",
+    )
+)
+_SLURM: Final = re.compile(r"(?:slurmstepd|slurmd|srun|sbatch|salloc|slurm_load_jobs|scontrol)(?:-[\w.-]+)?: ")
+_SLURM_NODE: Final = re.compile(rf"^srun: error: (?P<node>{_NODE}): tasks? (?P<rank>\d+)(?:[:,-])")
+_SLURM_ON: Final = re.compile(rf"\*\*\* (?:JOB|STEP) \S+ ON (?P<node>{_NODE}) (?:CANCELLED|FAILED)")
+_KERNEL: Final = re.compile(
+    r"NVRM: |nvidia-(?:nvswitch|modeset|uvm)\b|EXT4-fs|XFS \(|Buffer I/O error|(?:mce: )?\[Hardware Error\]|"
+    r"watchdog: BUG: soft lockup|INFO: task \S+ blocked for more than|Out of memory: Kill|Memory cgroup out of memory|"
+    r"oom-kill:|amdgpu \d|mlx5_core \d|pcieport \d|Lustre(?:Error)?: |nfs: server |blk_update_request"
+)
+# NCCL and torch name the rank and the node in the text, which patterns want whole.
+_NCCL: Final = re.compile(rf"^(?P<node>{_NODE}):\d+:\d+ \[-?\d+\] (?:[\w./]+:\d+ )?NCCL ")
+_RANK_INSIDE: Final = re.compile(r"\[[Rr]ank (?P<rank>\d{1,6})\]")
+_KERNEL_TAGS: Final = frozenset({"kernel"})
+_SCHEDULER_TAGS: Final = frozenset({"slurmd", "slurmstepd", "slurmctld", "srun", "pbs_mom", "sge_execd", "lsf"})
+_EVENT_TAGS: Final = frozenset({"kubelet", "k3s", "containerd"})
+
+
+def without_prefixes(text: str) -> Told:
+    """The line without what was written before it."""
+    told = Told(text)
+    for _ in range(MOST_PREFIXES):
+        found = _next(told)
+        if found is None:
+            break
+        told = found
+    return _from_text(told)
+
+
+def time_ns(stamp: str) -> int | None:
+    """ISO 8601, also with a comma before the fraction and a blank for the T, without a zone UTC; None for no time."""
+    whole, point, fraction = stamp.replace(",", ".").partition(".")
+    digits = re.match(r"\d*", fraction)
+    width = digits.end() if digits else 0
+    try:
+        when = datetime.fromisoformat((whole + fraction[width:]).replace(" ", "T"))
+    except ValueError:
+        return None
+    if when.tzinfo is None:
+        when = when.replace(tzinfo=UTC)
+    nanoseconds = int(fraction[:width].ljust(9, "0")) if point and width else 0
+    return int(when.timestamp()) * 1_000_000_000 + nanoseconds
+
+
+def _next(told: Told) -> Told | None:
+    for pattern in _PREFIXES:
+        found = pattern.match(told.text)
+        if found is not None and found.end():
+            return _merged(told, found)
+    return None
+
+
+def _merged(told: Told, found: re.Match[str]) -> Told:
+    groups: Mapping[str, str | None] = found.groupdict()
+    source = told.source or _source_of(groups)
+    rank, stamp = groups.get("rank"), groups.get("stamp")
+    node = groups.get("node")
+    return Told(
+        text=told.text[found.end() :],
+        source=source,
+        rank=told.rank if rank is None else int(rank),
+        node=told.node if node is None else node,
+        time_ns=told.time_ns if stamp is None else time_ns(stamp),
+    )
+
+
+def _source_of(groups: Mapping[str, str | None]) -> Source | None:
+    tag, stream = groups.get("tag"), groups.get("stream")
+    if groups.get("boot") or tag in _KERNEL_TAGS:
+        return "kernel"
+    if tag in _SCHEDULER_TAGS:
+        return "scheduler"
+    if tag in _EVENT_TAGS:
+        return "events"
+    return "stdout" if stream == "stdout" else "stderr" if stream else None
+
+
+def _from_text(told: Told) -> Told:
+    """What the text itself says of its source, its node and its rank; it stays as it is."""
+    looked: tuple[tuple[re.Pattern[str], Callable[[str], re.Match[str] | None], Source | None], ...] = (
+        (_SLURM_NODE, _SLURM_NODE.match, "scheduler"),
+        (_SLURM_ON, _SLURM_ON.search, "scheduler"),
+        (_SLURM, _SLURM.match, "scheduler"),
+        (_KERNEL, _KERNEL.match, "kernel"),
+        (_NCCL, _NCCL.match, None),
+        (_RANK_INSIDE, _RANK_INSIDE.search, None),
+    )
+    start = told.text[:400]
+    for _, look, source in looked:
+        found = look(start)
+        if found is None:
+            continue
+        groups = found.groupdict()
+        rank = groups.get("rank")
+        told = replace(
+            told,
+            source=source or told.source,
+            node=groups.get("node") or told.node,
+            rank=told.rank if rank is None or told.rank is not None else int(rank),
+        )
+    return told

@@ -1,0 +1,103 @@
+"""Patterns of signatures: RE2, compiled with one set of options, and refused where they could not be scanned for.
+
+RE2 matches in time linear in the text, whatever the pattern; what it cannot do (look-around, back references) it says.
+Beyond that a pattern is refused that nests endless repeats, that grows to a machine too large, that matches the empty
+text, or that demands no fixed text of three characters: such a one would have to be tried on every line of every log.
+"""
+
+import importlib
+from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import Any, Final
+
+from analytics.errors import MissingLibraryError
+from analytics.gpu.scanning_literals import SHORTEST, nests_repeats, required
+
+LONGEST_PATTERN: Final = 2_000
+#: Instructions of a compiled pattern. The largest shipped one has a tenth.
+LARGEST_PROGRAM: Final = 8_000
+_MEMORY_BYTES = 8 << 20
+_MEMORY_OF_SETS_BYTES = 64 << 20
+
+
+@cache
+def re2() -> Any:
+    """The library, or MissingLibraryError with what to install."""
+    try:
+        return importlib.import_module("re2")
+    except ModuleNotFoundError as error:
+        raise MissingLibraryError(
+            "scanning logs of GPU jobs needs google-re2, which is not installed; install tailwatch[analytics]"
+        ) from error
+
+
+@cache
+def options() -> Any:
+    """Quiet, and bounded in memory; lines are matched one by one, windows with `^` and `$` at each line."""
+    made = re2().Options()
+    made.log_errors = False
+    made.max_mem = _MEMORY_BYTES
+    return made
+
+
+def compiled(pattern: str) -> Any:
+    """A pattern that `fault_of` found no fault with; `^` and `$` also stand at the lines of a window."""
+    return re2().compile(f"(?m:{pattern})", options())
+
+
+def fault_of(pattern: str, *, searched_for: bool) -> str | None:
+    """What is wrong with a pattern and what to do, None where it can be used.
+
+    Args:
+        searched_for: it is what is looked for, not what rules a line out: then it must demand some fixed text.
+    """
+    if len(pattern) > LONGEST_PATTERN:
+        return f"{len(pattern)} characters; wanted {LONGEST_PATTERN} at most: split the row"
+    try:
+        re2().compile(pattern, options())  # alone first: a)(b would close the brackets that `compiled` puts around
+        made = compiled(pattern)
+    except re2().error as error:
+        told = error.args[0].decode(errors="replace") if isinstance(error.args[0], bytes) else error
+        return f"{pattern!r} is not RE2: {told}; RE2 has no look-around and no back references"
+    return _fault_of_shape(pattern, made, searched_for=searched_for)
+
+
+def _fault_of_shape(pattern: str, made: Any, *, searched_for: bool) -> str | None:
+    if nests_repeats(pattern):
+        return f"{pattern!r} repeats a repeat without end, as (a+)+ does; write it with one repeat"
+    if made.programsize > LARGEST_PROGRAM:
+        return f"{pattern!r} compiles to {made.programsize} steps; wanted {LARGEST_PROGRAM} at most: smaller bounds"
+    if made.search("") is not None:
+        return f"{pattern!r} matches the empty text, so every line; demand some text"
+    if searched_for and not required(pattern):
+        return (
+            f"{pattern!r} demands no fixed text of {SHORTEST} characters, so it would be tried on every line; "
+            "put in a word that always stands there"
+        )
+    return None
+
+
+def pattern_set(patterns: Sequence[str]) -> Any:
+    """All patterns as one machine; its `Match(text)` answers which of them stand in a text, as places in `patterns`."""
+    made = re2().Set.SearchSet(_options_of_set())
+    for pattern in patterns:
+        made.Add(f"(?m:{pattern})")
+    made.Compile()
+    return made
+
+
+def any_of(texts: Iterable[str]) -> Any:
+    """What finds the leftmost of ASCII texts in bytes of any encoding, ignoring case."""
+    latin1 = re2().Options()
+    latin1.log_errors = False
+    latin1.encoding = re2().Options.Encoding.LATIN1
+    latin1.case_sensitive = False
+    latin1.max_mem = _MEMORY_OF_SETS_BYTES
+    return re2().compile("|".join(re2().escape(text) for text in sorted(texts)).encode("ascii"), latin1)
+
+
+def _options_of_set() -> Any:
+    made = re2().Options()
+    made.log_errors = False
+    made.max_mem = _MEMORY_OF_SETS_BYTES
+    return made

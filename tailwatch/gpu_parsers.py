@@ -1,0 +1,15 @@
+"""Flags of `tailwatch gpu`: why jobs died, whether to run them again, and what a cluster's jobs lost."""
+
+import argparse
+
+from tailwatch.gpu_rules_parsers import add_rules
+
+Actions = argparse._SubParsersAction  # the type that argparse gives, and does not name
+
+
+def add_gpu(commands: "Actions[argparse.ArgumentParser]") -> None:
+    """The group `gpu` with its commands."""
+    text = "say why GPU jobs died, and whether to run them again"
+    group = commands.add_parser("gpu", help=text, description=text.capitalize() + ".")
+    actions = group.add_subparsers(title="actions", metavar="ACTION", required=True)
+    add_rules(actions)
