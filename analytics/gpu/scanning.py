@@ -14,8 +14,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
 from analytics.gpu.cleaning import Origin, clean_line, lines_of_block
-from analytics.gpu.cleaning_blocks import Block, blocks_of
+from analytics.gpu.cleaning_blocks import LINE_FEED, Block, blocks_of
 from analytics.gpu.log_lines import LogLine
 from analytics.gpu.matches import Match
 from analytics.gpu.scanning_excerpts import Excerpts
@@ -23,7 +25,7 @@ from analytics.gpu.scanning_kept import KeptMatches
 from analytics.gpu.scanning_literals import required
 from analytics.gpu.scanning_places import first_lines, lines_after, lines_before, piece_around, start_of_last
 from analytics.gpu.scanning_windows import REACH, WindowScan
-from analytics.gpu.signature_patterns import any_of, compiled, pattern_set
+from analytics.gpu.signature_patterns import any_of, compiled, loose_set, pattern_set
 from analytics.gpu.signatures import Signature
 
 #: Lines of a log that are kept from its end.
@@ -36,7 +38,6 @@ AFTER: Final = 60
 EXCERPT_LINES: Final = 2_000
 #: After these words tracebacks follow, which are read even where no signature stands in them.
 TRACEBACKS: Final = ("traceback (most recent call last)", "caught signal", "stack trace:", "backtrace:")
-_TRACEBACK_BYTES: Final = tuple(text.encode() for text in TRACEBACKS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +72,18 @@ class Scanner:
             if one.scope == "line"
         ]
         self._windows = [(place, one) for place, one in placed if one.scope == "window"]
-        self._set = pattern_set([one.pattern for _, one, _, _ in self._by_line])
+        patterns = [one.pattern for _, one, _, _ in self._by_line]
+        self._set, self._loose = pattern_set(patterns), loose_set(patterns)
         self._texts = any_of({text for one in self.signatures for text in required(one.pattern)} | set(TRACEBACKS))
+        self._tracebacks = any_of(TRACEBACKS)
+        of_windows = {text for _, one in self._windows for text in required(one.pattern)}
+        self._of_windows = any_of(of_windows) if of_windows else None
 
     def scan(self, chunks: Iterable[bytes], origin: Origin) -> Scan:
         """Read one log to its end.
 
         Args:
-            chunks: its bytes, in pieces of any size; a megabyte each is quick (cleaning_blocks.READ_BYTES).
+            chunks: its bytes, in pieces of any size; a megabyte each is quick (cleaning_blocks.BLOCK_BYTES).
         """
         one = _Pass(self, origin)
         for block in blocks_of(one.counted(chunks)):
@@ -104,6 +109,18 @@ class Scanner:
     def windows(self, origin: Origin) -> WindowScan:
         """What follows a log for the signatures over several lines."""
         return WindowScan(self._windows, origin)
+
+    def may_match(self, raw: bytes) -> bool:
+        """Whether a rule may match a raw line once it is clean; always where that is JSON, or not plain ASCII."""
+        return not raw.isascii() or raw.startswith((b"{", b" {")) or bool(self._loose.Match(raw))
+
+    def begins_traceback(self, raw: bytes) -> bool:
+        """Whether words stand on a raw line after which tracebacks follow."""
+        return self._tracebacks.search(raw) is not None
+
+    def wants_window(self, raw: bytes) -> bool:
+        """Whether a raw line holds a fixed text of a signature over several lines."""
+        return self._of_windows is not None and self._of_windows.search(raw) is not None
 
     def next_text(self, data: bytes, at: int) -> int:
         """Where the next fixed text begins, -1 for nowhere."""
@@ -135,14 +152,13 @@ class _Pass:
         data = block.data
         self._keep(self._windows.go_on(first_lines(data, block.first_line, REACH)))
         self._excerpts.begin(block)
-        number, counted, done = block.first_line, 0, 0
+        feeds = np.flatnonzero(np.frombuffer(data, np.uint8) == LINE_FEED)
+        done = 0
         while (at := self._scanner.next_text(data, done)) >= 0:
             start, end = piece_around(data, at, done)
-            number += data.count(b"\n", counted, start)
-            counted = start
-            self._look_at(data, start, end, number)
+            self._look_at(data, start, end, block.first_line + int(feeds.searchsorted(start)))
             done = end
-        number += data.count(b"\n", counted)
+        number = block.first_line + len(feeds)
         self._lines = number - data.endswith(b"\n")
         self._windows.end_of_block(lines_before(data, len(data), number, REACH))
         self._remember(block)
@@ -161,11 +177,12 @@ class _Pass:
 
     def _look_at(self, data: bytes, start: int, end: int, number: int) -> None:
         raw = data[start:end]
-        found = self._scanner.matches_of(clean_line(raw, self._origin, number))
+        scanner = self._scanner
+        found = scanner.matches_of(clean_line(raw, self._origin, number)) if scanner.may_match(raw) else ()
         self._keep(found)
-        if found or any(text in raw.lower() for text in _TRACEBACK_BYTES):
+        if found or scanner.begins_traceback(raw):
             self._excerpts.around(start, end)
-        if self._windows.holds_text(raw):
+        if scanner.wants_window(raw):
             before = lines_before(data, start, number, REACH)
             after = lines_after(data, end, number, REACH)
             self._keep(self._windows.hit(number, raw, before, after))

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from analytics.gpu.cleaning_blocks import Block
+from analytics.gpu.scanning_places import start_of_last
 
 #: Bytes that are taken at once: long lines must not fill the room of all others.
 _LARGEST_BYTES: Final = 64 << 10
@@ -23,13 +24,15 @@ class Excerpts:
         self._first: list[Block] = []
         self._first_taken = self._last_taken = 0
         self._last: deque[Block] = deque()
-        self._block = Block(b"", 1)
+        self._block = self._previous = Block(b"", 1)
+        self._free_from = 0  # nothing of the block before, before this place, is taken any more
         self._owed = 0  # lines that the next block has to give
         self._taken_to = 0  # nothing of the block before this place is taken any more
         self._numbered = (0, 1)  # a place in the block and the number of its line
 
     def begin(self, block: Block) -> None:
         """The next block; first it gives what places in the block before still want."""
+        self._previous, self._free_from = self._block, self._taken_to
         self._block, self._taken_to, self._numbered = block, block.continued, (0, block.first_line)
         if self._owed:
             self._take(self._taken_to, self._forward(self._taken_to, self._owed))
@@ -38,14 +41,26 @@ class Excerpts:
         """The lines around [start, end) of the block; places come in ascending order."""
         data = self._block.data
         first = data.rfind(b"\n", 0, start) + 1
-        for _ in range(self._before):
-            first = data.rfind(b"\n", 0, max(first - 1, 0)) + 1
+        for done in range(self._before):
+            if first == 0:
+                self._take_before_block(self._before - done)
+                break
+            first = data.rfind(b"\n", 0, first - 1) + 1
         self._take(max(first, self._taken_to), self._forward(end, self._after + 1))
 
     def blocks(self) -> Iterator[Block]:
         """What was taken; where the middle was dropped, nothing stands for it."""
         yield from self._first
         yield from self._last
+
+    def _take_before_block(self, lines: int) -> None:
+        data = self._previous.data
+        if self._block.continued or self._taken_to or not data.endswith(b"\n"):
+            return
+        first = max(start_of_last(data, lines), self._free_from)
+        if first < len(data):
+            self._keep(Block(data[first:], self._previous.first_line + data.count(b"\n", 0, first)))
+        self._free_from = len(data)
 
     def _forward(self, at: int, lines: int) -> int:
         """Behind the line feed that is so many further; what the block has not is owed by the next."""
@@ -66,7 +81,10 @@ class Excerpts:
         at, number = self._numbered
         number += self._block.data.count(b"\n", at, first)
         self._numbered = (first, number)
-        piece = Block(self._block.data[first : min(end, first + _LARGEST_BYTES)], number)
+        self._keep(Block(self._block.data[first:end], number))
+
+    def _keep(self, piece: Block) -> None:
+        piece = Block(piece.data[:_LARGEST_BYTES], piece.first_line)
         if self._first_taken < self._room:
             self._first.append(piece)
             self._first_taken += _room_of(piece)
@@ -78,4 +96,4 @@ class Excerpts:
 
 
 def _room_of(piece: Block) -> int:
-    return piece.data.count(b"\n") + 1 + len(piece.data) // _BYTES_OF_A_LINE
+    return max(piece.data.count(b"\n"), 1) + len(piece.data) // _BYTES_OF_A_LINE

@@ -19,7 +19,8 @@ _UNSAFE = frozenset("\"'<>&\\")
 #: Words that stand in lines of every healthy job, so that a text made of nothing else tells little.
 _COMMON_WORDS = """
     error errors failed failure warning exception loss step epoch rank time file line cuda gpu nccl device process
-    memory torch python node worker info tensor model data train batch number size value
+    memory torch python node worker info tensor tensors model data train batch number size value loading loaded read
+    write grad norm gradient grad_norm is in for the of
 """
 _COMMON = frozenset(_COMMON_WORDS.split())
 
@@ -30,8 +31,7 @@ def required(pattern: str) -> Texts:
     The best there are: long before short, few before many.
     """
     exact, best = _texts(parsed(pattern))
-    texts = _better(exact, best) or frozenset()
-    return frozenset(text for text in texts if not any(other in text for other in texts - {text}))
+    return _better(exact, best) or frozenset()
 
 
 def nests_repeats(pattern: str) -> bool:
@@ -91,12 +91,17 @@ def _of_choice(branches: Iterable[Node]) -> tuple[Texts | None, Texts | None]:
 
 def _better(one: Texts | None, two: Texts | None) -> Texts | None:
     """The set that fewer lines will hold; None where neither is of use."""
-    usable = [texts for texts in (one, two) if texts and min(map(len, texts)) >= SHORTEST]
+    usable = [_shortest(texts) for texts in (one, two) if texts and min(map(len, texts)) >= SHORTEST]
     return max(usable, key=_rarity, default=None)
 
 
+def _shortest(texts: Texts) -> Texts:
+    """Without those that hold another."""
+    return frozenset(text for text in texts if not any(other in text for other in texts - {text}))
+
+
 def _rarity(texts: Texts) -> float:
-    return min(_weight(text) for text in texts) - 0.2 * len(texts)
+    return min(_weight(text) for text in texts) - 0.05 * len(texts)
 
 
 def _weight(text: str) -> float:

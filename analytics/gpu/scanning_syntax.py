@@ -9,6 +9,7 @@ from typing import Final
 
 #: Escapes that stand for one certain character.
 _CONTROLS: Final = {"n": "\n", "t": "\t", "r": "\r", "f": "\f", "v": "\v", "a": "\a"}
+_FEW: Final = 4  # characters of a class that are told apart
 _NOTHING_WIDE: Final = "bBAz"
 
 
@@ -127,8 +128,11 @@ class _Reader:
             if character == "\\":
                 self._taken()
         inside = self._pattern[start : self._at - 1]
-        # [.] and [*] are how some write a dot and a star.
-        return Literal(inside) if len(inside) == 1 else Anything()
+        # [.] and [*] are how some write a dot and a star; [_ ] and [-_] stand between words.
+        plain = inside and not inside.startswith("^") and not set(inside) & set("\\[") and "-" not in inside[1:-1]
+        if plain and len(inside) <= _FEW:
+            return Choice(tuple(Literal(each) for each in inside)) if len(inside) > 1 else Literal(inside)
+        return Anything()
 
     def _escape(self) -> Node:
         character = self._taken()

@@ -12,7 +12,6 @@ from typing import Final
 from analytics.gpu.cleaning import Origin, clean_line
 from analytics.gpu.log_lines import LogLine
 from analytics.gpu.matches import Match
-from analytics.gpu.scanning_literals import required
 from analytics.gpu.scanning_places import Raw
 from analytics.gpu.signature_patterns import compiled
 from analytics.gpu.signatures import Signature
@@ -39,16 +38,10 @@ class WindowScan:
             (place, one, compiled(one.pattern), compiled(one.not_pattern) if one.not_pattern else None)
             for place, one in signatures
         ]
-        self._texts = tuple({text for _, one in signatures for text in required(one.pattern)})
         self._origin = origin
         self._before: deque[Raw] = deque(maxlen=REACH)
         self._waiting: list[_Waiting] = []
         self._told: dict[tuple[int, int], None] = {}
-
-    def holds_text(self, raw: bytes) -> bool:
-        """Whether a raw line holds a fixed text of one of the signatures."""
-        lowered = raw.lower().decode("latin-1") if self._texts else ""
-        return any(text in lowered for text in self._texts)
 
     def hit(self, number: int, raw: bytes, before: Sequence[Raw], after: Sequence[Raw]) -> Iterator[tuple[int, Match]]:
         """A line that holds a text, with up to REACH lines on each side, as far as the block has them."""

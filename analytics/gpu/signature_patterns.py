@@ -6,6 +6,7 @@ text, or that demands no fixed text of three characters: such a one would have t
 """
 
 import importlib
+import re
 from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any, Final
@@ -16,6 +17,11 @@ from analytics.gpu.scanning_literals import SHORTEST, nests_repeats, required
 LONGEST_PATTERN: Final = 2_000
 #: Instructions of a compiled pattern. The largest shipped one has a tenth.
 LARGEST_PROGRAM: Final = 8_000
+#: Quoted texts, escapes, classes, and single characters of a pattern.
+_TOKEN: Final = re.compile(
+    r"\\Q.*?(?:\\E|$)|\\.|\[\^?\]?(?:\[:\^?\w+:\]|\\.|[^\]\\])*\]|.",
+    re.DOTALL,
+)
 _MEMORY_BYTES = 8 << 20
 _MEMORY_OF_SETS_BYTES = 64 << 20
 
@@ -84,6 +90,15 @@ def pattern_set(patterns: Sequence[str]) -> Any:
         made.Add(f"(?m:{pattern})")
     made.Compile()
     return made
+
+
+def loose_set(patterns: Sequence[str]) -> Any:
+    """The set of the patterns without their anchors: none matches a part of a line in which this finds nothing."""
+    return pattern_set([_TOKEN.sub(_without_anchor, pattern) for pattern in patterns])
+
+
+def _without_anchor(token: re.Match[str]) -> str:
+    return "(?:)" if token.group() in ("^", "$", "\\A", "\\z") else token.group()
 
 
 def any_of(texts: Iterable[str]) -> Any:
