@@ -5,6 +5,7 @@ without a zone are taken for UTC; kernel times since boot and dates without a ye
 """
 
 import re
+import string
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -31,34 +32,41 @@ _STAMP = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)
 _NODE = r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,250}[A-Za-z0-9])?"
 _DAEMON = r"(?P<tag>[A-Za-z][\w./@-]{0,60})(?:\[\d+\])?:"
 
-#: Tried in this order until none fits. Groups: rank, node, stamp, stream, tag; the text stands behind the match.
-_PREFIXES: Final[tuple[re.Pattern[str], ...]] = tuple(
-    re.compile(pattern)
-    for pattern in (
-        # Kubernetes' container runtime: time, stream, full or partial, text.
-        rf"(?P<stamp>{_STAMP}) (?P<stream>stdout|stderr) [FP](?::\S*)? ",
-        # syslog and journald, with a day and month or a whole date.
+_DIGITS: Final = string.digits
+_LETTERS: Final = string.ascii_letters
+#: (characters it may begin with, prefix), tried in this order until one fits. Groups: rank, node, stamp, stream, tag,
+#: boot; the text stands behind the match.
+_PREFIXES: Final[tuple[tuple[str, str], ...]] = (
+    # Kubernetes' container runtime: time, stream, full or partial, text.
+    (_DIGITS, rf"(?P<stamp>{_STAMP}) (?P<stream>stdout|stderr) [FP](?::\S*)? "),
+    # syslog and journald, with a day and month or a whole date.
+    (
+        "<" + _LETTERS + _DIGITS,
         rf"(?:<\d+>)?(?:[A-Z][a-z]{{2}} [ \d]\d \d\d:\d\d:\d\d|(?P<stamp>{_STAMP})) (?P<node>{_NODE}) {_DAEMON} ?",
-        # The kernel's ring buffer: seconds since boot, or a date.
-        r"(?:<\d+>)?\[ {0,8}(?P<boot>\d+\.\d{6})\] ?",
-        r"\[(?P<boot>[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4})\] ?",
-        # Open MPI's --tag-output, and the runtime that came after it.
-        r"\[(?:[\w.-]+@)?\d+,(?P<rank>\d+)\]<(?P<stream>stdout|stderr|stddiag)>:? ?",
-        rf"\[(?P<node>{_NODE}):\d{{2,7}}\] (?=\*\*\*|\[|mca_|pml_|PMIX|Signal|Failing)",
-        # Horovod, PyTorch's launchers and its own mark of a rank.
-        r"\[(?P<rank>\d{1,6})\]<(?P<stream>stdout|stderr)>: ?",
-        r"\[(?:rank|default)(?P<rank>\d{1,6})\]: ?",
-        # Ray, kubectl --prefix, docker compose.
-        r"\((?:[\w.:<>-]+) pid=\d+(?:, ip=(?P<node>[\w.:-]+))?\) ",
-        rf"\[pod/(?P<node>{_NODE})/{_NODE}\] ",
-        r"(?P<node>[a-z0-9][a-z0-9_.-]{0,60}[_-]\d{1,5}) {1,20}\| ",
-        # Slurm's label (srun -l), and pdsh's: a name with a digit, so that no "SomeError: " is taken for one.
-        r" {0,5}(?P<rank>\d{1,6}): (?=\S)",
-        r"(?P<node>[a-z][a-z-]{0,20}-?\d[a-z0-9.-]{0,40}): (?=\S)",
-        # Loggers: a time, perhaps in brackets.
-        rf"\[?(?P<stamp>{_STAMP})\]?(?: -)? ",
-    )
+    ),
+    # The kernel's ring buffer: seconds since boot, or a date.
+    ("<[", r"(?:<\d+>)?\[ {0,8}(?P<boot>\d+\.\d{6})\] ?"),
+    ("[", r"\[(?P<boot>[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4})\] ?"),
+    # Open MPI's --tag-output, and the runtime that came after it.
+    ("[", r"\[(?:[\w.-]+@)?\d+,(?P<rank>\d+)\]<(?P<stream>stdout|stderr|stddiag)>:? ?"),
+    ("[", rf"\[(?P<node>{_NODE}):\d{{2,7}}\] (?=\*\*\*|\[|mca_|pml_|PMIX|Signal|Failing)"),
+    # Horovod, PyTorch's launchers and its own mark of a rank.
+    ("[", r"\[(?P<rank>\d{1,6})\]<(?P<stream>stdout|stderr)>: ?"),
+    ("[", r"\[(?:rank|default)(?P<rank>\d{1,6})\]: ?"),
+    # Ray, kubectl --prefix, docker compose.
+    ("(", r"\((?:[\w.:<>-]+) pid=\d+(?:, ip=(?P<node>[\w.:-]+))?\) "),
+    ("[", rf"\[pod/(?P<node>{_NODE})/{_NODE}\] "),
+    (_LETTERS + _DIGITS, r"(?P<node>[a-z0-9][a-z0-9_.-]{0,60}[_-]\d{1,5}) {1,20}\| "),
+    # Slurm's label (srun -l), and pdsh's: a name with a digit, so that no "SomeError: " is taken for one.
+    (" " + _DIGITS, r" {0,5}(?P<rank>\d{1,6}): (?=\S)"),
+    (_LETTERS, r"(?P<node>[a-z][a-z-]{0,20}-?\d[a-z0-9.-]{0,40}): (?=\S)"),
+    # Loggers: a time, perhaps in brackets.
+    ("[" + _DIGITS, rf"\[?(?P<stamp>{_STAMP})\]?(?: -)? "),
 )
+_COMPILED: Final = tuple((starts, re.compile(pattern)) for starts, pattern in _PREFIXES)
+_BY_START: Final = {
+    start: tuple(pattern for starts, pattern in _COMPILED if start in starts) for start in " ([<" + _LETTERS + _DIGITS
+}
 _SLURM: Final = re.compile(r"(?:slurmstepd|slurmd|srun|sbatch|salloc|slurm_load_jobs|scontrol)(?:-[\w.-]+)?: ")
 _SLURM_NODE: Final = re.compile(rf"^srun: error: (?P<node>{_NODE}): tasks? (?P<rank>\d+)(?:[:,-])")
 _SLURM_ON: Final = re.compile(rf"\*\*\* (?:JOB|STEP) \S+ ON (?P<node>{_NODE}) (?:CANCELLED|FAILED)")
@@ -102,7 +110,7 @@ def time_ns(stamp: str) -> int | None:
 
 
 def _next(told: Told) -> Told | None:
-    for pattern in _PREFIXES:
+    for pattern in _BY_START.get(told.text[:1], ()):
         found = pattern.match(told.text)
         if found is not None and found.end():
             return _merged(told, found)

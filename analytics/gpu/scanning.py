@@ -151,8 +151,8 @@ class _Pass:
         """Look for texts, and at the lines that hold them."""
         data = block.data
         self._keep(self._windows.go_on(first_lines(data, block.first_line, REACH)))
-        self._excerpts.begin(block)
         feeds = np.flatnonzero(np.frombuffer(data, np.uint8) == LINE_FEED)
+        self._excerpts.begin(block, feeds)
         done = 0
         while (at := self._scanner.next_text(data, done)) >= 0:
             start, end = piece_around(data, at, done)
