@@ -83,7 +83,7 @@ def clean_line(raw: bytes, origin: Origin, number: int) -> LogLine:
     """One line of bytes without its end, colours and NULs."""
     told = _unwrapped(raw) if raw.startswith((b"{", b" {")) else None
     if told is None:
-        told = Told(_decoded(raw[:LONGEST_LINE]))
+        told = Told(_decoded(raw))
     inner = without_prefixes(told.text)
     return LogLine(
         source=inner.source or told.source or origin.source or "stderr",
@@ -101,14 +101,14 @@ def _first(*values: int | None) -> int | None:
 
 
 def _decoded(raw: bytes) -> str:
-    """UTF-8, and where it is not, Latin-1: every byte is some character there."""
+    """The start of a line, in UTF-8, and where it is not that, in Latin-1: every byte is some character there."""
+    start = raw[:LONGEST_LINE]
     try:
-        return raw.decode("utf-8")
+        return start.decode("utf-8")
     except UnicodeDecodeError as error:
-        # A cut may have gone through the last character.
-        if error.start >= len(raw) - 3 and error.reason.startswith("unexpected end"):
-            return raw[: error.start].decode("utf-8")
-        return raw.decode("latin-1")
+        if len(raw) > LONGEST_LINE and error.start >= LONGEST_LINE - 3:  # the cut went through a character
+            return start[: error.start].decode("utf-8")
+        return start.decode("latin-1")
 
 
 def _unwrapped(raw: bytes) -> Told | None:

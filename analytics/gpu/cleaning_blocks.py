@@ -17,6 +17,7 @@ BLOCK_BYTES: Final = 1 << 20
 #: The last bytes of a piece of such a line stand in the next, too, so that no text of a failure is cut in two.
 OVERLAP: Final = 4 << 10
 LINE_FEED: Final = 10
+_LOOKED_AT: Final = 4_096  # bytes by which a log's encoding is told
 
 # Colours and cursor moves (CSI), titles (OSC) and the two-character rest.
 _ESCAPES: Final = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]{0,512}(?:\x07|\x1b\\)|[@-Z\\^_])")
@@ -72,9 +73,9 @@ def _in_utf8(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """The chunks; where the first one says UTF-16, by its mark or by NULs in every other place, in UTF-8."""
     waiting = iter(chunks)
     first = b""
-    while len(first) < 4 and (chunk := next(waiting, None)) is not None:
+    while len(first) < _LOOKED_AT and (chunk := next(waiting, None)) is not None:
         first += chunk
-    encoding = _utf16(first[:4096])
+    encoding = _utf16(first[:_LOOKED_AT])
     if encoding is None:
         if first:
             yield first.removeprefix(codecs.BOM_UTF8)

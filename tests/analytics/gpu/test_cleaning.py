@@ -1,0 +1,146 @@
+"""Lines of a log become clean, and tell of themselves what launchers and daemons wrote before them."""
+
+import json
+
+import pytest
+
+from analytics.gpu.cleaning import LONGEST_LINE, Origin, lines_of
+from analytics.gpu.cleaning_blocks import BLOCK_BYTES, blocks_of
+from analytics.gpu.cleaning_prefixes import time_ns, without_prefixes
+from analytics.gpu.log_lines import LogLine
+
+NOON_NS = 1_735_819_200_000_000_000  # 2025-01-02 12:00:00 UTC
+
+
+def lines(data: bytes, origin: Origin | None = None) -> list[LogLine]:
+    return list(lines_of([data], origin or Origin("log")))
+
+
+def texts(data: bytes) -> list[str]:
+    return [line.text for line in lines(data)]
+
+
+def test_colours_titles_and_nuls_are_taken_out() -> None:
+    assert texts(b"\x1b[1;31mCUDA\x1b[0m out\x00 of \x1b]0;title\x07memory\x1b[K\n") == ["CUDA out of memory"]
+
+
+def test_a_progress_bar_is_taken_apart_and_keeps_its_line_number() -> None:
+    found = lines(b"one\r\n 10%|#  |\r 20%|## |\rValueError: x\r\nthree\n")
+    assert [(line.number, line.text) for line in found] == [
+        (1, "one"),
+        (2, " 10%|#  |"),
+        (2, " 20%|## |"),
+        (2, "ValueError: x"),
+        (3, "three"),
+    ]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_encodings_are_told_apart(encoding: str) -> None:
+    text = "épuisé — CUDA out of memory\nsecond line of text\n"
+    data = text.encode(encoding)
+    for size in (1, 7, len(data)):
+        chunks = [data[at : at + size] for at in range(0, len(data), size)]
+        assert [line.text for line in lines_of(chunks, Origin("log"))] == text.split("\n")[:-1]
+
+
+def test_what_is_no_utf_8_is_read_as_latin_1_line_by_line() -> None:
+    assert texts("caf\u00e9 \u20ac\n".encode() + b"caf\xe9\n") == ["café €", "café"]
+
+
+def test_a_long_line_is_cut_between_characters() -> None:
+    (line,) = lines("é".encode() * LONGEST_LINE)
+    assert line.text == "é" * (LONGEST_LINE // 2)
+    (line,) = lines(b"x" + "é".encode() * LONGEST_LINE)
+    assert line.text == "x" + "é" * (LONGEST_LINE // 2 - 1)
+
+
+def test_an_endless_line_comes_in_bounded_blocks_that_overlap() -> None:
+    data = bytes(range(32, 127)) * 40_000
+    blocks = list(blocks_of([data[:7], data[7:], b"\nend"]))
+    assert max(len(block.data) for block in blocks) <= BLOCK_BYTES
+    assert b"".join(block.data[block.continued :] for block in blocks) == data + b"\nend"
+    assert [block.first_line for block in blocks] == [1] * len(blocks)
+    assert len(blocks) > 3
+
+
+@pytest.mark.parametrize(
+    ("raw", "text", "source", "rank", "node"),
+    [
+        ("[rank3]: RuntimeError: x", "RuntimeError: x", "stderr", 3, None),
+        ("[default12]:Killed", "Killed", "stderr", 12, None),
+        ("[1,2]<stderr>:Killed", "Killed", "stderr", 2, None),
+        ("[job@1,7]<stdout>: step 9", "step 9", "stdout", 7, None),
+        ("[4]<stdout>:step 9", "step 9", "stdout", 4, None),
+        ("  7: Traceback", "Traceback", "stderr", 7, None),
+        ("gpu-a3: Traceback", "Traceback", "stderr", None, "gpu-a3"),
+        ("RuntimeError: node7: x", "RuntimeError: node7: x", "stderr", None, None),
+        ("[gpu4:01234] *** Process received signal ***", "*** Process received signal ***", "stderr", None, "gpu4"),
+        ("(TrainWorker pid=77, ip=192.0.2.4) boom", "boom", "stderr", None, "192.0.2.4"),
+        ("[pod/train-1/main] boom", "boom", "stderr", None, "train-1"),
+        ("worker-2  | boom", "boom", "stderr", None, "worker-2"),
+        ("| a | table |", "| a | table |", "stderr", None, None),
+        ("2025-01-02T12:00:00Z stdout F boom", "boom", "stdout", None, None),
+        ("Jan  2 12:00:00 gpu-7 kernel: [ 9.123456] NVRM: Xid", "NVRM: Xid", "kernel", None, "gpu-7"),
+        ("<4>[ 99.123456] mce: [Hardware Error]: x", "mce: [Hardware Error]: x", "kernel", None, None),
+        ("[Thu Jan  2 12:00:00 2025] NVRM: x", "NVRM: x", "kernel", None, None),
+        ("2025-01-02T12:00:00+00:00 gpu-7 slurmd[88]: error: x", "error: x", "scheduler", None, "gpu-7"),
+        ("srun: error: gpu-9: task 3: Killed", "srun: error: gpu-9: task 3: Killed", "scheduler", 3, "gpu-9"),
+        ("gpu-9:11:22 [5] NCCL WARN x", "gpu-9:11:22 [5] NCCL WARN x", "stderr", None, "gpu-9"),
+        ("[E Work.cpp:1] [Rank 6] Watchdog x", "[E Work.cpp:1] [Rank 6] Watchdog x", "stderr", 6, None),
+        ("2025-01-02 12:00:00,5 - [rank1]: boom", "boom", "stderr", 1, None),
+    ],
+)
+def test_what_stands_before_a_line_is_taken_off_and_believed(
+    raw: str, text: str, source: str, rank: int | None, node: str | None
+) -> None:
+    (line,) = lines(raw.encode())
+    assert (line.text, line.source, line.rank, line.node) == (text, source, rank, node)
+
+
+def test_a_line_is_believed_before_its_origin() -> None:
+    origin = Origin("log", source="stdout", rank=1, node="a")
+    first, second = lines(b"[rank3]: x\nsrun: error: b7: task 5: Killed\n", origin)
+    assert (first.source, first.rank, first.node) == ("stdout", 3, "a")
+    assert (second.source, second.rank, second.node) == ("scheduler", 5, "b7")
+
+
+def test_a_container_s_json_is_unpacked() -> None:
+    entry = {"log": 'say "x"\n', "stream": "stdout", "time": "2025-01-02T12:00:00.25Z"}
+    (line,) = lines(json.dumps(entry).encode())
+    assert (line.text, line.source, line.time_ns) == ('say "x"', "stdout", NOON_NS + 250_000_000)
+
+
+def test_an_entry_of_the_journal_is_unpacked() -> None:
+    entry = {
+        "MESSAGE": "NVRM: x",
+        "_HOSTNAME": "g1",
+        "__REALTIME_TIMESTAMP": "1735819200000001",
+        "_TRANSPORT": "kernel",
+    }
+    (line,) = lines(json.dumps(entry).encode())
+    assert (line.text, line.source, line.node, line.time_ns) == ("NVRM: x", "kernel", "g1", NOON_NS + 1_000)
+
+
+def test_other_json_is_text() -> None:
+    for raw in ('{"log": 7}', '{"log": "cut', '{"MESSAGE": [1, 2]}', '{"loss": 0.1}'):
+        assert texts(raw.encode()) == [raw]
+
+
+@pytest.mark.parametrize(
+    ("stamp", "expected"),
+    [
+        ("2025-01-02T12:00:00Z", NOON_NS),
+        ("2025-01-02 12:00:00,5", NOON_NS + 500_000_000),
+        ("2025-01-02T14:00:00.123456789+02:00", NOON_NS + 123_456_789),
+        ("2025-01-02T12:00:00.000001234Z", NOON_NS + 1_234),
+        ("2025-13-02T12:00:00Z", None),
+    ],
+)
+def test_times_are_utc_to_the_nanosecond(stamp: str, expected: int | None) -> None:
+    assert time_ns(stamp) == expected
+
+
+def test_prefixes_end_at_some_number() -> None:
+    told = without_prefixes("[rank1]: " * 100 + "x")
+    assert told.text.endswith("[rank1]: x")
