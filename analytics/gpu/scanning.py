@@ -1,9 +1,10 @@
 """One pass over a job's log: where signatures stand, with the lines around them.
 
 The pass looks for the fixed texts that patterns demand (scanning_literals.py), in blocks of a megabyte, ignoring case
-and with no regard to levels such as ERROR. Only a line that holds one is cleaned and given to RE2: first to the set of
-all patterns, then to those that stand there, for what they capture and for what rules them out. So ordinary lines cost
-no more than the search for texts, and the slowest line a time linear in its bounded length.
+and with no regard to levels such as ERROR. On a line that holds one, the patterns with such a text are tried without
+their anchors, and only where one stands the line is cleaned and told. So ordinary lines cost no more than the search
+for texts, and the slowest line a time linear in its bounded length. One machine of all whole patterns would need no
+texts, but takes 2 ms for a line unlike those before it, and cannot be built for a thousand rules (measured).
 
 Memory is bounded whatever the log is: of each signature the first and the last matches are kept and the others counted;
 so are lines around matches, and the log's last lines.
@@ -25,7 +26,7 @@ from analytics.gpu.scanning_kept import KeptMatches
 from analytics.gpu.scanning_literals import required
 from analytics.gpu.scanning_places import first_lines, lines_after, lines_before, piece_around, start_of_last
 from analytics.gpu.scanning_windows import REACH, WindowScan
-from analytics.gpu.signature_patterns import any_of, compiled, loose_set, pattern_set
+from analytics.gpu.signature_patterns import all_of, any_of, compiled, loosely_compiled
 from analytics.gpu.signatures import Signature
 
 #: Lines of a log that are kept from its end.
@@ -66,18 +67,18 @@ class Scanner:
     def __init__(self, signatures: Sequence[Signature]) -> None:
         self.signatures = tuple(signatures)
         placed = list(enumerate(self.signatures))
-        self._by_line = [
-            (place, one, compiled(one.pattern), compiled(one.not_pattern) if one.not_pattern else None)
-            for place, one in placed
-            if one.scope == "line"
-        ]
         self._windows = [(place, one) for place, one in placed if one.scope == "window"]
-        patterns = [one.pattern for _, one, _, _ in self._by_line]
-        self._set, self._loose = pattern_set(patterns), loose_set(patterns)
-        self._texts = any_of({text for one in self.signatures for text in required(one.pattern)} | set(TRACEBACKS))
-        self._tracebacks = any_of(TRACEBACKS)
+        rules = [_Rule(place, one) for place, one in placed if one.scope == "line"]
+        by_text: dict[str, list[_Rule]] = {}
+        for rule in rules:
+            for text in required(rule.signature.pattern):
+                by_text.setdefault(text, []).append(rule)
+        self._rules = list(by_text.values())
+        self._of_rules = all_of(list(by_text))
         of_windows = {text for _, one in self._windows for text in required(one.pattern)}
         self._of_windows = any_of(of_windows) if of_windows else None
+        self._of_tracebacks = any_of(TRACEBACKS)
+        self._texts = any_of({*by_text, *of_windows, *TRACEBACKS})
 
     def scan(self, chunks: Iterable[bytes], origin: Origin) -> Scan:
         """Read one log to its end.
@@ -90,33 +91,25 @@ class Scanner:
             one.read(block)
         return one.result()
 
-    def matches_of(self, line: LogLine) -> list[tuple[int, Match]]:
-        """(place of the signature, match) of all that stand on one line, in the signatures' order."""
-        found = []
-        for index in sorted(self._set.Match(line.text) or ()):
-            place, signature, pattern, never = self._by_line[index]
-            if signature.sources and line.source not in signature.sources:
-                continue
-            if never is not None and never.search(line.text) is not None:
-                continue
-            if not pattern.groups:
-                found.append((place, Match(signature, line, {})))
-            elif (at := pattern.search(line.text)) is not None:
-                captured = {key: value or "" for key, value in at.groupdict().items()}
-                found.append((place, Match(signature, line, captured)))
-        return found
+    def matches_on(self, raw: bytes, origin: Origin, number: int) -> list[tuple[int, Match]]:
+        """(place of the signature, match) of all that stand on a raw line, in the signatures' order."""
+        rules = {rule.place: rule for text in self._of_rules.Match(raw) or () for rule in self._rules[text]}
+        # Cleaning takes parts of a line away; it adds none, unless the line is JSON or in another encoding.
+        if raw.isascii() and not raw.startswith((b"{", b" {")):
+            rules = {place: rule for place, rule in rules.items() if rule.loose.search(raw) is not None}
+        if not rules:
+            return []
+        line = clean_line(raw, origin, number)
+        tried = ((place, rules[place].match(line)) for place in sorted(rules))
+        return [(place, match) for place, match in tried if match is not None]
 
     def windows(self, origin: Origin) -> WindowScan:
         """What follows a log for the signatures over several lines."""
         return WindowScan(self._windows, origin)
 
-    def may_match(self, raw: bytes) -> bool:
-        """Whether a rule may match a raw line once it is clean; always where that is JSON, or not plain ASCII."""
-        return not raw.isascii() or raw.startswith((b"{", b" {")) or bool(self._loose.Match(raw))
-
     def begins_traceback(self, raw: bytes) -> bool:
         """Whether words stand on a raw line after which tracebacks follow."""
-        return self._tracebacks.search(raw) is not None
+        return self._of_tracebacks.search(raw) is not None
 
     def wants_window(self, raw: bytes) -> bool:
         """Whether a raw line holds a fixed text of a signature over several lines."""
@@ -126,6 +119,25 @@ class Scanner:
         """Where the next fixed text begins, -1 for nowhere."""
         found = self._texts.search(data, at)
         return -1 if found is None else int(found.start())
+
+
+class _Rule:
+    """A signature for single lines, with its patterns compiled."""
+
+    def __init__(self, place: int, signature: Signature) -> None:
+        self.place, self.signature = place, signature
+        self.loose = loosely_compiled(signature.pattern)
+        self._pattern = compiled(signature.pattern)
+        self._never = compiled(signature.not_pattern) if signature.not_pattern else None
+
+    def match(self, line: LogLine) -> Match | None:
+        """Where it stands on the line."""
+        found = self._pattern.search(line.text)
+        if found is None or (self.signature.sources and line.source not in self.signature.sources):
+            return None
+        if self._never is not None and self._never.search(line.text) is not None:
+            return None
+        return Match(self.signature, line, {key: value or "" for key, value in found.groupdict().items()})
 
 
 class _Pass:
@@ -178,7 +190,7 @@ class _Pass:
     def _look_at(self, data: bytes, start: int, end: int, number: int) -> None:
         raw = data[start:end]
         scanner = self._scanner
-        found = scanner.matches_of(clean_line(raw, self._origin, number)) if scanner.may_match(raw) else ()
+        found = scanner.matches_on(raw, self._origin, number)
         self._keep(found)
         if found or scanner.begins_traceback(raw):
             self._excerpts.around(start, end)

@@ -22,6 +22,7 @@ from analytics.gpu.taxonomy import taxonomy
 FOLDER: Final = "signatures"
 #: A larger file is refused before it is read: rules for people to read are never that long.
 LARGEST_BYTES: Final = 4 << 20
+DEEPEST: Final = 8
 MOST_SIGNATURES: Final = 5_000
 _ROW_FIELDS: Final = tuple(field.name for field in msgspec.structs.fields(Signature))
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -101,6 +102,7 @@ def signatures_of(text: str, name: str) -> tuple[Signature, ...]:
 def _rows(text: str, name: str) -> list[tuple[int, Any]]:
     """(line from 1, row) of each entry below `signatures`."""
     try:
+        _refuse_nested(text, name)
         root = yaml.compose(text, Loader=_Loader)
         document = yaml.load(text, Loader=_Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -123,6 +125,18 @@ def _rows(text: str, name: str) -> list[tuple[int, Any]]:
     if problems:
         raise SignatureFileError(problems)
     return [(node.start_mark.line + 1, row) for node, row in zip(nodes, listed, strict=True)]
+
+
+def _refuse_nested(text: str, name: str) -> None:
+    """Aliases, which make large things of small files, and depth, which the readers of YAML pay with their stack."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.AliasEvent):
+            line = event.start_mark.line + 1 if event.start_mark is not None else 1
+            raise SignatureFileError([f"{name}:{line}: *{event.anchor}: an alias; write the row out"])
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise SignatureFileError([f"{name} nests deeper than {DEEPEST}; wanted a list of rows of fields"])
 
 
 def _signature(row: Any) -> tuple[list[str], Signature | None]:

@@ -15,15 +15,15 @@ from analytics.errors import MissingLibraryError
 from analytics.gpu.scanning_literals import SHORTEST, nests_repeats, required
 
 LONGEST_PATTERN: Final = 2_000
-#: Instructions of a compiled pattern. The largest shipped one has a tenth.
-LARGEST_PROGRAM: Final = 8_000
+#: Instructions of a compiled pattern. The largest shipped one has half of it.
+LARGEST_PROGRAM: Final = 10_000
 #: Quoted texts, escapes, classes, and single characters of a pattern.
 _TOKEN: Final = re.compile(
     r"\\Q.*?(?:\\E|$)|\\.|\[\^?\]?(?:\[:\^?\w+:\]|\\.|[^\]\\])*\]|.",
     re.DOTALL,
 )
 _MEMORY_BYTES = 8 << 20
-_MEMORY_OF_SETS_BYTES = 64 << 20
+_MEMORY_OF_TEXTS_BYTES = 256 << 20  # a bound; some 10 MB are used for 2,000 texts
 
 
 @cache
@@ -83,36 +83,34 @@ def _fault_of_shape(pattern: str, made: Any, *, searched_for: bool) -> str | Non
     return None
 
 
-def pattern_set(patterns: Sequence[str]) -> Any:
-    """All patterns as one machine; its `Match(text)` answers which of them stand in a text, as places in `patterns`."""
-    made = re2().Set.SearchSet(_options_of_set())
-    for pattern in patterns:
-        made.Add(f"(?m:{pattern})")
+def loosely_compiled(pattern: str) -> Any:
+    """The pattern without its anchors: where this finds nothing in a line, the pattern matches no part of the line."""
+    return compiled(_TOKEN.sub(_without_anchor, pattern))
+
+
+def any_of(texts: Iterable[str]) -> Any:
+    """What finds the leftmost of ASCII texts in bytes of any encoding, ignoring case."""
+    pattern = "|".join(re2().escape(text) for text in sorted(texts))
+    return re2().compile(pattern.encode("ascii"), _options_of_texts())
+
+
+def all_of(texts: Sequence[str]) -> Any:
+    """What tells with `Match(bytes)` which of ASCII texts stand in bytes, as places in `texts`, ignoring case."""
+    made = re2().Set.SearchSet(_options_of_texts())
+    for text in texts:
+        made.Add(re2().escape(text).encode("ascii"))
     made.Compile()
     return made
-
-
-def loose_set(patterns: Sequence[str]) -> Any:
-    """The set of the patterns without their anchors: none matches a part of a line in which this finds nothing."""
-    return pattern_set([_TOKEN.sub(_without_anchor, pattern) for pattern in patterns])
 
 
 def _without_anchor(token: re.Match[str]) -> str:
     return "(?:)" if token.group() in ("^", "$", "\\A", "\\z") else token.group()
 
 
-def any_of(texts: Iterable[str]) -> Any:
-    """What finds the leftmost of ASCII texts in bytes of any encoding, ignoring case."""
-    latin1 = re2().Options()
-    latin1.log_errors = False
-    latin1.encoding = re2().Options.Encoding.LATIN1
-    latin1.case_sensitive = False
-    latin1.max_mem = _MEMORY_OF_SETS_BYTES
-    return re2().compile("|".join(re2().escape(text) for text in sorted(texts)).encode("ascii"), latin1)
-
-
-def _options_of_set() -> Any:
+def _options_of_texts() -> Any:
     made = re2().Options()
     made.log_errors = False
-    made.max_mem = _MEMORY_OF_SETS_BYTES
+    made.encoding = re2().Options.Encoding.LATIN1
+    made.case_sensitive = False
+    made.max_mem = _MEMORY_OF_TEXTS_BYTES
     return made
