@@ -32,21 +32,21 @@ def _check(args: argparse.Namespace) -> int:
     if args.output == "json":
         print(json.dumps({"file": args.file, "rules": len(own), "problems": problems}, indent=2, ensure_ascii=False))
     elif problems:
-        print("\n".join([*problems, f"{args.file}: {len(problems)} fault{'s' * (len(problems) != 1)}"]))
+        print("\n".join([*problems, f"{args.file}: {_counted(len(problems), 'fault')}"]))
     else:
         examples = sum(len(one.examples) + len(one.counterexamples) for one in own)
-        print(f"{args.file}: ok ({len(own)} rules, {examples} examples hold)")
+        print(f"{args.file}: ok ({_counted(len(own), 'rule')}, {_counted(examples, 'example')} tried)")
     return 1 if problems else 0
 
 
 def _list(args: argparse.Namespace) -> int:
     from analytics.gpu.signature_files import with_site_file
     from analytics.gpu.taxonomy import taxonomy
-    from tailwatch.errors import ExportError
+    from tailwatch.errors import TailwatchError
 
     rules = with_site_file(args.rules)
     if args.reason is not None and args.reason not in taxonomy():
-        raise ExportError(f"{args.reason!r} is no reason; known are {', '.join(taxonomy())}")
+        raise TailwatchError(f"{args.reason!r} is no reason; known are {', '.join(taxonomy())}")
     chosen = [
         rule
         for rule in rules
@@ -55,7 +55,7 @@ def _list(args: argparse.Namespace) -> int:
         and args.id in (None, rule.id)
     ]
     if args.id is not None and not chosen:
-        raise ExportError(f"no rule {args.id!r}; `tailwatch gpu rules list` shows all {len(rules)}")
+        raise TailwatchError(f"no rule {args.id!r}; `tailwatch gpu rules list` shows all {len(rules)}")
     if args.output == "json":
         print(json.dumps([_document(rule) for rule in chosen], indent=2, ensure_ascii=False))
     elif args.id is not None:
@@ -85,4 +85,8 @@ def _table(rules: Sequence["Signature"]) -> str:
     widths = [max(len(row[place]) for row in rows) for place in range(len(columns[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     reasons = len({rule.reason for rule in rules})
-    return "\n".join([*lines, f"{len(rules)} rules of {reasons} reasons"])
+    return "\n".join([*lines, f"{_counted(len(rules), 'rule')} of {_counted(reasons, 'reason')}"])
+
+
+def _counted(count: int, thing: str) -> str:
+    return f"{count} {thing}{'s' * (count != 1)}"
