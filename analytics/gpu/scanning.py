@@ -17,16 +17,15 @@ from typing import Final
 
 import numpy as np
 
-from analytics.gpu.cleaning import Origin, clean_line, lines_of_block
+from analytics.gpu.cleaning import Origin, lines_of_block
 from analytics.gpu.cleaning_blocks import LINE_FEED, Block, blocks_of
 from analytics.gpu.log_lines import LogLine
 from analytics.gpu.matches import Match
 from analytics.gpu.scanning_excerpts import Excerpts
 from analytics.gpu.scanning_kept import KeptMatches
-from analytics.gpu.scanning_literals import required
 from analytics.gpu.scanning_places import first_lines, lines_after, lines_before, piece_around, start_of_last
+from analytics.gpu.scanning_rules import FixedTexts
 from analytics.gpu.scanning_windows import REACH, WindowScan
-from analytics.gpu.signature_patterns import all_of, any_of, compiled, loosely_compiled
 from analytics.gpu.signatures import Signature
 
 #: Lines of a log that are kept from its end.
@@ -67,18 +66,8 @@ class Scanner:
     def __init__(self, signatures: Sequence[Signature]) -> None:
         self.signatures = tuple(signatures)
         placed = list(enumerate(self.signatures))
+        self._texts = FixedTexts(placed, TRACEBACKS)
         self._windows = [(place, one) for place, one in placed if one.scope == "window"]
-        rules = [_Rule(place, one) for place, one in placed if one.scope == "line"]
-        by_text: dict[str, list[_Rule]] = {}
-        for rule in rules:
-            for text in required(rule.signature.pattern):
-                by_text.setdefault(text, []).append(rule)
-        self._rules = list(by_text.values())
-        self._of_rules = all_of(list(by_text))
-        of_windows = {text for _, one in self._windows for text in required(one.pattern)}
-        self._of_windows = any_of(of_windows) if of_windows else None
-        self._of_tracebacks = any_of(TRACEBACKS)
-        self._texts = any_of({*by_text, *of_windows, *TRACEBACKS})
 
     def scan(self, chunks: Iterable[bytes], origin: Origin) -> Scan:
         """Read one log to its end.
@@ -86,67 +75,17 @@ class Scanner:
         Args:
             chunks: its bytes, in pieces of any size; a megabyte each is quick (cleaning_blocks.BLOCK_BYTES).
         """
-        one = _Pass(self, origin)
+        one = _Pass(self._texts, WindowScan(self._windows, origin), origin)
         for block in blocks_of(one.counted(chunks)):
             one.read(block)
         return one.result()
-
-    def matches_on(self, raw: bytes, origin: Origin, number: int) -> list[tuple[int, Match]]:
-        """(place of the signature, match) of all that stand on a raw line, in the signatures' order."""
-        rules = {rule.place: rule for text in self._of_rules.Match(raw) or () for rule in self._rules[text]}
-        # Cleaning takes parts of a line away; it adds none, unless the line is JSON or in another encoding.
-        if raw.isascii() and not raw.startswith((b"{", b" {")):
-            rules = {place: rule for place, rule in rules.items() if rule.loose.search(raw) is not None}
-        if not rules:
-            return []
-        line = clean_line(raw, origin, number)
-        tried = ((place, rules[place].match(line)) for place in sorted(rules))
-        return [(place, match) for place, match in tried if match is not None]
-
-    def windows(self, origin: Origin) -> WindowScan:
-        """What follows a log for the signatures over several lines."""
-        return WindowScan(self._windows, origin)
-
-    def begins_traceback(self, raw: bytes) -> bool:
-        """Whether words stand on a raw line after which tracebacks follow."""
-        return self._of_tracebacks.search(raw) is not None
-
-    def wants_window(self, raw: bytes) -> bool:
-        """Whether a raw line holds a fixed text of a signature over several lines."""
-        return self._of_windows is not None and self._of_windows.search(raw) is not None
-
-    def next_text(self, data: bytes, at: int) -> int:
-        """Where the next fixed text begins, -1 for nowhere."""
-        found = self._texts.search(data, at)
-        return -1 if found is None else int(found.start())
-
-
-class _Rule:
-    """A signature for single lines, with its patterns compiled."""
-
-    def __init__(self, place: int, signature: Signature) -> None:
-        self.place, self.signature = place, signature
-        self.loose = loosely_compiled(signature.pattern)
-        self._pattern = compiled(signature.pattern)
-        self._never = compiled(signature.not_pattern) if signature.not_pattern else None
-
-    def match(self, line: LogLine) -> Match | None:
-        """Where it stands on the line."""
-        found = self._pattern.search(line.text)
-        if found is None or (self.signature.sources and line.source not in self.signature.sources):
-            return None
-        if self._never is not None and self._never.search(line.text) is not None:
-            return None
-        return Match(self.signature, line, {key: value or "" for key, value in found.groupdict().items()})
 
 
 class _Pass:
     """One log under way."""
 
-    def __init__(self, scanner: Scanner, origin: Origin) -> None:
-        self._scanner = scanner
-        self._origin = origin
-        self._windows = scanner.windows(origin)
+    def __init__(self, texts: FixedTexts, windows: WindowScan, origin: Origin) -> None:
+        self._texts, self._windows, self._origin = texts, windows, origin
         self._kept = KeptMatches()
         self._excerpts = Excerpts(BEFORE, AFTER, EXCERPT_LINES)
         self._last: deque[Block] = deque()
@@ -166,7 +105,7 @@ class _Pass:
         feeds = np.flatnonzero(np.frombuffer(data, np.uint8) == LINE_FEED)
         self._excerpts.begin(block, feeds)
         done = 0
-        while (at := self._scanner.next_text(data, done)) >= 0:
+        while (at := self._texts.next(data, done)) >= 0:
             start, end = piece_around(data, at, done)
             self._look_at(data, start, end, block.first_line + int(feeds.searchsorted(start)))
             done = end
@@ -189,12 +128,12 @@ class _Pass:
 
     def _look_at(self, data: bytes, start: int, end: int, number: int) -> None:
         raw = data[start:end]
-        scanner = self._scanner
-        found = scanner.matches_on(raw, self._origin, number)
+        worth = self._texts.worth(raw)
+        found = worth.matches(raw, self._origin, number)
         self._keep(found)
-        if found or scanner.begins_traceback(raw):
+        if found or worth.traceback:
             self._excerpts.around(start, end)
-        if scanner.wants_window(raw):
+        if worth.window:
             before = lines_before(data, start, number, REACH)
             after = lines_after(data, end, number, REACH)
             self._keep(self._windows.hit(number, raw, before, after))
