@@ -30,6 +30,7 @@ class Told:
 
 _STAMP = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?"
 _NODE = r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,250}[A-Za-z0-9])?"
+_HOSTS = "node|host|worker|compute|server|master|dgx|hgx|nid|gpunode"
 _DAEMON = r"(?P<tag>[A-Za-z][\w./@-]{0,60})(?:\[\d+\])?:"
 
 _DIGITS: Final = string.digits
@@ -57,9 +58,10 @@ _PREFIXES: Final[tuple[tuple[str, str], ...]] = (
     ("(", r"\((?:[\w.:<>-]+) pid=\d+(?:, ip=(?P<node>[\w.:-]+))?\) "),
     ("[", rf"\[pod/(?P<node>{_NODE})/{_NODE}\] "),
     (_LETTERS + _DIGITS, r"(?P<node>[a-z0-9][a-z0-9_.-]{0,60}[_-]\d{1,5}) {1,20}\| "),
-    # Slurm's label (srun -l), and pdsh's: a name with a digit, so that no "SomeError: " is taken for one.
+    # Slurm's label (srun -l), some trainers', and pdsh's: names that hosts have, not devices (ib0, nvme1) or programs.
     (" " + _DIGITS, r" {0,5}(?P<rank>\d{1,6}): (?=\S)"),
-    (_LETTERS, r"(?P<node>[a-z][a-z-]{0,20}-?\d[a-z0-9.-]{0,40}): (?=\S)"),
+    ("rR", r"[Rr]ank[ _]?(?P<rank>\d{1,6}): (?=\S)"),
+    (_LETTERS, rf"(?P<node>[a-z][a-z0-9]{{0,20}}-[a-z0-9.-]{{0,40}}\d|(?:{_HOSTS})\d[a-z0-9.-]{{0,40}}): (?=\S)"),
     # Loggers: a time, perhaps in brackets.
     ("[" + _DIGITS, rf"\[?(?P<stamp>{_STAMP})\]?(?: -)? "),
 )
