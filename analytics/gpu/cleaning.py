@@ -3,9 +3,10 @@
 Whole logs go line by line through `lines_of`; scanning.py cleans only lines that may matter, with the same function.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -32,35 +33,36 @@ class Origin:
     node: str | None = None
 
 
-_JOURNAL_NAMES: Final = {
-    "message": "MESSAGE",
-    "host": "_HOSTNAME",
-    "at": "__REALTIME_TIMESTAMP",
-    "transport": "_TRANSPORT",
-    "tag": "SYSLOG_IDENTIFIER",
+_ENTRY_NAMES: Final = {
+    "journal": "MESSAGE",
+    "journal_host": "_HOSTNAME",
+    "journal_time": "__REALTIME_TIMESTAMP",
+    "journal_transport": "_TRANSPORT",
+    "elastic_time": "@timestamp",
 }
 
 
-class _Docker(msgspec.Struct, frozen=True):
-    """A line as Docker's json-file driver writes it."""
+class _Entry(msgspec.Struct, frozen=True, rename=_ENTRY_NAMES):
+    """A line of JSON: Docker's json-file driver, `journalctl -o json`, loggers; whatever else it holds is left out."""
 
-    log: str
-    stream: str = ""
-    time: str = ""
+    log: Any = None
+    journal: Any = None
+    message: Any = None
+    msg: Any = None
+    stream: Any = None
+    time: Any = None
+    timestamp: Any = None
+    elastic_time: Any = None
+    journal_time: Any = None
+    journal_host: Any = None
+    journal_transport: Any = None
+    hostname: Any = None
+    rank: Any = None
 
 
-class _Journal(msgspec.Struct, frozen=True, rename=_JOURNAL_NAMES):
-    """An entry of `journalctl -o json`."""
-
-    message: str
-    host: str | None = None
-    at: str = ""
-    transport: str = ""
-    tag: str = ""
-
-
-_DOCKER: Final = msgspec.json.Decoder(_Docker)
-_JOURNAL: Final = msgspec.json.Decoder(_Journal)
+_ENTRY: Final = msgspec.json.Decoder(_Entry)
+_MICROSECONDS: Final = re.compile("[0-9]{1,16}")
+_MOST_RANKS: Final = 1_000_000
 
 
 def lines_of(chunks: Iterable[bytes], origin: Origin) -> Iterator[LogLine]:
@@ -112,20 +114,31 @@ def _decoded(raw: bytes) -> str:
 
 
 def _unwrapped(raw: bytes) -> Told | None:
-    """What stands inside a line of JSON that a log daemon wrote; None where it is no such line."""
-    if b'"log"' in raw[:4096]:
-        try:
-            entry = _DOCKER.decode(raw)
-        except msgspec.MsgspecError:
-            return None
-        stream: Source = "stdout" if entry.stream == "stdout" else "stderr"
-        return Told(entry.log[:LONGEST_LINE].rstrip("\n"), stream, None, None, time_ns(entry.time))
-    if b'"MESSAGE"' in raw:
-        try:
-            found = _JOURNAL.decode(raw)
-        except msgspec.MsgspecError:
-            return None
-        source: Source | None = "kernel" if found.transport == "kernel" or found.tag == "kernel" else None
-        at = int(found.at) * 1_000 if found.at.isdigit() else None
-        return Told(found.message[:LONGEST_LINE], source, None, found.host, at)
-    return None
+    """What stands inside a line of JSON that says a text; None where it is no such line."""
+    try:
+        entry = _ENTRY.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    text = next((each for each in (entry.log, entry.journal, entry.message, entry.msg) if isinstance(each, str)), None)
+    if text is None:
+        return None
+    stamps = (entry.time, entry.timestamp, entry.elastic_time)
+    stamp = next((each for each in stamps if isinstance(each, str)), None)
+    return Told(
+        text=text[:LONGEST_LINE].rstrip("\n"),
+        source=_source_of(entry),
+        rank=entry.rank if type(entry.rank) is int and 0 <= entry.rank < _MOST_RANKS else None,
+        node=next((each for each in (entry.journal_host, entry.hostname) if isinstance(each, str)), None),
+        time_ns=_time_of_journal(entry.journal_time) if stamp is None else time_ns(stamp),
+    )
+
+
+def _source_of(entry: _Entry) -> Source | None:
+    if entry.journal_transport == "kernel":
+        return "kernel"
+    return "stdout" if entry.stream == "stdout" else "stderr" if entry.stream == "stderr" else None
+
+
+def _time_of_journal(microseconds: object) -> int | None:
+    told = isinstance(microseconds, str) and _MICROSECONDS.fullmatch(microseconds)
+    return int(microseconds) * 1_000 if told and isinstance(microseconds, str) else None

@@ -4,6 +4,7 @@ A line may bear several, one inside the other: a container's time, then a launch
 without a zone are taken for UTC; kernel times since boot and dates without a year say nothing that could be compared.
 """
 
+import math
 import re
 import string
 from collections.abc import Callable, Mapping
@@ -49,7 +50,7 @@ _PREFIXES: Final[tuple[tuple[str, str], ...]] = (
     ("<[", r"(?:<\d+>)?\[ {0,8}(?P<boot>\d+\.\d{6})\] ?"),
     ("[", r"\[(?P<boot>[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4})\] ?"),
     # Open MPI's --tag-output, and the runtime that came after it.
-    ("[", r"\[(?:[\w.-]+@)?\d+,(?P<rank>\d+)\]<(?P<stream>stdout|stderr|stddiag)>:? ?"),
+    ("[", r"\[(?:[\w.-]+@)?\d+,(?P<rank>\d{1,6})\]<(?P<stream>stdout|stderr|stddiag)>:? ?"),
     ("[", rf"\[(?P<node>{_NODE}):\d{{2,7}}\] (?=\*\*\*|\[|mca_|pml_|PMIX|Signal|Failing)"),
     # Horovod, PyTorch's launchers and its own mark of a rank.
     ("[", r"\[(?P<rank>\d{1,6})\]<(?P<stream>stdout|stderr)>: ?"),
@@ -65,18 +66,19 @@ _PREFIXES: Final[tuple[tuple[str, str], ...]] = (
     # Loggers: a time, perhaps in brackets.
     ("[" + _DIGITS, rf"\[?(?P<stamp>{_STAMP})\]?(?: -)? "),
 )
-_COMPILED: Final = tuple((starts, re.compile(pattern)) for starts, pattern in _PREFIXES)
+_COMPILED: Final = tuple((starts, re.compile(pattern, re.ASCII)) for starts, pattern in _PREFIXES)
 _BY_START: Final = {
     start: tuple(pattern for starts, pattern in _COMPILED if start in starts) for start in " ([<" + _LETTERS + _DIGITS
 }
 _SLURM: Final = re.compile(r"(?:slurmstepd|slurmd|srun|sbatch|salloc|slurm_load_jobs|scontrol)(?:-[\w.-]+)?: ")
-_SLURM_NODE: Final = re.compile(rf"^srun: error: (?P<node>{_NODE}): tasks? (?P<rank>\d+)(?:[:,-])")
+_SLURM_NODE: Final = re.compile(rf"^srun: error: (?P<node>{_NODE}): tasks? (?P<rank>\d{{1,6}})(?:[:,-])")
 _SLURM_ON: Final = re.compile(rf"\*\*\* (?:JOB|STEP) \S+ ON (?P<node>{_NODE}) (?:CANCELLED|FAILED)")
 _KERNEL: Final = re.compile(
     r"NVRM: |nvidia-(?:nvswitch|modeset|uvm)\b|EXT4-fs|XFS \(|Buffer I/O error|(?:mce: )?\[Hardware Error\]|"
     r"watchdog: BUG: soft lockup|INFO: task \S+ blocked for more than|Out of memory: Kill|Memory cgroup out of memory|"
     r"oom-kill:|amdgpu \d|mlx5_core \d|pcieport \d|Lustre(?:Error)?: |nfs: server |blk_update_request"
 )
+_FRACTION: Final = re.compile(r"[0-9]{1,9}")
 # NCCL and torch name the rank and the node in the text, which patterns want whole.
 _NCCL: Final = re.compile(rf"^(?P<node>{_NODE}):\d+:\d+ \[-?\d+\] (?:[\w./]+:\d+ )?NCCL ")
 _RANK_INSIDE: Final = re.compile(r"\[[Rr]ank (?P<rank>\d{1,6})\]")
@@ -98,17 +100,15 @@ def without_prefixes(text: str) -> Told:
 
 def time_ns(stamp: str) -> int | None:
     """ISO 8601, also with a comma before the fraction and a blank for the T, without a zone UTC; None for no time."""
-    whole, point, fraction = stamp.replace(",", ".").partition(".")
-    digits = re.match(r"\d*", fraction)
-    width = digits.end() if digits else 0
+    whole, _, fraction = stamp.replace(",", ".").partition(".")
+    digits = _FRACTION.match(fraction)
+    width = digits.end() if digits is not None else 0
     try:
         when = datetime.fromisoformat((whole + fraction[width:]).replace(" ", "T"))
-    except ValueError:
+        seconds = math.floor(when.replace(tzinfo=when.tzinfo or UTC).timestamp())
+    except (ValueError, OverflowError):
         return None
-    if when.tzinfo is None:
-        when = when.replace(tzinfo=UTC)
-    nanoseconds = int(fraction[:width].ljust(9, "0")) if point and width else 0
-    return int(when.timestamp()) * 1_000_000_000 + nanoseconds
+    return seconds * 1_000_000_000 + int(fraction[:width].ljust(9, "0"))
 
 
 def _next(told: Told) -> Told | None:

@@ -4,9 +4,11 @@ Around a line that holds a fixed text of such a signature, REACH lines before an
 of other ranks or nodes, which may stand between. A hit at the end of a block waits for the lines of the next.
 """
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Final
 
 from analytics.gpu.cleaning import Origin, clean_line
@@ -72,11 +74,12 @@ class WindowScan:
         around = [self._clean(each) for each in (*waiting.before, waiting.hit, *waiting.after)]
         lines = [each for each in around if (each.rank, each.node) == (middle.rank, middle.node)]
         text = "\n".join(line.text for line in lines)
+        starts = [0, *accumulate(len(line.text) + 1 for line in lines[:-1])]
         for place, signature, pattern, never in self._rules:
             if signature.sources and middle.source not in signature.sources:
                 continue
             for found in pattern.finditer(text):
-                line = lines[text.count("\n", 0, found.start())]
+                line = lines[bisect_right(starts, found.start()) - 1]
                 if (place, line.number) in self._told or (never is not None and never.search(found.group())):
                     continue
                 self._remember(place, line)

@@ -126,9 +126,22 @@ def test_an_entry_of_the_journal_is_unpacked() -> None:
     assert (line.text, line.source, line.node, line.time_ns) == ("NVRM: x", "kernel", "g1", NOON_NS + 1_000)
 
 
+def test_a_logger_s_json_is_unpacked() -> None:
+    entry = {"level": "error", "msg": "ValueError: x", "timestamp": "2025-01-02T12:00:00Z", "rank": 5, "hostname": "g4"}
+    (line,) = lines(json.dumps(entry).encode())
+    assert (line.text, line.rank, line.node, line.time_ns) == ("ValueError: x", 5, "g4", NOON_NS)
+
+
+def test_what_json_says_of_itself_is_not_believed_blindly() -> None:
+    entry = {"message": "x", "rank": True, "hostname": 7, "time": "noon", "__REALTIME_TIMESTAMP": "²", "stream": []}
+    (line,) = lines(json.dumps(entry).encode())
+    assert (line.text, line.rank, line.node, line.time_ns, line.source) == ("x", None, None, None, "stderr")
+
+
 def test_other_json_is_text() -> None:
-    for raw in ('{"log": 7}', '{"log": "cut', '{"MESSAGE": [1, 2]}', '{"loss": 0.1}'):
-        assert texts(raw.encode()) == [raw]
+    for raw in (b'{"log": 7}', b'{"log": "cut', b'{"MESSAGE": [1, 2]}', b'{"loss": 0.1}', b'{"log": "\xe9"}'):
+        assert texts(raw) == [raw.decode("latin-1")]
+    assert len(texts(b'{"msg": ' + b"[" * 4_000)) == 1
 
 
 @pytest.mark.parametrize(
