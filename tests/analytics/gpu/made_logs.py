@@ -3,7 +3,9 @@
 import json
 import random
 from collections.abc import Sequence
+from functools import cache
 
+from analytics.gpu.scanning import Scanner
 from analytics.gpu.signature_files import shipped_signatures
 
 _WORDS = [
@@ -26,6 +28,12 @@ _WORDS = [
     "device",
     "time",
 ]
+
+
+@cache
+def shipped_scanner() -> Scanner:
+    """One for all tests: making the patterns ready takes half a second."""
+    return Scanner(shipped_signatures())
 
 
 def texts_of_failures() -> Sequence[str]:

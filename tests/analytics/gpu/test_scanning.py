@@ -11,14 +11,14 @@ from analytics.gpu.scanning import AFTER, BEFORE, EXCERPT_LINES, TAIL_LINES, Sca
 from analytics.gpu.scanning_kept import KEPT_FIRST, KEPT_LAST
 from analytics.gpu.signature_files import shipped_signatures, signatures_of
 from analytics.gpu.signature_patterns import compiled
-from tests.analytics.gpu.made_logs import made_log, texts_of_failures
+from tests.analytics.gpu.made_logs import made_log, shipped_scanner, texts_of_failures
 
 ORIGIN = Origin("log")
 
 
 @pytest.fixture(scope="module")
 def scanner() -> Scanner:
-    return Scanner(shipped_signatures())
+    return shipped_scanner()
 
 
 def cut(data: bytes, rng: random.Random, most: int) -> Iterator[bytes]:
@@ -105,6 +105,13 @@ def test_a_window_is_ruled_out_by_what_stands_in_its_match() -> None:
     scanner = Scanner(signatures_of(WINDOW, "window.yaml"))
     assert scanner.scan([b"board b7 reports\nthis is a drill\nstatus: burnt\n"], ORIGIN).matches == ()
     assert len(scanner.scan([b"drill\nboard b7 reports\nstatus: burnt"], ORIGIN).matches) == 1
+
+
+def test_several_lines_in_one_line_of_json_stay_one_line() -> None:
+    scanner = Scanner(signatures_of(WINDOW, "window.yaml"))
+    data = b'{"log": "a\\nb\\nc\\n"}\nboard b7 reports\n{"log": "x\\nstatus: burnt\\nz"}\n'
+    (match,) = scanner.scan([data], ORIGIN).matches
+    assert (match.line.number, match.line.text) == (2, "board b7 reports")
 
 
 def test_windows_end_where_the_log_ends() -> None:

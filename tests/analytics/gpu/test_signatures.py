@@ -3,10 +3,10 @@
 import pytest
 
 from analytics.gpu.cleaning import Origin
-from analytics.gpu.scanning import Scanner
 from analytics.gpu.signature_checks import faults
 from analytics.gpu.signature_files import shipped_signatures
 from analytics.gpu.taxonomy import taxonomy
+from tests.analytics.gpu.made_logs import shipped_scanner
 from tests.analytics.gpu.ordinary_lines import ORDINARY
 
 
@@ -28,7 +28,7 @@ def test_categories_of_shipped_rules_are_those_of_the_taxonomy() -> None:
 def test_lines_of_jobs_that_pass_are_no_cause(dress: str) -> None:
     """A line without a prefix, and with some that say something else of its source."""
     lines = "".join(f"{dress}{line}\n" for line in ORDINARY.splitlines())
-    scan = Scanner(shipped_signatures()).scan([lines.encode()], Origin("passed"))
+    scan = shipped_scanner().scan([lines.encode()], Origin("passed"))
     causes = [one for one in scan.matches if one.signature.role in ("root", "cascade")]
     assert [(one.signature.id, one.line.text) for one in causes] == []
 

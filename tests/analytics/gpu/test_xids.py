@@ -6,19 +6,17 @@ from pathlib import Path
 import pytest
 
 from analytics.gpu.cleaning import Origin
-from analytics.gpu.scanning import Scanner
-from analytics.gpu.signature_files import shipped_signatures
 from analytics.gpu.taxonomy import taxonomy
 from analytics.gpu.xids import action_of, first_to_follow, xids
+from tests.analytics.gpu.made_logs import shipped_scanner
 
 
 def test_rules_give_each_xid_the_reason_of_the_table() -> None:
-    scanner = Scanner(shipped_signatures())
     numbers = list(range(1, 200))
     log = "".join(f"NVRM: Xid (PCI:0000:3b:00): {number}, pid=7\n" for number in numbers)
     told = {
         int(one.captured["xid"]): (one.signature.reason, one.signature.role)
-        for one in scanner.scan([log.encode()], Origin("dmesg")).matches
+        for one in shipped_scanner().scan([log.encode()], Origin("dmesg")).matches
         if one.signature.role in ("root", "cascade")
     }
     roles = {"hardware": "root", "application": "root", "sympathetic": "cascade", "notice": "cascade"}
