@@ -25,12 +25,14 @@ class Origin:
     Attributes:
         file: the name to show, and nothing more than that.
         source: None to guess it line by line; what gives no hint is `stderr`.
+        year: of days that name none, as syslog's; None leaves such lines without a time.
     """
 
     file: str
     source: Source | None = None
     rank: int | None = None
     node: str | None = None
+    year: int | None = None
 
 
 _ENTRY_NAMES: Final = {
@@ -86,7 +88,7 @@ def clean_line(raw: bytes, origin: Origin, number: int) -> LogLine:
     told = _unwrapped(raw) if raw.startswith((b"{", b" {")) else None
     if told is None:
         told = Told(_decoded(raw))
-    inner = without_prefixes(told.text)
+    inner = without_prefixes(told.text, origin.year)
     return LogLine(
         source=inner.source or told.source or origin.source or "stderr",
         file=origin.file,

@@ -1,7 +1,7 @@
 """What launchers, containers and log daemons write before a line: taken off, and what it says of rank, node and time.
 
 A line may bear several, one inside the other: a container's time, then a launcher's rank, then a logger's time. Times
-without a zone are taken for UTC; kernel times since boot and dates without a year say nothing that could be compared.
+without a zone are taken for UTC; kernel times since boot say nothing that could be compared, nor do days of no year.
 """
 
 import math
@@ -30,25 +30,27 @@ class Told:
 
 
 _STAMP = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?"
+_DAY = r"[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d"
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _NODE = r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,250}[A-Za-z0-9])?"
 _HOSTS = "node|host|worker|compute|server|master|dgx|hgx|nid|gpunode"
 _DAEMON = r"(?P<tag>[A-Za-z][\w./@-]{0,60})(?:\[\d+\])?:"
 
 _DIGITS: Final = string.digits
 _LETTERS: Final = string.ascii_letters
-#: (characters it may begin with, prefix), tried in this order until one fits. Groups: rank, node, stamp, stream, tag,
-#: boot; the text stands behind the match.
+#: (characters it may begin with, prefix), tried in this order until one fits. Groups: rank, node, stamp, day, year,
+#: stream, tag, boot; the text stands behind the match.
 _PREFIXES: Final[tuple[tuple[str, str], ...]] = (
     # Kubernetes' container runtime: time, stream, full or partial, text.
     (_DIGITS, rf"(?P<stamp>{_STAMP}) (?P<stream>stdout|stderr) [FP](?::\S*)? "),
     # syslog and journald, with a day and month or a whole date.
     (
         "<" + _LETTERS + _DIGITS,
-        rf"(?:<\d+>)?(?:[A-Z][a-z]{{2}} [ \d]\d \d\d:\d\d:\d\d|(?P<stamp>{_STAMP})) (?P<node>{_NODE}) {_DAEMON} ?",
+        rf"(?:<\d+>)?(?:(?P<day>{_DAY})|(?P<stamp>{_STAMP})) (?P<node>{_NODE}) {_DAEMON} ?",
     ),
     # The kernel's ring buffer: seconds since boot, or a date.
     ("<[", r"(?:<\d+>)?\[ {0,8}(?P<boot>\d+\.\d{6})\] ?"),
-    ("[", r"\[(?P<boot>[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4})\] ?"),
+    ("[", rf"\[(?P<boot>[A-Z][a-z]{{2}}) (?P<day>{_DAY}) (?P<year>\d{{4}})\] ?"),
     # Open MPI's --tag-output, and the runtime that came after it.
     ("[", r"\[(?:[\w.-]+@)?\d+,(?P<rank>\d{1,6})\]<(?P<stream>stdout|stderr|stddiag)>:? ?"),
     ("[", rf"\[(?P<node>{_NODE}):\d{{2,7}}\] (?=\*\*\*|\[|mca_|pml_|PMIX|Signal|Failing)"),
@@ -87,11 +89,15 @@ _SCHEDULER_TAGS: Final = frozenset({"slurmd", "slurmstepd", "slurmctld", "srun",
 _EVENT_TAGS: Final = frozenset({"kubelet", "k3s", "containerd"})
 
 
-def without_prefixes(text: str) -> Told:
-    """The line without what was written before it."""
+def without_prefixes(text: str, year: int | None = None) -> Told:
+    """The line without what was written before it.
+
+    Args:
+        year: of days that name none; None leaves such lines without a time.
+    """
     told = Told(text)
     for _ in range(MOST_PREFIXES):
-        found = _next(told)
+        found = _next(told, year)
         if found is None:
             break
         told = found
@@ -111,19 +117,19 @@ def time_ns(stamp: str) -> int | None:
     return seconds * 1_000_000_000 + int(fraction[:width].ljust(9, "0"))
 
 
-def _next(told: Told) -> Told | None:
+def _next(told: Told, year: int | None) -> Told | None:
     for pattern in _BY_START.get(told.text[:1], ()):
         found = pattern.match(told.text)
         if found is not None and found.end():
-            return _merged(told, found)
+            return _merged(told, found, year)
     return None
 
 
-def _merged(told: Told, found: re.Match[str]) -> Told:
+def _merged(told: Told, found: re.Match[str], year: int | None) -> Told:
     groups: Mapping[str, str | None] = found.groupdict()
     source = told.source or _source_of(groups)
-    rank, stamp = groups.get("rank"), groups.get("stamp")
-    node = groups.get("node")
+    rank, node = groups.get("rank"), groups.get("node")
+    stamp = groups.get("stamp") or _stamp_of(groups.get("day"), groups.get("year") or year)
     return Told(
         text=told.text[found.end() :],
         source=source,
@@ -131,6 +137,13 @@ def _merged(told: Told, found: re.Match[str]) -> Told:
         node=told.node if node is None else node,
         time_ns=told.time_ns if stamp is None else time_ns(stamp),
     )
+
+
+def _stamp_of(day: str | None, year: str | int | None) -> str | None:
+    """`Jan  2 12:00:00` of a year as ISO 8601."""
+    if day is None or year is None or day[:3] not in _MONTHS:
+        return None
+    return f"{int(year):04d}-{_MONTHS.index(day[:3]) + 1:02d}-{day[4:6].replace(' ', '0')}T{day[7:]}"
 
 
 def _source_of(groups: Mapping[str, str | None]) -> Source | None:

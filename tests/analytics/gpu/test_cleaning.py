@@ -158,6 +158,16 @@ def test_times_are_utc_to_the_nanosecond(stamp: str, expected: int | None) -> No
     assert time_ns(stamp) == expected
 
 
+def test_a_day_without_a_year_is_a_time_only_where_the_year_is_known() -> None:
+    syslog = b"Jan  2 12:00:00 gpu-7 kernel: NVRM: x\n"
+    assert [line.time_ns for line in lines(syslog)] == [None]
+    assert [line.time_ns for line in lines(syslog, Origin("log", year=2025))] == [NOON_NS]
+    (line,) = lines(b"[Thu Jan  2 12:00:00 2025] NVRM: x\n", Origin("log", year=1999))
+    assert line.time_ns == NOON_NS
+    assert [line.time_ns for line in lines(b"Xyz 99 12:00:00 gpu-7 kernel: x\n", Origin("log", year=2025))] == [None]
+    assert [line.time_ns for line in lines(b"Feb 30 12:00:00 gpu-7 kernel: x\n", Origin("log", year=2025))] == [None]
+
+
 def test_prefixes_end_at_some_number() -> None:
     told = without_prefixes("[rank1]: " * 100 + "x")
     assert told.text.endswith("[rank1]: x")
