@@ -1,0 +1,101 @@
+"""Cells of a trace as numbers, names and times, or an error that names file, row and column."""
+
+from dataclasses import dataclass
+from typing import NoReturn
+
+import polars as pl
+
+from analytics.errors import DataError
+
+#: How programs write that there is nothing.
+_NOTHING = ("", "none", "null", "nan", "na", "n/a", "nat", "unknown")
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """Text columns of some rows of a file.
+
+    Attributes:
+        first: the number of the first row, counted from 1, a header aside.
+    """
+
+    file: str
+    first: int
+    frame: pl.DataFrame
+
+    def texts(self, name: str) -> pl.Series:
+        """The column without blanks around; NULL where nothing is told."""
+        column = self.frame[name].str.strip_chars()
+        return column.set(column.str.to_lowercase().is_in(_NOTHING).fill_null(True), None)
+
+    def names(self, name: str) -> pl.Series:
+        """The same, where no cell may be empty."""
+        column = self.texts(name)
+        self._refuse_where(column.is_null(), name, "a name")
+        return column
+
+    def numbers(self, name: str) -> pl.Series:
+        """Float64, at least 0; NULL where nothing is told."""
+        told = self.texts(name)
+        numbers = told.cast(pl.Float64, strict=False)
+        usable = (numbers >= 0) & numbers.is_finite()
+        self._refuse_where(told.is_not_null() & ~usable.fill_null(False), name, "a number from 0 up")
+        return numbers
+
+    def whole_numbers(self, name: str) -> pl.Series:
+        """Int64, at least 0; NULL where nothing is told. 8.0 is whole."""
+        numbers = self.numbers(name)
+        self._refuse_where((numbers != numbers.floor()) | (numbers >= 2**53), name, "a whole number from 0 up")
+        return numbers.cast(pl.Int64)
+
+    def times_with_offset(self, name: str) -> pl.Series:
+        """Int64 ns UTC of texts such as 2023-03-01 00:18:22+08:00; NULL where nothing is told."""
+        told = self.texts(name)
+        plain = told.str.replace("T", " ", literal=True).str.replace("Z$", "+00:00")
+        times = plain.str.to_datetime("%Y-%m-%d %H:%M:%S%.f%z", strict=False, time_unit="ns")
+        wanted = "a time with its offset, such as 2023-03-01 00:18:22+08:00,"
+        self._refuse_where(told.is_not_null() & times.is_null(), name, wanted)
+        return times.dt.epoch("ns").alias(name)
+
+    def times_ns(self, name: str) -> pl.Series:
+        """Int64 ns UTC of whole numbers; NULL where nothing is told."""
+        told = self.texts(name)
+        times = told.cast(pl.Int64, strict=False)
+        wrong = ~times.is_between(0, 2**62).fill_null(False)
+        self._refuse_where(told.is_not_null() & wrong, name, "a time in nanoseconds since 1970 UTC")
+        return times
+
+    def shifted_seconds(self, name: str) -> pl.Series:
+        """Int64 ns of seconds since some day; 0 and empty cells are how such tables leave a time out: NULL."""
+        seconds = self.numbers(name)
+        self._refuse_where(seconds >= 9e9, name, "seconds")
+        return (seconds.set(seconds == 0, None) * 1e9).cast(pl.Int64)
+
+    def one_of(self, name: str, meanings: dict[str, str]) -> pl.Series:
+        """What each cell means; cells are compared without case.
+
+        Raises:
+            DataError: a cell that `meanings` does not have; also an empty one.
+        """
+        words = self.texts(name).str.to_lowercase()
+        known = {word.lower(): meaning for word, meaning in meanings.items()}
+        self._refuse_where(~words.is_in(list(known)).fill_null(False), name, f"one of {', '.join(meanings)}")
+        return words.replace_strict(known, return_dtype=pl.String).alias(name)
+
+    def with_column(self, column: pl.Series) -> "Cells":
+        """The same rows with a column rewritten."""
+        return Cells(self.file, self.first, self.frame.with_columns(column))
+
+    def refuse(self, row: int, name: str, wanted: str) -> NoReturn:
+        """Raise the error that names a cell; `row` is an index from 0."""
+        seen = self.frame[name][row]
+        shown = "nothing" if seen is None or not seen.strip() else repr(seen)[:80]
+        raise DataError(
+            f"{self.file}, row {self.first + row} (counted from 1, a header aside), column {name}: {shown}; "
+            f"{wanted} is wanted"
+        )
+
+    def _refuse_where(self, wrong: pl.Series, name: str, wanted: str) -> None:
+        wrong = wrong.fill_null(False)
+        if wrong.any():
+            self.refuse(int(wrong.arg_max() or 0), name, wanted)
