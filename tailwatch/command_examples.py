@@ -33,6 +33,12 @@ examples:
   tailwatch agent sources smart gpu
   tailwatch agent sources --config tailwatch.yaml --json
 """,
+    "gpu report": """\
+examples:
+  tailwatch gpu report cluster_job_log
+  tailwatch gpu report ./cluster-trace-gpu-v2020 --utilisation --plots ./plots
+  tailwatch gpu report attempts.csv --output json
+""",
     "ssd train": """\
 examples:
   tailwatch ssd train drives.parquet --out drives.model

@@ -99,6 +99,19 @@ def horizons(text: str) -> tuple[int, ...]:
     return found
 
 
+def false_share(text: str) -> float:
+    """How many false alarms are accepted, as a share of all."""
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 < share <= 0.5:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no such share; want a number above 0 and up to 0.5, such as 0.05"
+        )
+    return share
+
+
 def count_up_to(most: int, least: int = 1) -> Callable[[str], int]:
     """A whole number from `least` to `most`."""
 

@@ -2,6 +2,7 @@
 
 import argparse
 
+from tailwatch.gpu_report_parsers import add_report
 from tailwatch.gpu_rules_parsers import add_rules
 
 Actions = argparse._SubParsersAction  # the type that argparse gives, and does not name
@@ -13,3 +14,4 @@ def add_gpu(commands: "Actions[argparse.ArgumentParser]") -> None:
     group = commands.add_parser("gpu", help=text, description=text.capitalize() + ".")
     actions = group.add_subparsers(title="actions", metavar="ACTION", required=True)
     add_rules(actions)
+    add_report(actions)

@@ -46,6 +46,7 @@ def test_every_command_of_the_issue_is_there() -> None:
         "tailwatch grafana apply",
         "tailwatch grafana diff",
         "tailwatch grafana export",
+        "tailwatch gpu report",
         "tailwatch ssd train",
         "tailwatch ssd evaluate",
         "tailwatch ssd export",
