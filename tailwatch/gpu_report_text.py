@@ -12,6 +12,7 @@ from analytics.gpu.repeats import Repeats
 from analytics.gpu.report import SYNTHETIC_WARNING, Report
 
 _TITLES: Final = {"node": "node", "gpus": "GPUs"}
+_EXPOSURES: Final = {"gpu_hours": "GPU hours", "jobs": "jobs"}
 _MOST_NAME: Final = 40
 
 
@@ -137,10 +138,11 @@ def _repeats(found: Repeats, top: int) -> Iterator[str]:
 
 def _nodes(found: NodeTest, top: int) -> Iterator[str]:
     what = "infrastructure failures" if found.counted == "infrastructure" else "failures of any kind"
-    wider = f"; scatter between nodes is {found.dispersion:.2f} times chance" if found.dispersion > 1 else ""
+    against = " and ".join(_EXPOSURES[name] for name in found.exposures)
+    wider = f", scatter {found.dispersion:.2f} times chance" if found.dispersion > 1 else ""
     yield (
-        f"Nodes that stand out: {len(found.outliers)} of {len(found.nodes)} ({what}, jobs counted once a node, "
-        f"false names at most {found.alpha:.0%} of them{wider})"
+        f"Nodes that stand out: {len(found.outliers)} of {len(found.nodes)} ({what} against {against}, jobs counted "
+        f"once a node, false names at most {found.alpha:.0%}{wider})"
     )
     shown: Sequence[Node] = found.outliers[:top]
     width = max((len(_plain(node.name)) for node in shown), default=0)

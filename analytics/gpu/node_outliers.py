@@ -3,7 +3,9 @@
 Counted are jobs, not attempts, once per node: a job that fails five times in a row on one node is one fact. Where
 diagnoses tell them apart only infrastructure failures count, against the GPU hours that nodes gave. Otherwise all
 failures do, and a node has to stand out twice, against its GPU hours and against its jobs: else a node that gets many
-short jobs, or few that are likely to fail, would look broken. Scatter between nodes that jobs explain widens the test.
+short jobs would look broken. An exposure that explains failures much worse than the other, which shows in how nodes
+scatter around it, is not used: failures that come with the start of a job have nothing to do with its hours. Scatter
+that is left widens the test.
 """
 
 from collections.abc import Sequence
@@ -16,6 +18,7 @@ import polars as pl
 from analytics.gpu.exact_tests import Float64Array, benjamini_hochberg, dispersion_of, rate_tail
 
 ALPHA = 0.05
+_MUCH_MORE = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +55,13 @@ class NodeTest:
 
     Attributes:
         counted: whether only infrastructure failures count, or all.
-        dispersion: how many times a binomial's variance failures scatter by between nodes; the larger of the two.
+        exposures: what was tested against: gpu_hours, jobs.
+        dispersion: how many times a binomial's variance failures scatter by between nodes; the largest of these.
         nodes: the most improbable first.
     """
 
     counted: Literal["all", "infrastructure"]
+    exposures: tuple[str, ...]
     dispersion: float
     alpha: float
     nodes: tuple[Node, ...]
@@ -69,7 +74,13 @@ class NodeTest:
     def to_dict(self) -> dict[str, Any]:
         """As plain values, for JSON."""
         nodes = [asdict(node) | {"ratio": node.ratio} for node in self.nodes]
-        return {"counted": self.counted, "dispersion": self.dispersion, "alpha": self.alpha, "nodes": nodes}
+        return {
+            "counted": self.counted,
+            "exposures": list(self.exposures),
+            "dispersion": self.dispersion,
+            "alpha": self.alpha,
+            "nodes": nodes,
+        }
 
 
 def node_test(attempts: pl.DataFrame, *, alpha: float = ALPHA) -> NodeTest | None:
@@ -92,14 +103,14 @@ def node_test(attempts: pl.DataFrame, *, alpha: float = ALPHA) -> NodeTest | Non
     table = _by_node(jobs)
     if table.height < 2:
         return None
-    exposures = ("gpu_hours",) if told else ("gpu_hours", "jobs")
-    dispersion = {name: dispersion_of(table["failures"].to_numpy(), _column(table, name)) for name in exposures}
+    dispersion = _useful_exposures(table, ("gpu_hours",) if told else ("gpu_hours", "jobs"))
     p_values = _p_values(table, dispersion)
     q_values = benjamini_hochberg(p_values)
     order = np.lexsort((table["nodes"].to_numpy(), -table["failures"].to_numpy(), p_values))
     rows = table.with_columns(p=pl.Series(p_values), q=pl.Series(q_values))[order.tolist()]
     found = [_node(row, table, jobs, dispersion, alpha) for row in rows.iter_rows(named=True)]
-    return NodeTest("infrastructure" if told else "all", max(dispersion.values()), alpha, tuple(found))
+    counted_as: Literal["all", "infrastructure"] = "infrastructure" if told else "all"
+    return NodeTest(counted_as, tuple(dispersion), max(dispersion.values()), alpha, tuple(found))
 
 
 def _by_node(jobs: pl.DataFrame) -> pl.DataFrame:
@@ -113,6 +124,12 @@ def _by_node(jobs: pl.DataFrame) -> pl.DataFrame:
         )
         .sort("nodes")
     )
+
+
+def _useful_exposures(table: pl.DataFrame, names: Sequence[str]) -> dict[str, float]:
+    """Those by which nodes do not scatter much more than by the best, each with its dispersion."""
+    found = {name: dispersion_of(table["failures"].to_numpy(), _column(table, name)) for name in names}
+    return {name: scatter for name, scatter in found.items() if scatter <= _MUCH_MORE * min(found.values())}
 
 
 def _p_values(table: pl.DataFrame, dispersion: dict[str, float]) -> Float64Array:
@@ -155,8 +172,3 @@ def _holds_without_most(node: str, jobs: pl.DataFrame, dispersion: dict[str, flo
 
 def _column(table: pl.DataFrame, name: str) -> Float64Array:
     return table[name].cast(pl.Float64).to_numpy()
-
-
-def names(nodes: Sequence[Node]) -> str:
-    """The nodes' names, for a sentence."""
-    return ", ".join(node.name for node in nodes)

@@ -30,7 +30,7 @@ def test_the_report_names_the_bad_node_the_reasons_and_what_is_not_told(
     assert lines[1].startswith("SYNTHETIC")
     assert "not told: no utilisation: it was not read, or the trace does not measure it" in lines
     found = next(i for i, line in enumerate(lines) if line.startswith("Nodes that stand out: "))
-    assert lines[found].startswith("Nodes that stand out: 1 of 60 (infrastructure failures, ")
+    assert lines[found].startswith("Nodes that stand out: 1 of 60 (infrastructure failures against GPU hours, ")
     assert lines[found + 2].split()[0] == "synthetic-n7"
     assert any(line.strip().startswith("gpu_ecc ") for line in lines)
     assert any(line.startswith("  again with the same reason, import_error: ") for line in lines)
@@ -42,7 +42,7 @@ def test_json_has_all_of_it_and_plots_are_named(
     attempts: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Drawing takes seconds, and is tested where it lives.
-    monkeypatch.setattr("analytics.gpu.report_plots.plots", lambda found, counted, kind: {"nodes": kind.encode()})
+    monkeypatch.setattr("analytics.gpu.report_plots.plots", lambda *given: {"nodes": given[2].encode()})
     folder = tmp_path / "new" / "plots"
     flags = ["--output", "json", "--plots", str(folder), "--plot-format", "svg", "--alpha", "0.01"]
     assert main(["gpu", "report", attempts, *flags]) == 0

@@ -1,5 +1,6 @@
 """Cells of a trace as numbers, names and times, or an error that names file, row and column."""
 
+import sys
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -9,6 +10,8 @@ from analytics.errors import DataError
 
 #: How programs write that there is nothing.
 _NOTHING = ("", "none", "null", "nan", "na", "n/a", "nat", "unknown")
+
+_LARGEST = sys.float_info.max
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,9 @@ class Cells:
 
     def numbers(self, name: str) -> pl.Series:
         """Float64, at least 0; NULL where nothing is told."""
+        plain = self.frame[name].cast(pl.Float64, strict=False)
+        if plain.null_count() == self.frame[name].null_count() and (plain.is_between(0, _LARGEST)).all():
+            return plain  # as nearly always; what follows takes five times as long
         told = self.texts(name)
         numbers = told.cast(pl.Float64, strict=False)
         usable = (numbers >= 0) & numbers.is_finite()
@@ -50,9 +56,15 @@ class Cells:
 
     def times_with_offset(self, name: str) -> pl.Series:
         """Int64 ns UTC of texts such as 2023-03-01 00:18:22+08:00; NULL where nothing is told."""
+        distinct = self.frame[name].unique()
+        if distinct.len() < self.frame.height // 4:  # samples of many machines at one time: each text is read once
+            once = _times(distinct.str.strip_chars())
+            times = self.frame[name].replace_strict(distinct, once, return_dtype=once.dtype)
+        else:
+            times = _times(self.frame[name].str.strip_chars())
+        if times.null_count() == self.frame[name].null_count():
+            return times.dt.epoch("ns").alias(name)
         told = self.texts(name)
-        plain = told.str.replace("T", " ", literal=True).str.replace("Z$", "+00:00")
-        times = plain.str.to_datetime("%Y-%m-%d %H:%M:%S%.f%z", strict=False, time_unit="ns")
         wanted = "a time with its offset, such as 2023-03-01 00:18:22+08:00,"
         self._refuse_where(told.is_not_null() & times.is_null(), name, wanted)
         return times.dt.epoch("ns").alias(name)
@@ -99,3 +111,8 @@ class Cells:
         wrong = wrong.fill_null(False)
         if wrong.any():
             self.refuse(int(wrong.arg_max() or 0), name, wanted)
+
+
+def _times(texts: pl.Series) -> pl.Series:
+    plain = texts.str.replace("T", " ", literal=True).str.replace("Z$", "+00:00")
+    return plain.str.to_datetime("%Y-%m-%d %H:%M:%S%.f%z", strict=False, time_unit="ns")

@@ -1,5 +1,6 @@
 """Nodes stand out where the truth says that they are bad, and hardly ever elsewhere."""
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -38,7 +39,8 @@ def test_in_clusters_of_equal_nodes_hardly_any_is_named() -> None:
 def test_a_job_counts_once_a_node_however_often_it_failed_there() -> None:
     rows = [attempt("loop", number=number, nodes=("bad",)) for number in range(1, 40)]
     rows += [
-        attempt(f"j{n}", "passed" if n % 5 else "failed", nodes=(f"n{n % 10}",), user=f"u{n % 7}") for n in range(200)
+        attempt(f"j{n}", "passed" if n // 10 % 5 else "failed", nodes=(f"n{n % 10}",), user=f"u{n % 7}")
+        for n in range(200)
     ]
     found = node_test(with_durations(frame_of(rows)))
     assert found is not None
@@ -56,6 +58,26 @@ def test_a_node_that_gets_many_short_jobs_is_not_taken_for_a_bad_one() -> None:
     found = node_test(with_durations(frame_of(rows)))
     assert found is not None
     assert found.outliers == ()
+
+
+def test_failures_at_the_start_are_not_held_against_hours_that_have_nothing_to_do_with_them() -> None:
+    rng = np.random.default_rng(8)
+    rows = [
+        attempt(
+            f"j{node}-{n}",
+            "failed" if rng.random() < (0.4 if node == 5 else 0.15) else "passed",
+            nodes=(f"n{node}",),
+            user=f"u{n % 9}",
+            hours=float(rng.lognormal(0.0, 2.5)),
+        )
+        for node in range(40)
+        for n in range(150)
+    ]
+    found = node_test(with_durations(frame_of(rows)))
+    assert found is not None
+    assert found.exposures == ("jobs",)
+    assert found.dispersion == 1.0
+    assert [node.name for node in found.outliers] == ["n5"]
 
 
 def test_a_node_where_one_users_jobs_fail_stands_out_with_that_doubt() -> None:
