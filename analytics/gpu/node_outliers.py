@@ -1,11 +1,11 @@
 """Nodes on which more fails than on the others: by a test with correction, not by a list of the ten highest.
 
 Counted are jobs, not attempts, once per node: a job that fails five times in a row on one node is one fact. Where
-diagnoses tell them apart only infrastructure failures count, against the GPU hours that nodes gave. Otherwise all
-failures do, and a node has to stand out twice, against its GPU hours and against its jobs: else a node that gets many
-short jobs would look broken. An exposure that explains failures much worse than the other, which shows in how nodes
-scatter around it, is not used: failures that come with the start of a job have nothing to do with its hours. Scatter
-that is left widens the test.
+diagnoses tell them apart only those infrastructure failures count that a node can cause, against the GPU hours that
+nodes gave. Otherwise all failures do, and a node has to stand out twice, against its GPU hours and against its jobs:
+else a node that gets many short jobs would look broken. An exposure that explains failures much worse than the other,
+which shows in how nodes scatter around it, is not used: failures that come with the start of a job have nothing to do
+with its hours. Scatter that is left widens the test.
 """
 
 from collections.abc import Sequence
@@ -19,6 +19,8 @@ from analytics.gpu.exact_tests import Float64Array, benjamini_hochberg, dispersi
 
 ALPHA = 0.05
 _MUCH_MORE = 2.0
+#: Infrastructure failures that no node is to blame for.
+_NO_NODES = ("time_limit", "job_preempted", "k8s_admission")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +92,10 @@ def node_test(attempts: pl.DataFrame, *, alpha: float = ALPHA) -> NodeTest | Non
         attempts: columns.with_durations.
         alpha: the share of false names among those that stand out is at most this, on average.
     """
-    told = bool((attempts["failed"] & (attempts["category"] == "infrastructure").fill_null(False)).any())
-    counted = pl.col("failed") & ((pl.col("category") == "infrastructure").fill_null(False) if told else True)
+    blamed = (pl.col("category") == "infrastructure") & ~pl.col("reason").is_in(_NO_NODES).fill_null(False)
+    infrastructure = pl.col("failed") & blamed.fill_null(False)
+    told = attempts.filter(infrastructure).height > 0
+    counted = infrastructure if told else pl.col("failed")
     held = (
         attempts.filter((pl.col("outcome") != "running") & (pl.col("nodes").list.len() > 0))
         .with_columns(counted=counted, user=pl.coalesce("user", "job"))

@@ -69,6 +69,14 @@ class Cells:
         self._refuse_where(told.is_not_null() & times.is_null(), name, wanted)
         return times.dt.epoch("ns").alias(name)
 
+    def epoch_or_offset(self, name: str) -> pl.Series:
+        """Int64 ns UTC of seconds since 1970, or of texts with an offset; NULL where nothing is told."""
+        told = self.texts(name)
+        seconds = told.cast(pl.Int64, strict=False)
+        if seconds.null_count() == told.null_count() and seconds.is_between(0, 2**33).all():
+            return seconds * 1_000_000_000
+        return self.times_with_offset(name)
+
     def times_ns(self, name: str) -> pl.Series:
         """Int64 ns UTC of whole numbers; NULL where nothing is told."""
         told = self.texts(name)

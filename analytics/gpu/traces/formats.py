@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Final
 
 from analytics.errors import DataError
-from analytics.gpu.traces import acme, alibaba, philly
+from analytics.gpu.traces import acme, alibaba, philly, slurm
 from analytics.gpu.traces.columns import ATTEMPTS
 from analytics.gpu.traces.csv_blocks import header_of
 from analytics.gpu.traces.json_objects import json_objects
@@ -13,12 +13,20 @@ from analytics.gpu.traces.own_tables import NEEDED, read_own
 from analytics.gpu.traces.trace import Trace, oddities
 from analytics.gpu.traces.utilisation import alibaba_busy, philly_busy
 
-FORMS: Final = ("philly", "alibaba", "acme", "attempts")
+FORMS: Final = ("philly", "alibaba", "acme", "slurm", "attempts")
 _WANTED: Final = (
     "wanted are Philly's cluster_job_log, a folder with Alibaba's pai_*_table.csv, Acme's trace_seren.csv or "
-    "trace_kalos.csv, or attempts of your own (CSV or JSON with job and outcome)"
+    "trace_kalos.csv, what sacct --parsable2 prints, or attempts of your own (CSV or JSON with job and outcome)"
 )
-_LOG, _SAMPLES = "cluster_job_log", "cluster_gpu_util"
+_SAMPLES: Final = "cluster_gpu_util"
+#: What files are called in a folder of each form.
+_NAMES: Final = {
+    "philly": "cluster_job_log*",
+    "alibaba": "pai_job_table.csv*",
+    "acme": "trace_*.csv*",
+    "slurm": "sacct*",
+    "attempts": "attempts.*",
+}
 
 
 def read_trace(path: Path, form: str | None = None, *, utilisation: bool = False) -> Trace:
@@ -45,6 +53,8 @@ def read_trace(path: Path, form: str | None = None, *, utilisation: bool = False
         raise DataError(f"{path}: a trace of the form {form} does not tell how busy the GPUs of a job were")
     elif form == "acme":
         attempts, notes = acme.read_acme(path), acme.NOTES
+    elif form == "slurm":
+        attempts, notes = slurm.read_slurm(path), slurm.NOTES
     else:
         attempts = read_own(path)
     if not attempts.height:
@@ -71,6 +81,8 @@ def detected(path: Path) -> tuple[str, Path]:
         start = stream.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
     if start[:1] in (b"[", b"{"):
         return _form_of_json(path), path
+    if set(slurm.COLUMNS) <= set(start.split(b"\n", 1)[0].decode("utf-8", "replace").strip().split(slurm.SEPARATOR)):
+        return "slurm", path
     header = set(header_of(path)) if start else set()
     if {"job_id", "state", "gpu_num"} <= header:
         return "acme", path
@@ -105,8 +117,7 @@ def _within(path: Path, form: str) -> Path:
 
 
 def _candidates(folder: Path, form: str) -> list[Path]:
-    patterns = {"philly": f"{_LOG}*", "alibaba": "pai_job_table.csv*", "acme": "trace_*.csv*", "attempts": "attempts.*"}
-    return sorted(path for path in folder.glob(patterns[form]) if path.is_file())
+    return sorted(path for path in folder.glob(_NAMES[form]) if path.is_file())
 
 
 def _beside(log: Path) -> Path:

@@ -27,7 +27,7 @@ class Trace:
     """Attempts with their origin.
 
     Attributes:
-        form: philly, alibaba, acme or attempts.
+        form: philly, alibaba, acme, slurm or attempts.
         attempts: columns.ATTEMPTS, in the trace's order.
         notes: what readers of any figure from this kind of trace ought to know.
         oddities: what was found in this one.

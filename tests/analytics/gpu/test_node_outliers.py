@@ -107,6 +107,22 @@ def test_gpu_hours_go_to_the_node_that_gave_them() -> None:
     }
 
 
+def test_failures_that_no_node_can_cause_are_held_against_none() -> None:
+    rows = [
+        attempt(f"j{node}-{n}", "timeout" if node == 3 or n % 25 == 1 else "passed", nodes=(f"n{node}",), user=f"u{n}",
+                reason="time_limit", category="infrastructure")
+        for node in range(20)
+        for n in range(50)
+    ]  # fmt: skip
+    rows += [
+        attempt(f"e{node}", nodes=(f"n{node}",), reason="gpu_ecc", category="infrastructure") for node in range(20)
+    ]
+    found = node_test(with_durations(frame_of(rows)))
+    assert found is not None
+    assert {node.failures for node in found.nodes} == {1}
+    assert found.outliers == ()
+
+
 def test_there_is_no_test_without_two_nodes() -> None:
     assert node_test(with_durations(frame_of([attempt("a"), attempt("b", "passed")]))) is None
     assert node_test(with_durations(frame_of([attempt("a", nodes=())]))) is None
