@@ -102,9 +102,12 @@ def node_test(attempts: pl.DataFrame, *, alpha: float = ALPHA) -> NodeTest | Non
         .explode("nodes", "node_gpus")
         .with_columns(gpu_hours=(pl.col("node_gpus") * pl.col("runtime_s") / 3600).fill_null(0.0))
     )
-    # One row a node, job and user: what one job did to one node.
+    # First what each job did to each node, then what each user's jobs did: leaving a user out is then cheap.
     jobs = held.group_by("nodes", "job", "user").agg(pl.col("counted").any(), pl.col("gpu_hours").sum())
-    table = _by_node(jobs)
+    by_user = jobs.group_by("nodes", "user").agg(
+        pl.col("gpu_hours").sum(), failures=pl.col("counted").sum().cast(pl.Int64), jobs=pl.len().cast(pl.Int64)
+    )
+    table = _by_node(by_user)
     if table.height < 2:
         return None
     dispersion = _useful_exposures(table, ("gpu_hours",) if told else ("gpu_hours", "jobs"))
@@ -112,20 +115,15 @@ def node_test(attempts: pl.DataFrame, *, alpha: float = ALPHA) -> NodeTest | Non
     q_values = benjamini_hochberg(p_values)
     order = np.lexsort((table["nodes"].to_numpy(), -table["failures"].to_numpy(), p_values))
     rows = table.with_columns(p=pl.Series(p_values), q=pl.Series(q_values))[order.tolist()]
-    found = [_node(row, table, jobs, dispersion, alpha) for row in rows.iter_rows(named=True)]
+    found = [_node(row, table, by_user, dispersion, alpha) for row in rows.iter_rows(named=True)]
     counted_as: Literal["all", "infrastructure"] = "infrastructure" if told else "all"
     return NodeTest(counted_as, tuple(dispersion), max(dispersion.values()), alpha, tuple(found))
 
 
-def _by_node(jobs: pl.DataFrame) -> pl.DataFrame:
+def _by_node(by_user: pl.DataFrame) -> pl.DataFrame:
     return (
-        jobs.group_by("nodes")
-        .agg(
-            failures=pl.col("counted").sum().cast(pl.Int64),
-            jobs=pl.len().cast(pl.Int64),
-            gpu_hours=pl.col("gpu_hours").sum(),
-            users=pl.col("user").filter("counted").n_unique(),
-        )
+        by_user.group_by("nodes")
+        .agg(pl.col("failures", "jobs", "gpu_hours").sum(), users=(pl.col("failures") > 0).sum())
         .sort("nodes")
     )
 
@@ -143,7 +141,7 @@ def _p_values(table: pl.DataFrame, dispersion: dict[str, float]) -> Float64Array
 
 
 def _node(
-    row: dict[str, Any], table: pl.DataFrame, jobs: pl.DataFrame, dispersion: dict[str, float], alpha: float
+    row: dict[str, Any], table: pl.DataFrame, by_user: pl.DataFrame, dispersion: dict[str, float], alpha: float
 ) -> Node:
     stands_out = row["q"] <= alpha
     return Node(
@@ -156,7 +154,7 @@ def _node(
         p_value=row["p"],
         q_value=row["q"],
         stands_out=stands_out,
-        one_user=stands_out and not _holds_without_most(row["nodes"], jobs, dispersion, alpha),
+        one_user=stands_out and not _holds_without_most(row["nodes"], by_user, dispersion, alpha),
     )
 
 
@@ -165,11 +163,10 @@ def _expected(row: dict[str, Any], table: pl.DataFrame, exposure: str) -> float:
     return float((int(table["failures"].sum()) - row["failures"]) * row[exposure] / others) if others > 0 else 0.0
 
 
-def _holds_without_most(node: str, jobs: pl.DataFrame, dispersion: dict[str, float], alpha: float) -> bool:
+def _holds_without_most(node: str, by_user: pl.DataFrame, dispersion: dict[str, float], alpha: float) -> bool:
     """Whether the node's count is still improbable once the user with most failures there is left out everywhere."""
-    there = jobs.filter((pl.col("nodes") == node) & pl.col("counted"))
-    most = there.group_by("user").len().sort(["len", "user"], descending=[True, False])["user"][0]
-    rest = _by_node(jobs.filter(pl.col("user") != most))
+    there = by_user.filter(pl.col("nodes") == node).sort(["failures", "user"], descending=[True, False])
+    rest = _by_node(by_user.filter(pl.col("user") != there["user"][0]))
     place = rest["nodes"].index_of(node)
     return place is not None and bool(_p_values(rest, dispersion)[place] <= alpha)
 
