@@ -6,12 +6,15 @@ without an array around is read the same way.
 """
 
 from collections.abc import Iterator
-from typing import IO, Final
+from typing import IO, Final, TypeVar
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from analytics.errors import DataError
+
+T = TypeVar("T")
 
 _QUOTE, _BACKSLASH, _OPEN, _CLOSE = (ord(sign) for sign in '"\\{}')
 _BETWEEN: Final = b" \t\r\n,"
@@ -53,6 +56,18 @@ def json_objects(
         _refuse_other(rest, file, count)
         raise DataError(f"{file} ends after object {count} without the array's `]`; it was cut off: copy it again")
     _refuse_other(rest[in_array:], file, count)
+
+
+def decoded(decoder: msgspec.json.Decoder[T], text: bytes, place: str, wanted: str) -> T:
+    """What an object means.
+
+    Raises:
+        DataError: it is no JSON, has other fields or types, or is nested too deeply.
+    """
+    try:
+        return decoder.decode(text)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise DataError(f"{place}: {error}; wanted is {wanted}") from error
 
 
 def _spans(text: bytes) -> Iterator[tuple[int, int]]:

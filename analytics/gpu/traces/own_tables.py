@@ -15,7 +15,7 @@ from analytics.gpu.attempts import Outcome
 from analytics.gpu.traces.cells import Cells
 from analytics.gpu.traces.columns import ATTEMPTS, OUTCOMES, completed, frame_of
 from analytics.gpu.traces.csv_blocks import csv_blocks, header_of
-from analytics.gpu.traces.json_objects import json_objects
+from analytics.gpu.traces.json_objects import decoded, json_objects
 from analytics.gpu.traces.opened_file import opened
 
 NEEDED: Final = ("job", "outcome")
@@ -101,10 +101,7 @@ def _from_json(path: Path) -> pl.DataFrame:
     parts: list[pl.DataFrame] = []
     with opened(path) as stream:
         for number, text in enumerate(json_objects(stream, str(path)), 1):
-            try:
-                rows.append(decoder.decode(text))
-            except (msgspec.MsgspecError, RecursionError) as error:
-                raise DataError(f"{path}, object {number}: {error}; wanted is an attempt") from error
+            rows.append(decoded(decoder, text, f"{path}, object {number}", "an attempt"))
             if len(rows) == _ROWS_AT_ONCE:
                 parts.append(frame_of(rows))
                 rows = []

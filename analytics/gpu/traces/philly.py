@@ -16,7 +16,7 @@ import polars as pl
 
 from analytics.errors import DataError
 from analytics.gpu.traces.columns import ATTEMPTS
-from analytics.gpu.traces.json_objects import json_objects
+from analytics.gpu.traces.json_objects import decoded, json_objects
 from analytics.gpu.traces.opened_file import opened
 
 ZONE: Final = "America/Los_Angeles"
@@ -71,10 +71,7 @@ def read_philly(path: Path) -> pl.DataFrame:
 def _jobs(texts: Iterator[bytes], file: str) -> Iterator[_Job]:
     decoder = msgspec.json.Decoder(_Job)
     for number, text in enumerate(texts, 1):
-        try:
-            job = decoder.decode(text)
-        except (msgspec.MsgspecError, RecursionError) as error:
-            raise DataError(f"{file}, job {number}: {error}; wanted is a job of Philly's cluster_job_log") from error
+        job = decoded(decoder, text, f"{file}, job {number}", "a job of Philly's cluster_job_log")
         if not job.jobid.strip():
             raise DataError(f"{file}, job {number}, field jobid: nothing; a name is wanted")
         if job.status.lower() not in _OUTCOMES:
