@@ -47,6 +47,8 @@ def test_every_command_of_the_issue_is_there() -> None:
         "tailwatch grafana diff",
         "tailwatch grafana export",
         "tailwatch gpu report",
+        "tailwatch gpu rules check",
+        "tailwatch gpu rules list",
         "tailwatch ssd train",
         "tailwatch ssd evaluate",
         "tailwatch ssd export",
