@@ -230,7 +230,8 @@ def _why(
     limits: Limits,
 ) -> list[str]:
     hours = seen.runtime_s / 3600
-    basis = f"from {said.outcomes:.0f} outcomes and the prior {said.prior:.2f}" if said.outcomes else "the prior alone"
+    seen_s = "outcome" if round(said.outcomes) == 1 else "outcomes"
+    basis = f"{said.outcomes:.0f} {seen_s} and the prior {said.prior:.2f}" if said.outcomes else "the prior alone"
     what = seen.reason or "this failure, whose reason is unknown,"
     found = [
         (
@@ -242,7 +243,8 @@ def _why(
         where = ", on other nodes too: it is not the node" if seen.other_nodes else ""
         found.append(f"the same failure came {seen.repeats + 1} times in a row{where}")
     if seen.node_failures:
-        found.append(f"{seen.node_failures} other jobs failed so on these nodes within a week")
+        others = "another job" if seen.node_failures == 1 else f"{seen.node_failures} other jobs"
+        found.append(f"{others} failed so on these nodes within a week")
     if decision == "never":
         found += [_GROUNDS[ground].format(limits=limits) for ground in grounds]
     elif explored:
