@@ -91,6 +91,17 @@ examples:
   tailwatch gpu rules list gpu-oom-torch
   tailwatch gpu rules list --rules our-rules.yaml --output json
 """,
+    "gpu retry-advice": """\
+examples:
+  tailwatch gpu retry-advice attempts.csv
+  tailwatch gpu retry-advice attempts.json --state retry.state --learn --output json
+  tailwatch gpu retry-advice --state retry.state --roll-back 7
+""",
+    "gpu simulate": """\
+examples:
+  tailwatch gpu simulate
+  tailwatch gpu simulate --seed 7 --jobs 10000 --output json
+""",
     "query": """\
 examples:
   tailwatch query hiccup_us -q 0.5 -q 0.99 --start -5m

@@ -3,6 +3,7 @@
 import argparse
 
 from tailwatch.gpu_report_parsers import add_report
+from tailwatch.gpu_retry_parsers import add_retries
 from tailwatch.gpu_rules_parsers import add_rules
 
 Actions = argparse._SubParsersAction  # the type that argparse gives, and does not name
@@ -15,3 +16,4 @@ def add_gpu(commands: "Actions[argparse.ArgumentParser]") -> None:
     actions = group.add_subparsers(title="actions", metavar="ACTION", required=True)
     add_rules(actions)
     add_report(actions)
+    add_retries(actions)
