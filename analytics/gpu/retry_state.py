@@ -1,10 +1,7 @@
 """What a retry model has learned, as bytes and back: never pickled, strictly read, refused with what is wanted.
 
-    8 bytes   TWRETRY1
-    2 bytes   version of this form, little endian: 1
-    2 bytes   zero
-    32 bytes  SHA-256 of the contents before compression; also the state's digest
-    the rest  zstd of the contents: MessagePack of weights that are not 0, records by reason, nodes, what was learned
+A sealed file (sealed.py) of MessagePack: weights that are not 0, records by reason, nodes, names of what was learned.
+The digest of its contents is the state's.
 
 Each state carries its generation, a number that only rises, and the digest of the one it came from. Going back to an
 earlier one makes a new generation with what the earlier one knew, so that a line of states never forks.
@@ -12,26 +9,34 @@ earlier one makes a new generation with what the earlier one knew, so that a lin
 
 import hashlib
 import math
-import struct
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
-import zstandard
 
 from analytics.errors import ModelFileError, ModelMismatchError
 from analytics.gpu.retry_features import FEATURES_VERSION, SLOTS
 from analytics.gpu.retry_model import LEVELS, MOST_REASONS, MOST_REMEMBERED, Prequential, RetryModel
 from analytics.gpu.retry_nodes import MOST_NODES, MOST_PER_NODE, NodeFailure, NodeHistory
 from analytics.gpu.retry_priors import Priors, shipped_priors
+from analytics.sealed import Form
 
 MAGIC: Final = b"TWRETRY1"
 VERSION: Final = 1
 #: Most bytes of a state and of what is in it: all slots, nodes and names together take some 25 MB.
 MOST_BYTES: Final = 64_000_000
-_HEADER: Final = struct.Struct("<8sHH32s")
+_FORM: Final = Form(
+    MAGIC,
+    VERSION,
+    MOST_BYTES,
+    kind="state of retry advice",
+    name="state",
+    damaged="go back to an earlier generation",
+    older="upgrade, or go back to an earlier generation",
+)
+_array, _want = _FORM.array, _FORM.want
 #: Beyond these no sum of gradients can have come.
 _MOST_WEIGHT: Final = 1e3
 _MOST_COUNT: Final = 1e6
@@ -67,9 +72,7 @@ def dump_state(model: RetryModel, parent: str = "") -> bytes:
     Args:
         parent: digest of the state that the model was loaded from, "" for none.
     """
-    contents = _contents(model, parent)
-    header = _HEADER.pack(MAGIC, VERSION, 0, hashlib.sha256(contents).digest())
-    return header + zstandard.ZstdCompressor(level=6, write_content_size=True).compress(contents)
+    return _FORM.seal(_contents(model, parent), level=6)
 
 
 def load_state(data: bytes, priors: Priors | None = None) -> RetryModel:
@@ -79,7 +82,7 @@ def load_state(data: bytes, priors: Priors | None = None) -> RetryModel:
         ModelFileError: the bytes are damaged, of a newer release, or no state of retry advice.
         ModelMismatchError: the state was learned from other features than this release makes.
     """
-    contents = _decoded(_opened(data))
+    contents = _decoded(_FORM.opened(data))
     if contents.features_version != FEATURES_VERSION:
         raise ModelMismatchError(
             f"the state was learned from features {contents.features_version[:80]!r}; this release makes "
@@ -104,12 +107,12 @@ def load_state(data: bytes, priors: Priors | None = None) -> RetryModel:
 
 def state_digest(data: bytes) -> str:
     """Digest of a state's contents, `sha256:...`; proves on the way that they are whole."""
-    return f"sha256:{hashlib.sha256(_opened(data)).hexdigest()}"
+    return f"sha256:{hashlib.sha256(_FORM.opened(data)).hexdigest()}"
 
 
 def parent_digest(data: bytes) -> str:
     """Digest of the state that this one came from; "" for none."""
-    return _decoded(_opened(data)).parent
+    return _decoded(_FORM.opened(data)).parent
 
 
 def rolled_back(now: RetryModel, earlier: RetryModel) -> RetryModel:
@@ -153,27 +156,6 @@ def _contents(model: RetryModel, parent: str) -> bytes:
         ),
         order="deterministic",
     )
-
-
-def _opened(data: bytes) -> bytes:
-    """The contents, proved to be whole."""
-    if len(data) > MOST_BYTES:
-        raise ModelFileError(f"{len(data):,} bytes are no state of retry advice; want {MOST_BYTES:,} at most")
-    if len(data) < _HEADER.size or data[:8] != MAGIC:
-        raise ModelFileError(f"no state of retry advice: it begins with {data[:8]!r}; want {MAGIC!r}")
-    _, version, zero, digest = _HEADER.unpack_from(data)
-    if version != VERSION or zero != 0:
-        raise ModelFileError(f"a state of version {version}; this release reads version {VERSION}: upgrade, or go back")
-    try:
-        size = zstandard.frame_content_size(data[_HEADER.size :])
-        if not 0 < size <= MOST_BYTES:
-            raise ModelFileError(f"the state says it holds {size} bytes; want 1 to {MOST_BYTES:,}")
-        contents = zstandard.ZstdDecompressor().decompress(data[_HEADER.size :], max_output_size=MOST_BYTES)
-    except zstandard.ZstdError as error:
-        raise ModelFileError(f"the state's bytes are damaged: {error}; go back to an earlier generation") from error
-    if hashlib.sha256(contents).digest() != digest:
-        raise ModelFileError("the state's contents are not what its header says; go back to an earlier generation")
-    return contents
 
 
 def _decoded(contents: bytes) -> _Contents:
@@ -227,14 +209,3 @@ def _quality(contents: _Contents) -> Prequential:
     for error in (own.squared_error, own.prior_squared_error):
         _want(math.isfinite(error) and 0 <= error <= own.outcomes, f"{error} as sum of {own.outcomes} squared errors")
     return Prequential(own.outcomes, own.passed, own.squared_error, own.prior_squared_error)
-
-
-def _array(data: bytes, form: str, name: str) -> npt.NDArray[Any]:
-    size = np.dtype(form).itemsize
-    _want(len(data) % size == 0, f"{len(data)} bytes of {name!r}; want a multiple of {size}")
-    return np.frombuffer(data, form).astype(np.dtype(form).newbyteorder("="))
-
-
-def _want(holds: bool, seen: str) -> None:
-    if not holds:
-        raise ModelFileError(f"the state's contents are damaged: {seen}; go back to an earlier generation")

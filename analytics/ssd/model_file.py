@@ -1,10 +1,7 @@
 """A model as bytes and back: never pickled, strictly read, refused with what was seen and wanted.
 
-    8 bytes   TWDRIVES
-    2 bytes   version of this form, little endian: 1
-    2 bytes   zero
-    32 bytes  SHA-256 of the contents before compression; also the model's digest
-    the rest  zstd of the contents: MessagePack of names, trees as arrays, knots, thresholds, profile and card
+A sealed file (sealed.py) of MessagePack: names, trees as arrays, knots, thresholds, profile and card. The digest of its
+contents is the model's.
 
 Nothing in a file is run. Trees are proved to be trees before a booster is made of them (forest.py), numbers to be
 finite, knots to rise. A model of other features is a ModelMismatchError, everything else a ModelFileError.
@@ -12,16 +9,14 @@ finite, knots to rise. A model of other features is a ModelMismatchError, everyt
 
 import hashlib
 import math
-import struct
 from dataclasses import asdict, replace
 from typing import Any, Final, Literal
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
-import zstandard
 
 from analytics.errors import ModelFileError, ModelMismatchError
+from analytics.sealed import Form
 from analytics.ssd.calibration import Calibration
 from analytics.ssd.card import Card
 from analytics.ssd.drift import BINS, Profile
@@ -34,7 +29,16 @@ MAGIC: Final = b"TWDRIVES"
 VERSION: Final = 1
 #: Most bytes of a file, and of what is in it: a model of both horizons takes some 0.2 MB.
 MOST_BYTES: Final = 64_000_000
-_HEADER: Final = struct.Struct("<8sHH32s")
+_FORM: Final = Form(
+    MAGIC,
+    VERSION,
+    MOST_BYTES,
+    kind="model of drives",
+    name="model",
+    damaged="train it again, or fetch its file again",
+    older="upgrade, or train again",
+)
+_array, _want = _FORM.array, _FORM.want
 _ARRAYS: Final = {
     "sizes": "<i4",
     "left": "<i4",
@@ -76,9 +80,7 @@ class _Contents(msgspec.Struct, forbid_unknown_fields=True):
 
 def dump_model(model: Model) -> bytes:
     """The model's bytes; the same model always gives the same."""
-    contents = _contents(model)
-    header = _HEADER.pack(MAGIC, VERSION, 0, hashlib.sha256(contents).digest())
-    return header + zstandard.ZstdCompressor(level=9, write_content_size=True).compress(contents)
+    return _FORM.seal(_contents(model), level=9)
 
 
 def with_digest(model: Model) -> Model:
@@ -93,7 +95,7 @@ def load_model(data: bytes, *, features_version: str = FEATURES_VERSION) -> Mode
         ModelFileError: the bytes are damaged, of a newer release, or no model.
         ModelMismatchError: the model was trained on other features than this release makes.
     """
-    contents = _decoded(_opened(data))
+    contents = _decoded(_FORM.opened(data))
     if contents.features_version != features_version:
         raise ModelMismatchError(
             f"the model was trained on features {contents.features_version[:80]!r}; this release makes "
@@ -116,7 +118,7 @@ def load_model(data: bytes, *, features_version: str = FEATURES_VERSION) -> Mode
         frozenset(contents.kinds),
         _profile(contents),
         _card(contents.card),
-        "sha256:" + hashlib.sha256(_opened(data)).hexdigest(),
+        "sha256:" + hashlib.sha256(_FORM.opened(data)).hexdigest(),
     )
 
 
@@ -150,32 +152,6 @@ def _contents(model: Model) -> bytes:
         ),
         order="deterministic",
     )
-
-
-def _opened(data: bytes) -> bytes:
-    """The contents, proved to be whole."""
-    if len(data) > MOST_BYTES:
-        raise ModelFileError(f"{len(data):,} bytes are no model; want {MOST_BYTES:,} at most")
-    if len(data) < _HEADER.size or data[:8] != MAGIC:
-        raise ModelFileError(f"no model of drives: it begins with {data[:8]!r}; want {MAGIC!r}")
-    _, version, zero, digest = _HEADER.unpack_from(data)
-    if version != VERSION or zero != 0:
-        raise ModelFileError(
-            f"a model file of version {version}; this release reads version {VERSION}: upgrade, or train again"
-        )
-    try:
-        size = zstandard.frame_content_size(data[_HEADER.size :])
-        if not 0 < size <= MOST_BYTES:
-            raise ModelFileError(f"the model says it holds {size} bytes; want 1 to {MOST_BYTES:,}")
-        contents = zstandard.ZstdDecompressor().decompress(data[_HEADER.size :], max_output_size=MOST_BYTES)
-    except zstandard.ZstdError as error:
-        raise ModelFileError(f"the model's bytes are damaged: {error}; fetch the file again") from error
-    seen = hashlib.sha256(contents).digest()
-    if seen != digest:
-        raise ModelFileError(
-            f"the model's digest is {seen.hex()[:16]}...; its header says {digest.hex()[:16]}...: fetch it again"
-        )
-    return contents
 
 
 def _decoded(contents: bytes) -> _Contents:
@@ -250,14 +226,3 @@ def _card(found: dict[str, Any]) -> Card:
     numbers = [*card.recipe.values(), *(each for both in card.thresholds.values() for each in both)]
     _want(all(math.isfinite(number) for number in numbers), "a number on the card that is not finite")
     return card
-
-
-def _array(data: bytes, form: str, name: str) -> npt.NDArray[Any]:
-    size = np.dtype(form).itemsize
-    _want(len(data) % size == 0, f"{len(data)} bytes of {name!r}; want a multiple of {size}")
-    return np.frombuffer(data, form).astype(np.dtype(form).newbyteorder("="))
-
-
-def _want(holds: bool, seen: str) -> None:
-    if not holds:
-        raise ModelFileError(f"the model's contents are damaged: {seen}; train it again, or fetch its file again")
