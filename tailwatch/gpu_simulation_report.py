@@ -47,9 +47,14 @@ def _lines(found: Simulation) -> Iterator[str]:
 
 
 def _cell(cell: Cell) -> Iterator[str]:
+    said = cell.figures()
     yield (
         f"{_where(cell.world)} [simulated]: failed attempts take {cell.failed_share_pct:.0f} % of all GPU time if "
-        f"everything is retried; squared error {cell.brier:.3f}, of the priors {cell.prior_brier:.3f}"
+        "everything is retried"
+    )
+    yield (
+        f"probabilities of the advice (of the priors alone): squared error {said['brier']:.3f} "
+        f"({said['prior_brier']:.3f}), AUC {said['auc']:.2f} ({said['prior_auc']:.2f})"
     )
     headers = ("policy", "GPU h", "in vain", "mean h", "median h", "queue h", "retries", "in vain", "handed back")
     rows = [

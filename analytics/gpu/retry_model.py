@@ -20,6 +20,7 @@ import numpy.typing as npt
 from analytics.gpu.retry_features import SLOTS, Situation, features
 from analytics.gpu.retry_nodes import NodeHistory
 from analytics.gpu.retry_priors import Priors, shipped_priors
+from analytics.gpu.retry_quality import Quality
 
 #: Outcomes after which one of the same reason counts half.
 HALF_LIFE: Final = 400.0
@@ -60,24 +61,6 @@ class Estimate:
 
 
 @dataclass(slots=True)
-class Prequential:
-    """How good the answers were, each given before its outcome was learned."""
-
-    outcomes: int = 0
-    passed: int = 0
-    squared_error: float = 0.0
-    prior_squared_error: float = 0.0
-
-    def brier(self) -> float:
-        """Mean squared error of the probabilities; NaN before the first outcome."""
-        return self.squared_error / self.outcomes if self.outcomes else math.nan
-
-    def prior_brier(self) -> float:
-        """The same for the priors alone."""
-        return self.prior_squared_error / self.outcomes if self.outcomes else math.nan
-
-
-@dataclass(slots=True)
 class RetryModel:
     """Everything that was learned. `retry_state.py` turns it into bytes and back.
 
@@ -99,7 +82,7 @@ class RetryModel:
     records: dict[str, list[list[float]]] = field(default_factory=dict)
     nodes: NodeHistory = field(default_factory=NodeHistory)
     remembered: dict[int, None] = field(default_factory=dict)
-    quality: Prequential = field(default_factory=Prequential)
+    quality: Quality = field(default_factory=Quality)
     origin: str = "priors"
 
     def estimate(self, seen: Situation) -> Estimate:
@@ -120,7 +103,8 @@ class RetryModel:
         places = np.array(slots)
         weights = self.weights[places]
         said = self._estimate(seen, weights.tolist(), value)
-        self._judge(said, passed)
+        self.quality.model.add(said.probability, passed)
+        self.quality.prior.add(said.prior, passed)
         gradient = (said.probability - passed) * value
         squares = self.squares[places] * FADE + gradient * gradient
         self.squares[places] = squares
@@ -145,13 +129,6 @@ class RetryModel:
         odds = math.log(mean / (1 - mean)) + max(-MOST_SHIFT, min(MOST_SHIFT, shift))
         probability = 1 / (1 + math.exp(-odds))
         return Estimate(max(_LOWEST, min(1 - _LOWEST, probability)), prior.success, mean, outcomes)
-
-    def _judge(self, said: Estimate, passed: bool) -> None:
-        own = self.quality
-        own.outcomes += 1
-        own.passed += passed
-        own.squared_error += (said.probability - passed) ** 2
-        own.prior_squared_error += (said.prior - passed) ** 2
 
     def _note(self, seen: Situation, passed: bool) -> None:
         reason = seen.reason if seen.reason in self.records or len(self.records) < MOST_REASONS else ""

@@ -8,7 +8,6 @@ earlier one makes a new generation with what the earlier one knew, so that a lin
 """
 
 import hashlib
-import math
 from dataclasses import replace
 from typing import Final
 
@@ -18,9 +17,10 @@ import numpy.typing as npt
 
 from analytics.errors import ModelFileError, ModelMismatchError
 from analytics.gpu.retry_features import FEATURES_VERSION, SLOTS
-from analytics.gpu.retry_model import LEVELS, MOST_REASONS, MOST_REMEMBERED, Prequential, RetryModel
+from analytics.gpu.retry_model import LEVELS, MOST_REASONS, MOST_REMEMBERED, RetryModel
 from analytics.gpu.retry_nodes import MOST_NODES, MOST_PER_NODE, NodeFailure, NodeHistory
 from analytics.gpu.retry_priors import Priors, shipped_priors
+from analytics.gpu.retry_quality import BINS, Answers, Quality
 from analytics.sealed import Form
 
 MAGIC: Final = b"TWRETRY1"
@@ -48,6 +48,11 @@ class _Failure(msgspec.Struct, forbid_unknown_fields=True, array_like=True):
     job: str
 
 
+class _Answers(msgspec.Struct, forbid_unknown_fields=True):
+    squared_error: float
+    counts: list[list[int]]
+
+
 class _Contents(msgspec.Struct, forbid_unknown_fields=True):
     features_version: str
     seed: int
@@ -58,10 +63,8 @@ class _Contents(msgspec.Struct, forbid_unknown_fields=True):
     weights: bytes
     squares: bytes
     records: dict[str, list[list[float]]]
-    outcomes: int
-    passed: int
-    squared_error: float
-    prior_squared_error: float
+    answers: _Answers
+    prior_answers: _Answers
     nodes: list[tuple[str, list[_Failure]]]
     remembered: bytes
 
@@ -100,7 +103,7 @@ def load_state(data: bytes, priors: Priors | None = None) -> RetryModel:
         records=_records(contents),
         nodes=_nodes(contents),
         remembered=_remembered(contents),
-        quality=_quality(contents),
+        quality=_quality(contents.answers, contents.prior_answers),
         origin=contents.origin,
     )
 
@@ -147,10 +150,8 @@ def _contents(model: RetryModel, parent: str) -> bytes:
             model.weights[slots].astype("<f8").tobytes(),
             model.squares[slots].astype("<f8").tobytes(),
             model.records,
-            own.outcomes,
-            own.passed,
-            own.squared_error,
-            own.prior_squared_error,
+            _Answers(own.model.squared_error, own.model.counts),
+            _Answers(own.prior.squared_error, own.prior.counts),
             nodes,
             np.array(list(model.remembered), "<u8").tobytes(),
         ),
@@ -203,9 +204,18 @@ def _remembered(contents: _Contents) -> dict[int, None]:
     return dict.fromkeys(names)
 
 
-def _quality(contents: _Contents) -> Prequential:
-    own = contents
-    _want(0 <= own.passed <= own.outcomes < 2**62, f"{own.passed} of {own.outcomes} outcomes; want no more than all")
-    for error in (own.squared_error, own.prior_squared_error):
-        _want(math.isfinite(error) and 0 <= error <= own.outcomes, f"{error} as sum of {own.outcomes} squared errors")
-    return Prequential(own.outcomes, own.passed, own.squared_error, own.prior_squared_error)
+def _quality(model: _Answers, prior: _Answers) -> Quality:
+    found = Quality(_answers(model), _answers(prior))
+    both = found.model.totals(), found.prior.totals()
+    _want(both[0] == both[1], f"answers to {both[0]} and {both[1]} outcomes; want those of the same ones")
+    return found
+
+
+def _answers(own: _Answers) -> Answers:
+    whole = len(own.counts) == BINS and all(len(pair) == 2 for pair in own.counts)
+    _want(whole, f"{len(own.counts)} counts of answers; want {BINS} pairs")
+    _want(all(0 <= count < 2**62 for pair in own.counts for count in pair), "a count of answers below 0")
+    found = Answers(own.squared_error, own.counts)
+    most = sum(found.totals())
+    _want(0 <= own.squared_error <= most, f"{own.squared_error} as sum of {most} squared errors")  # NaN neither
+    return found

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -101,11 +102,17 @@ def _document(file: StateFile, learned: int, jobs: int, advice: "Sequence[RetryA
             "generation": file.model.generation,
             "origin": file.model.origin,
             "outcomes": own.outcomes,
-            "brier": own.brier() if own.outcomes else None,
-            "prior_brier": own.prior_brier() if own.outcomes else None,
+            "brier": _known(own.model.brier()),
+            "prior_brier": _known(own.prior.brier()),
+            "auc": _known(own.model.auc()),
+            "prior_auc": _known(own.prior.auc()),
         },
         "advice": [asdict(each) for each in advice],
     }
+
+
+def _known(figure: float) -> float | None:
+    return None if math.isnan(figure) else figure
 
 
 def _text(file: StateFile, learned: int, jobs: int, advice: "Sequence[RetryAdvice]") -> str:
@@ -116,7 +123,7 @@ def _text(file: StateFile, learned: int, jobs: int, advice: "Sequence[RetryAdvic
     if own.outcomes:
         lines.append(
             f"generation {file.model.generation} ({file.model.origin}): {own.outcomes:,} outcomes, {learned:,} of them "
-            f"new; squared error {own.brier():.3f}, of the priors alone {own.prior_brier():.3f}"
+            f"new; squared error {own.model.brier():.3f}, of the priors alone {own.prior.brier():.3f}"
         )
     else:
         lines.append("nothing learned yet: the priors of each reason")

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from analytics.gpu.retry_advice import Limits
+from analytics.gpu.retry_quality import Quality
 from analytics.gpu.simulation.cluster import PolicyResult, simulate
 from analytics.gpu.simulation.jobs import simulated_jobs
 from analytics.gpu.simulation.parameters import GRID, ClusterParameters, World
@@ -23,16 +24,19 @@ class Cell:
 
     Attributes:
         results: by policy, all on the same jobs with the same luck.
-        brier, prior_brier: mean squared error of the model's probabilities, each given before its outcome was known,
-            and of the priors' on the same retries; NaN where nothing was retried.
+        quality: of the model's probabilities, each given before its outcome was known, and of the priors'.
         failed_share_pct: GPU time of failed attempts in that of all jobs, where everything is retried.
     """
 
     world: World
     results: dict[PolicyName, PolicyResult]
-    brier: float
-    prior_brier: float
+    quality: Quality
     failed_share_pct: float
+
+    def figures(self) -> dict[str, float]:
+        """Squared error and area under the ROC curve, of the model and of the priors; NaN where nothing was retried."""
+        model, prior = self.quality.model, self.quality.prior
+        return {"brier": model.brier(), "prior_brier": prior.brier(), "auc": model.auc(), "prior_auc": prior.auc()}
 
     def saved_pct(self, against: PolicyName, of: PolicyName = "model") -> float:
         """GPU time that `of` saves of what jobs that fail take in all under another policy, in percent."""
@@ -82,8 +86,7 @@ class Simulation:
                 {
                     **asdict(cell.world),
                     "failed_share_pct": cell.failed_share_pct,
-                    "brier": None if math.isnan(cell.brier) else cell.brier,
-                    "prior_brier": None if math.isnan(cell.prior_brier) else cell.prior_brier,
+                    **{name: None if math.isnan(figure) else figure for name, figure in cell.figures().items()},
                     "saved_pct": {name: cell.saved_pct(name) for name in others},
                     "sooner_pct": {name: cell.sooner_pct(name) for name in others},
                     "policies": {name: asdict(result) for name, result in cell.results.items()},
@@ -120,11 +123,11 @@ def _cell(parameters: ClusterParameters, world: World, failing_jobs: int, seed: 
     # is that of all policies; that of GPU hours would be an advantage of its own, and is off.
     limits = Limits(attempts=parameters.attempts, gpu_hours=math.inf, handback_h=parameters.handback_h[0])
     results: dict[PolicyName, PolicyResult] = {}
-    brier = prior_brier = math.nan
+    quality = Quality()
     for name in POLICIES:
         tried = policy(name, limits, seed)
         results[name] = simulate(jobs, parameters, tried)
         if isinstance(tried, Advised) and tried.learns:
-            brier, prior_brier = tried.model.quality.brier(), tried.model.quality.prior_brier()
+            quality = tried.model.quality
     always = results["always"]
-    return Cell(world, results, brier, prior_brier, 100 * always.failed_gpu_h / always.all_gpu_h)
+    return Cell(world, results, quality, 100 * always.failed_gpu_h / always.all_gpu_h)

@@ -74,12 +74,12 @@ def test_a_telling_feature_is_found_within_one_reason(what: str) -> None:
     low, high = (model.estimate(seen(**{what: value})).probability for value in values[what])
     assert low < 0.3
     assert high > 0.65
-    assert model.quality.brier() < 0.75 * model.quality.prior_brier()
+    assert model.quality.model.brier() < 0.75 * model.quality.prior.brier()
 
 
 def test_where_nothing_tells_probabilities_stay_honest() -> None:
     model = taught(1_500, 0.6, seed=3)
-    assert model.quality.brier() < 0.6 * 0.4 + 0.02  # no better than chance allows, hardly worse
+    assert model.quality.model.brier() < 0.6 * 0.4 + 0.02  # no better than chance allows, hardly worse
 
 
 def test_probabilities_stay_away_from_certainty_and_sums_stay_finite() -> None:

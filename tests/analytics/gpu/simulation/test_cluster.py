@@ -130,7 +130,7 @@ def test_a_policy_that_learns_ends_up_surer_than_the_priors() -> None:
     simulate(jobs, ClusterParameters(), learning)
     own = learning.model.quality
     assert own.outcomes > 200
-    assert own.brier() < 0.8 * own.prior_brier()
+    assert own.model.brier() < 0.8 * own.prior.brier()
     resting = Advised(Limits(), learns=False)
     simulate(jobs, ClusterParameters(), resting)
     assert resting.model.quality.outcomes == 0
