@@ -34,6 +34,13 @@ def test_the_same_failure_is_noted_once() -> None:
     assert [len(failures) for _, failures in nodes.items()] == [1]
 
 
+def test_a_jobs_own_failures_are_not_those_of_others() -> None:
+    nodes = NodeHistory()
+    nodes.add(attempt(1, "gpu_ecc", job="a", nodes=("n1",), at_h=0))
+    assert nodes.failures_of_others(attempt(2, "gpu_ecc", job="a", nodes=("n1",), at_h=2)) == 0
+    assert nodes.failures_of_others(attempt(1, "gpu_ecc", job="b", nodes=("n1",), at_h=2)) == 1
+
+
 def test_history_is_bounded_and_forgets_what_failed_longest_ago() -> None:
     nodes = NodeHistory()
     for number in range(MOST_PER_NODE + 5):

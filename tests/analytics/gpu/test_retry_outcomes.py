@@ -34,6 +34,13 @@ def test_a_retry_got_past_the_failure_or_not_or_nobody_knows(
     assert got_past(FAILURE, attempt(2, reason, hours, outcome)) is passed
 
 
+@pytest.mark.parametrize("outcome", ["killed", "running"])
+def test_what_was_ended_by_a_person_or_still_runs_repeats_no_unknown_failure(outcome: Outcome) -> None:
+    for hours in (0.0, 0.01):
+        assert got_past(attempt(1, "", 0.01), attempt(2, "", hours, outcome)) is None
+    assert got_past(attempt(1, "", 0.01), attempt(2, "", 0.01)) is False
+
+
 def test_a_chain_teaches_one_outcome_a_retry_from_what_was_known_then() -> None:
     chain = [*failing(3, "cpu_oom"), attempt(4, "", 9.0, "passed")]
     found = list(outcomes(chain))
