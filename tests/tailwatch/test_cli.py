@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -47,6 +48,8 @@ def test_every_command_of_the_issue_is_there() -> None:
         "tailwatch grafana diff",
         "tailwatch grafana export",
         "tailwatch gpu report",
+        "tailwatch gpu retry-advice",
+        "tailwatch gpu simulate",
         "tailwatch gpu rules check",
         "tailwatch gpu rules list",
         "tailwatch ssd train",
@@ -60,6 +63,10 @@ def test_every_command_of_the_issue_is_there() -> None:
         "tailwatch drives",
         "tailwatch drives show",
         "tailwatch drives acknowledge",
+        "tailwatch drives unacknowledge",
+        "tailwatch drives mute",
+        "tailwatch drives unmute",
+        "tailwatch drives mutes",
         "tailwatch drives outcome",
         "tailwatch config check",
         "tailwatch config show",
@@ -73,7 +80,7 @@ def test_every_command_shows_an_example_that_its_own_parser_takes(parser: argpar
     lines = re.findall(r"tailwatch [a-z][^&\n]*", parser.format_help().partition("examples:")[2])
     assert lines
     for line in lines:
-        words = line.partition("  ")[0].split()[1:]
+        words = shlex.split(line.partition("  ")[0])[1:]
         # --start -5m is joined by main(), which is what this test walks around
         args = build_parser().parse_args([*_joined(words)])
         assert args.command_module == parser.get_default("command_module")
