@@ -127,7 +127,7 @@ for _state in ("good", "watch", "replace", "unknown"):
     drives.labels(_state)
 drives_lag_seconds = Gauge(
     "tailwatch_collector_drives_lag_seconds",
-    "Seconds since the newest round that scored all drives began, in whichever collector; 0 without drives.",
+    "Seconds since the newest complete round of scoring drives began, or since one was first due; 0 without drives.",
     registry=REGISTRY,
 )
 drives_round_seconds = Histogram(

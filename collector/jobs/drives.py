@@ -7,7 +7,6 @@ next round, here or elsewhere, goes on with what is not done (docs/decisions/000
 """
 
 import logging
-import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -17,12 +16,12 @@ import sqlalchemy as sa
 from collector import own_metrics
 from collector.config import CollectorConfig
 from collector.jobs.drive_intake import DriveIntake, Pace
+from collector.jobs.drive_lag import DriveLag, note_due, note_round, server_ns
 from collector.jobs.drive_scoring import DriveScoring
 from collector.jobs.drive_series import DriveSeries
-from store.drive_overview import ROUNDS_SCOPE
-from store.drive_progress import Progress, read_progress, write_progress
+from collector.jobs.held_lease import HeldLease
 from store.errors import FencedError, LeaseLostError, StoreError
-from store.leases import Lease, give_back, hold_lease, shared_now_ns, take_lease
+from store.leases import shared_now_ns
 from store.refusals import in_short
 
 log = logging.getLogger(__name__)
@@ -42,23 +41,25 @@ class DriveRounds:
         """`owner` names the collector in the lease; two of the same name are told apart."""
         self._config = config.jobs.drives
         self._engine = engine
-        self._owner = f"{owner}-{secrets.token_hex(4)}"
         self._stop = threading.Event()
-        self._lease: Lease | None = None
+        self._lease = HeldLease(engine, LEASE, owner, _LEASE_S, own_metrics.drives_lease_held)
         self._rested = time.monotonic()
         self._next_s = 0.0
-        self._scored_ns = 0
+        self._lag = DriveLag()
         self._intake = DriveIntake(engine, self._config.keep_days)
         self._scoring = DriveScoring(engine, self._config)
-        self._series = DriveSeries(self._config, engine, self._owner)
-        own_metrics.drives_lag_seconds.set_function(self._lag_s)
+        self._series = DriveSeries(self._config, engine, self._lease.owner)
+        own_metrics.drives_lag_seconds.set_function(self.lag_s)
 
     def run(self, stop: threading.Event) -> None:
-        """Rounds until `stop`, then the lease is given back."""
+        """Rounds until `stop`, then the lease is given back; not enabled, only how far the others are is looked at."""
         self._stop = stop
-        while self._config.enabled and not stop.wait(min(_WAKE_S, self._config.interval_s)):
+        while not stop.wait(min(_WAKE_S, self._config.interval_s)):
             try:
-                self.tick(time.time_ns())
+                if self._config.enabled:
+                    self.tick(time.time_ns())
+                else:
+                    self.look(time.time_ns())
             except _StopError:
                 break
             except Exception:
@@ -73,13 +74,14 @@ class DriveRounds:
 
         A round is due every interval, and as soon as an operator said something or another model was installed.
         """
-        if not self.take():
+        if not self.take(now_ns):
             return False
         done = True
         if time.monotonic() >= self._next_s or self._do("database", self._news) is True:
             self._next_s = time.monotonic() + self._config.interval_s
             done = self.round(now_ns)
-        return self.write_series(now_ns) and done
+        # Whoever has taken the lease meanwhile writes them.
+        return self._lease.held and self.write_series(now_ns) and done
 
     def round(self, now_ns: int) -> bool:
         """Take in and score, whatever is due; False when it failed. The caller has the lease."""
@@ -90,13 +92,14 @@ class DriveRounds:
                 with self._engine.connect() as connection:
                     # By a clock that is ahead, no drive would have been heard of for days.
                     today = shared_now_ns(connection, now_ns) // DAY_NS
+                    began_ns = server_ns(connection, now_ns)
                 self._intake.take_in(today, now_ns, self._pace)
-                scored = self._scoring.score(today, now_ns, self._pace)
+                self._scoring.score(today, now_ns, self._pace)
                 with self._engine.begin() as connection:
-                    self._hold(connection)
-                    if scored:
-                        write_progress(connection, ROUNDS_SCOPE, {0: Progress(now_ns)}, now_ns)
-                self._scored_ns = now_ns if scored else 0
+                    self._lease.hold(connection)
+                    note_round(connection, began_ns, now_ns)
+                    note_due(connection, now_ns)
+                    self._lag.look(connection, now_ns)
             return True
 
         return self._do("round", work) is True
@@ -105,34 +108,37 @@ class DriveRounds:
         """Write the five minutes that ended last, where they are not written; False when it failed."""
         return self._do("series", lambda: self._series.write(now_ns, self._rest)) is not None
 
-    def take(self) -> bool:
+    def look(self, now_ns: int) -> bool:
+        """See how far scoring is, whoever does it; False when the database failed."""
+
+        def work() -> bool:
+            with self._engine.connect() as connection:
+                self._lag.look(connection, now_ns)
+            return True
+
+        return self._do("lag", work) is True
+
+    def take(self, now_ns: int) -> bool:
         """Take the lease, or keep it; False when it is another collector's, or the database failed."""
-        try:
-            with self._engine.begin() as connection:
-                self._lease = take_lease(connection, LEASE, self._owner, time.time_ns(), round(_LEASE_S * 1e9))
-                newest = read_progress(connection, ROUNDS_SCOPE).get(0)
-        except sa.exc.SQLAlchemyError as error:
-            self._lease = None
-            self._failed("database", in_short(error))
-            return False
-        self._scored_ns = newest.value if newest is not None else 0
-        own_metrics.drives_lease_held.set(self._lease is not None)
-        return self._lease is not None
+
+        def beside(connection: sa.Connection, held: bool) -> None:
+            if held:
+                note_due(connection, now_ns)
+            self._lag.look(connection, now_ns)
+
+        return self._do("lease", lambda: self._lease.take(beside)) is True
+
+    def lag_s(self) -> float:
+        """For how long drives have not been scored, as was last seen in the database; 0 without drives."""
+        return self._lag.seconds()
 
     def leave(self) -> None:
         """Give the lease back, so that another collector need not wait for it to run out."""
-        lease, self._lease = self._lease, None
-        if lease is None:
-            return
-        try:
-            with self._engine.begin() as connection:
-                give_back(connection, lease)
-        except sa.exc.SQLAlchemyError as error:
-            log.warning("lease not given back name=%s error=%s; it runs out", lease.name, in_short(error))
+        self._lease.leave()
 
     @property
     def _pace(self) -> Pace:
-        return Pace(self._hold, self._rest)
+        return Pace(self._lease.hold, self._rest)
 
     def _news(self) -> bool:
         with self._engine.connect() as connection:
@@ -143,8 +149,7 @@ class DriveRounds:
         try:
             return work()
         except LeaseLostError as error:
-            self._lease = None
-            own_metrics.drives_lease_held.set(False)
+            self._lease.lost()
             self._failed("lease", str(error))
         except FencedError as error:
             self._failed("fenced", str(error))
@@ -158,11 +163,6 @@ class DriveRounds:
         own_metrics.drives_failures.labels(reason).inc()
         log.warning("scoring drives failed reason=%s error=%s", reason, text)
 
-    def _hold(self, connection: sa.Connection) -> None:
-        if self._lease is None:
-            raise LeaseLostError("this collector has no lease for scoring drives")
-        hold_lease(connection, self._lease, time.time_ns())
-
     def _rest(self) -> None:
         """As long as keeps the work since the last rest at its share of a core."""
         worked_s = time.monotonic() - self._rested
@@ -170,9 +170,6 @@ class DriveRounds:
         if self._stop.wait(min(rest_s, _REST_AT_MOST_S)):
             raise _StopError
         self._rested = time.monotonic()
-
-    def _lag_s(self) -> float:
-        return max(0.0, time.time() - self._scored_ns / 1e9) if self._scored_ns else 0.0
 
 
 class _StopError(Exception):

@@ -6,7 +6,6 @@ and a round that is cut short at any statement is simply continued by the next o
 """
 
 import logging
-import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -16,9 +15,10 @@ import sqlalchemy as sa
 from collector import own_metrics
 from collector.config import CollectorConfig
 from collector.jobs.config import RetentionConfig
+from collector.jobs.held_lease import HeldLease
 from store.days import Day, drop_old_day, make_days_ahead, old_days
 from store.errors import LeaseLostError, StoreError
-from store.leases import Lease, give_back, hold_lease, shared_now_ns, take_lease
+from store.leases import shared_now_ns
 from store.levels import levels_of
 from store.refusals import in_short
 from store.registry import RegisteredVersion, load_versions
@@ -56,10 +56,10 @@ class Rounds:
         self._old_since: dict[Day, float] = {}
         self._config = config
         self._engine = engine
-        self._owner = f"{owner}-{secrets.token_hex(4)}"
         self._retention = _retention(config.retention)
         self._stop = threading.Event()
-        self._lease: Lease | None = None
+        lasts_s = max(_LEASE_AT_LEAST_S, _LEASE_ROUNDS * config.jobs.interval_s)
+        self._lease = HeldLease(engine, LEASE, owner, lasts_s, own_metrics.jobs_lease_held)
         self._ends = 0.0
 
     def run(self, stop: threading.Event) -> None:
@@ -71,17 +71,17 @@ class Rounds:
 
     def round(self, now_ns: int) -> bool:
         """One round; False when another collector holds the lease, or the database failed."""
-        lasts_s = max(_LEASE_AT_LEAST_S, _LEASE_ROUNDS * self._config.jobs.interval_s)
+        versions: dict[int, RegisteredVersion] = {}
+
+        def load(connection: sa.Connection, held: bool) -> None:
+            del held
+            versions.update((one.version_id, one) for one in load_versions(connection).values())
+
         try:
-            with self._engine.begin() as connection:
-                self._lease = take_lease(connection, LEASE, self._owner, time.time_ns(), round(lasts_s * 1e9))
-                versions = {v.version_id: v for v in load_versions(connection).values()}
+            if not self._lease.take(load):
+                return False
         except sa.exc.SQLAlchemyError as error:
-            self._lease = None
             self._failed("lease", "database", in_short(error))
-            return False
-        own_metrics.jobs_lease_held.set(self._lease is not None)
-        if self._lease is None:
             return False
         works: tuple[tuple[str, Callable[[int, dict[int, RegisteredVersion]], None]], ...] = (
             ("partitions", self._make_days),
@@ -95,14 +95,7 @@ class Rounds:
 
     def leave(self) -> None:
         """Give the lease back, so that another collector need not wait for it to run out."""
-        lease, self._lease = self._lease, None
-        if lease is None:
-            return
-        try:
-            with self._engine.begin() as connection:
-                give_back(connection, lease)
-        except sa.exc.SQLAlchemyError as error:
-            log.warning("lease not given back name=%s error=%s; it runs out", lease.name, in_short(error))
+        self._lease.leave()
 
     def _do(
         self,
@@ -111,15 +104,14 @@ class Rounds:
         now_ns: int,
         versions: dict[int, RegisteredVersion],
     ) -> bool:
-        if self._lease is None:
+        if not self._lease.held:
             return False
         self._ends = time.monotonic() + max(_JOB_AT_LEAST_S, self._config.jobs.interval_s)
         try:
             with own_metrics.job_seconds.labels(name).time():
                 work(now_ns, versions)
         except LeaseLostError as error:
-            self._lease = None
-            own_metrics.jobs_lease_held.set(False)
+            self._lease.lost()
             self._failed(name, "lease", str(error))
             return False
         except sa.exc.SQLAlchemyError as error:
@@ -191,7 +183,7 @@ class Rounds:
             if now_s - since_s < self._drop_after_s:
                 continue
             with self._engine.begin() as connection:
-                self._hold(connection)
+                self._lease.hold(connection)
                 if drop_old_day(connection, day):
                     log.info("partition dropped name=%s", day.name)
 
@@ -199,14 +191,9 @@ class Rounds:
         """Transactions of one step each, until it finds nothing to do, the round's time is over, or a stop."""
         while not self._stop.is_set() and time.monotonic() < self._ends:
             with self._engine.begin() as connection:
-                self._hold(connection)
+                self._lease.hold(connection)
                 if not step(connection):
                     return
-
-    def _hold(self, connection: sa.Connection) -> None:
-        if self._lease is None:
-            raise LeaseLostError("this collector has no lease for its jobs")
-        hold_lease(connection, self._lease, time.time_ns())
 
 
 class _Pace:

@@ -50,7 +50,7 @@ def test_a_round_whose_lease_was_taken_writes_nothing_more(engine: sa.Engine) ->
 
     sa.event.listen(engine, "before_cursor_execute", steal)
 
-    hold = rounds._hold
+    hold = rounds._lease.hold
 
     def hold_after_theft(connection: sa.Connection) -> None:
         if taken == [1]:
@@ -58,7 +58,7 @@ def test_a_round_whose_lease_was_taken_writes_nothing_more(engine: sa.Engine) ->
             connection.exec_driver_sql("UPDATE leases SET epoch = epoch + 1, owner = 'thief'")
         hold(connection)
 
-    rounds._hold = hold_after_theft  # type: ignore[method-assign]
+    rounds._lease.hold = hold_after_theft  # type: ignore[method-assign]
     waiting = world.waiting()
     assert not rounds.round((1_795_000_000 + 9 * HOUR_S) * SECOND_NS)
     sa.event.remove(engine, "before_cursor_execute", steal)

@@ -215,7 +215,7 @@ def test_one_collector_at_a_time_scores_and_the_next_goes_on_when_it_leaves(worl
 def test_a_round_whose_lease_was_taken_away_writes_nothing_more(world: DrivesWorld) -> None:
     world.take(growing("S1", 0, 0))
     rounds = world.rounds()
-    assert rounds.take()
+    assert rounds.take(NOW)
     with world.engine.begin() as connection:
         connection.execute(sa.text("UPDATE leases SET epoch = epoch + 1 WHERE name = 'drives'"))
     assert not rounds.round(NOW)
@@ -261,4 +261,4 @@ def test_the_thread_ends_with_its_collector_and_gives_the_lease_back(world: Driv
     stop.set()
     thread.join(60)
     assert not thread.is_alive()
-    assert world.rounds("next").take()
+    assert world.rounds("next").take(NOW)
