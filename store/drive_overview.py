@@ -1,6 +1,7 @@
 """The drives at a glance: how many are in which state, how many are made up, when anything was last said of them.
 
-One pass over the table, so that the parts of an answer fit each other; counts by model come along an index.
+One pass along an index that has all that is counted, so that the parts of an answer fit each other, and the rows with
+their long verdicts are not read: of a million drives these are gigabytes.
 """
 
 from dataclasses import dataclass
@@ -9,7 +10,6 @@ import sqlalchemy as sa
 
 from store.drive_progress import read_progress
 from store.drive_tables import drives
-from store.drives import counts_by_state
 
 #: Where the scoring job notes, under key 0, when the newest round began that judged all drives.
 ROUNDS_SCOPE = "drives rounds"
@@ -38,11 +38,18 @@ class DrivesOverview:
 def drives_overview(connection: sa.Connection) -> DrivesOverview:
     """All drives, by model and state."""
     synthetic = sa.func.sum(sa.case((_T.c.synthetic, 1), else_=0))
-    query = sa.select(synthetic, sa.func.max(_T.c.scored_ns), sa.func.max(_T.c.last_day))
-    made_up, scored_ns, last_day = connection.execute(query).one()
+    newest = sa.func.max(_T.c.scored_ns), sa.func.max(_T.c.last_day)
+    query = sa.select(_T.c.model, _T.c.state, sa.func.count(), synthetic, *newest).group_by(_T.c.model, _T.c.state)
+    rows = connection.execute(query.order_by(_T.c.model, _T.c.state)).all()
+    counts = {(model, state): n for model, state, n, *_ in rows}
     rounds = read_progress(connection, ROUNDS_SCOPE)
-    round_ns = rounds[0].value if 0 in rounds else None
-    return DrivesOverview(counts_by_state(connection), int(made_up or 0), round_ns, scored_ns, last_day)
+    return DrivesOverview(
+        counts,
+        sum(int(made_up) for _, _, _, made_up, _, _ in rows),
+        rounds[0].value if 0 in rounds else None,
+        max((scored_ns for *_, scored_ns, _ in rows if scored_ns is not None), default=None),
+        max((last_day for *_, last_day in rows), default=None),
+    )
 
 
 def drive_models_named(connection: sa.Connection) -> list[str]:

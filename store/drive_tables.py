@@ -15,8 +15,9 @@ _id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 # Ordered by code points in both databases, so that a list of names is the same list.
 _plain_text = sa.String(256).with_variant(sa.String(256, collation="C"), "postgresql")
 
-# Every drive ever seen, and what was last said of it. What lists filter and sort by has columns of its own; `verdict`
-# is all of it as JSON (api reads it), `memory` what the job wants to find again (hysteresis), both in the job's words.
+# Every drive that is not yet forgotten (store/drive_retention.py), and what was last said of it. What lists filter and
+# sort by has columns of its own; `verdict` is all of it as JSON (api reads it), `memory` what the job wants to find
+# again (hysteresis), both in the job's words.
 drives = sa.Table(
     "drives",
     metadata,
@@ -60,7 +61,12 @@ drives = sa.Table(
     sa.Index("drives_by_node", "node"),
     sa.Index("drives_by_rack", "rack"),
     sa.Index("drives_by_vendor", "vendor"),
-    sa.Index("drives_by_model", "model", "state"),
+    # Counts are made from this index alone, without the long rows of the table (store/drive_overview.py).
+    sa.Index("drives_by_model", "model", "state", "synthetic", "model_synthetic", "last_day", "scored_ns"),
+    sa.Index("drives_by_last_day", "last_day", "id"),
+    sa.Index("drives_not_good", "id", sqlite_where=sa.text("state <> 0"), postgresql_where=sa.text("state <> 0")),
+    # The number of a drive that was deleted is never another one's.
+    sqlite_autoincrement=True,
 )
 
 # What drives said of themselves on a day (store/drive_days.py).
@@ -83,7 +89,7 @@ drive_features = sa.Table(
     sa.Column("data", sa.LargeBinary, nullable=False),
 )
 
-# Every change of a drive's state; kept for good.
+# Every change of a drive's state; kept as long as the drive.
 drive_states = sa.Table(
     "drive_states",
     metadata,
@@ -98,7 +104,7 @@ drive_states = sa.Table(
     sa.Index("drive_states_by_drive", "drive_id", "id"),
 )
 
-# What operators said; kept for good, an entry that is taken back only ends (store/drive_actions.py).
+# What operators said; kept as long as the drive, an entry that is taken back only ends (store/drive_actions.py).
 drive_actions = sa.Table(
     "drive_actions",
     metadata,
@@ -119,6 +125,7 @@ drive_actions = sa.Table(
     sa.Column("ended_by", sa.String(256)),
     sa.Index("drive_actions_by_drive", "drive_id", "id"),
     sa.Index("drive_actions_by_kind", "kind", "id"),
+    sqlite_autoincrement=True,
 )
 
 # Models by the digest of their contents: at most one active and one shadow (store/drive_models.py), the others retired.

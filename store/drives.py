@@ -1,7 +1,8 @@
 """Which drives there are, and what was last said of each: written in bulk by the job, listed for people.
 
 A drive's number is given out once and is never another drive's; chunk = number // DRIVES_PER_CHUNK says in whose blob
-its days lie. Nothing here deletes a drive. Writers hold the job's lease (store/leases.py) in the same transaction.
+its days lie. Only store/drive_retention.py deletes a drive. Writers hold the job's lease (store/leases.py) in the same
+transaction.
 """
 
 from collections.abc import Iterable, Sequence
@@ -196,15 +197,16 @@ def write_verdicts(connection: sa.Connection, verdicts: Sequence[DriveVerdict], 
 
 
 def one_drive(connection: sa.Connection, which: str | int) -> DriveRow:
-    """The drive of this number, or else of this serial number.
+    """The drive of this serial number, or else of this number; an `int` is a number and nothing else.
 
     Raises:
         UnknownDriveError: there is none; `.nearest` is a drive whose name begins alike.
     """
     text = str(which)
     number = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else -1
-    meant = [_T.c.id == number] if 0 <= number <= _BIGGEST_ID else []
-    for where in [*meant, _T.c.drive == text]:
+    numbered = [_T.c.id == number] if 0 <= number <= _BIGGEST_ID else []
+    # A serial number may be a plain number, and is what stands on the drive.
+    for where in [*([] if isinstance(which, int) else [_T.c.drive == text]), *numbered]:
         row = connection.execute(drive_rows().where(where)).one_or_none()
         if row is not None:
             return DriveRow(*row)
@@ -218,12 +220,6 @@ def states_of(connection: sa.Connection, drive_id: int, limit: int = 1000) -> li
     query = sa.select(table.c.at_ns, table.c.since_ns, table.c.was, table.c.state, table.c.why)
     query = query.where(table.c.drive_id == drive_id).order_by(table.c.id.desc()).limit(limit)
     return [StateChange(*row) for row in connection.execute(query)]
-
-
-def counts_by_state(connection: sa.Connection) -> dict[tuple[str | None, int], int]:
-    """(model, state) -> how many drives."""
-    query = sa.select(_T.c.model, _T.c.state, sa.func.count()).group_by(_T.c.model, _T.c.state)
-    return {(model, state): n for model, state, n in connection.execute(query.order_by(_T.c.model, _T.c.state))}
 
 
 def urgency(state: int, probability: float | None) -> float:

@@ -1,10 +1,15 @@
 """The drives at a glance, on both databases."""
 
+from collections.abc import Callable
+from typing import Any
+
+import pytest
 import sqlalchemy as sa
 
 from store.connect import open_engine, upgrade
 from store.drive_overview import ROUNDS_SCOPE, DrivesOverview, drive_models_named, drives_overview
 from store.drive_progress import Progress, write_progress
+from store.drive_tables import drives
 from store.drives import GOOD, REPLACE, UNKNOWN, DriveSeen, DriveVerdict, note_drives, write_verdicts
 
 
@@ -41,3 +46,28 @@ def test_drives_are_counted_by_model_and_state_with_when_they_were_judged(databa
     engine.dispose()
     assert found.counts == {("M", GOOD): 1, ("M", UNKNOWN): 1, ("L", REPLACE): 1, (None, UNKNOWN): 1}
     assert (found.synthetic, found.round_ns, found.scored_ns, found.last_day) == (1, 40, 60, 9)
+
+
+@pytest.mark.parametrize("ask", [drives_overview, drive_models_named])
+def test_nothing_is_counted_from_the_long_rows_of_the_table(database_url: str, ask: Callable[[Any], object]) -> None:
+    engine = opened(database_url)
+    asked: list[tuple[str, Any]] = []
+
+    def remember(_conn: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if "FROM drives" in statement:
+            asked.append((statement, parameters))
+
+    with engine.begin() as connection:
+        connection.execute(sa.insert(drives), [{"drive": f"S{n}", "first_day": 1, "last_day": 1} for n in range(500)])
+        sa.event.listen(connection, "before_cursor_execute", remember)
+        ask(connection)
+        sa.event.remove(connection, "before_cursor_execute", remember)
+        assert asked
+        if engine.dialect.name == "postgresql":
+            connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+            connection.exec_driver_sql("SET LOCAL enable_bitmapscan = off")
+        for statement, parameters in asked:
+            explain = "EXPLAIN " if engine.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN "
+            steps = " / ".join(str(row) for row in connection.exec_driver_sql(explain + statement, parameters))
+            assert "Index Only Scan" in steps or "COVERING INDEX" in steps, steps
+    engine.dispose()

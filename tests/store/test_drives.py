@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import sqlalchemy as sa
 
+from store.drive_overview import drives_overview
 from store.drive_tables import DRIVES_PER_CHUNK
 from store.drives import (
     GOOD,
@@ -18,7 +19,6 @@ from store.drives import (
     chunk_of,
     chunk_rows,
     chunks,
-    counts_by_state,
     drive_ids,
     note_drives,
     one_drive,
@@ -92,7 +92,7 @@ def test_a_verdict_is_kept_whole_and_only_changes_of_the_state_are_history(engin
         assert write_verdicts(connection, [said, replace(said, drive_id=999)], NOW_NS + 3 * HOUR_NS) == 1
         row = one_drive(connection, "S1")
         history = states_of(connection, numbers["S1"])
-        counts = counts_by_state(connection)
+        counts = drives_overview(connection).counts
     kept = {name: getattr(said, name) for name in DriveVerdict.__slots__ if name not in ("drive_id", "why")}
     assert {name: getattr(row, name) for name in kept} == kept
     assert (row.scored_ns, row.urgency) == (NOW_NS + 3 * HOUR_NS, 1.25)
@@ -104,10 +104,13 @@ def test_a_verdict_is_kept_whole_and_only_changes_of_the_state_are_history(engin
     assert counts == {("A1", GOOD): 1, ("A1", WATCH): 1}
 
 
-def test_a_drive_is_found_by_number_before_serial_and_a_wrong_one_names_the_nearest(engine: sa.Engine) -> None:
+def test_a_drive_is_found_by_serial_before_number_and_a_wrong_one_names_the_nearest(engine: sa.Engine) -> None:
     numbers = noted(engine, ["2", "S4F2NY0M1", "x"])
+    assert numbers["2"] == 1
     with engine.connect() as connection:
-        assert one_drive(connection, "2").id == 2 == one_drive(connection, 2).id
+        assert one_drive(connection, "2").id == 1, "what looks like a number is the serial number of another one"
+        assert one_drive(connection, 2).drive == "S4F2NY0M1"
+        assert one_drive(connection, "3").drive == "x"
         assert one_drive(connection, "S4F2NY0M1").id == numbers["S4F2NY0M1"]
         with pytest.raises(UnknownDriveError, match="did you mean 'S4F2NY0M1'"):
             one_drive(connection, "S4F2NY0M7")

@@ -11,6 +11,7 @@ depends_on = None
 _ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _PLAIN_TEXT = sa.String(256).with_variant(sa.String(256, collation="C"), "postgresql")
 _IN_USE = sa.text("role <> 'retired'")
+_NOT_GOOD = sa.text("state <> 0")
 
 
 def upgrade() -> None:
@@ -45,6 +46,7 @@ def _drives() -> None:
         sa.Column("scored_day", sa.Integer()),
         sa.Column("verdict", sa.Text()),
         sa.Column("memory", sa.Text()),
+        sqlite_autoincrement=True,
     )
     op.create_index("drives_by_urgency", "drives", ["urgency", "id"])
     op.create_index("drives_by_probability", "drives", ["p30", "id"])
@@ -53,7 +55,10 @@ def _drives() -> None:
     op.create_index("drives_by_node", "drives", ["node"])
     op.create_index("drives_by_rack", "drives", ["rack"])
     op.create_index("drives_by_vendor", "drives", ["vendor"])
-    op.create_index("drives_by_model", "drives", ["model", "state"])
+    counted = ["model", "state", "synthetic", "model_synthetic", "last_day", "scored_ns"]
+    op.create_index("drives_by_model", "drives", counted)
+    op.create_index("drives_by_last_day", "drives", ["last_day", "id"])
+    op.create_index("drives_not_good", "drives", ["id"], sqlite_where=_NOT_GOOD, postgresql_where=_NOT_GOOD)
 
 
 def _blobs() -> None:
@@ -100,6 +105,7 @@ def _history() -> None:
         sa.Column("until_ns", sa.BigInteger()),
         sa.Column("ended_ns", sa.BigInteger()),
         sa.Column("ended_by", sa.String(256)),
+        sqlite_autoincrement=True,
     )
     op.create_index("drive_actions_by_drive", "drive_actions", ["drive_id", "id"])
     op.create_index("drive_actions_by_kind", "drive_actions", ["kind", "id"])
