@@ -18,9 +18,6 @@ from store.errors import CorruptPageError
 from store.postgresql import binary
 from store.upsert import insert
 
-#: For how many days they are kept where nobody says otherwise: more than a year, so that a year can be compared.
-KEPT_DAYS = 400
-
 _T = drive_days
 _EPOCH = dt.date(1970, 1, 1)
 _BLOBS_AT_ONCE = 256

@@ -75,5 +75,6 @@ def read_features(
     low = chunk * DRIVES_PER_CHUNK
     known = sa.select(drives.c.id, drives.c.drive).where(drives.c.id.between(low, low + DRIVES_PER_CHUNK - 1))
     names = {one.id: one.drive for one in connection.execute(known)}
-    drive = pl.Series("drive", [names[low + slot] for slot in blob.slots.tolist()], pl.String)
-    return _EPOCH + dt.timedelta(days=row.day), frame.insert_column(0, drive)
+    # A drive that was forgotten since (store/drive_retention.py) has no name.
+    drive = pl.Series("drive", [names.get(low + slot) for slot in blob.slots.tolist()], pl.String)
+    return _EPOCH + dt.timedelta(days=row.day), frame.insert_column(0, drive).drop_nulls("drive")

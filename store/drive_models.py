@@ -2,7 +2,8 @@
 
 What the bytes mean is the trainer's affair, and so is the digest that a model calls itself by; here a checksum proves
 that they are the ones installed. A model becomes active as the first one, or from the shadow by `promote`. Retired ones
-stay, so that what they said can be explained, and one that is installed again may come back.
+stay for a while (store/drive_retention.py), so that what they said can be explained, and one that is installed again
+may come back.
 """
 
 import hashlib

@@ -42,6 +42,8 @@ class DrivesConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         cpu_share: of one core, at most, on average over a round; between two chunks of drives the job rests.
         keep_days: for how many days a drive's days are kept.
         gone_after_days: a drive not heard of for longer is in no series and no count any more; its row stays.
+        forget_after_days: a drive not heard of for longer is deleted with its history, once its days are gone too.
+        keep_models_days: for how many days a model is kept that was retired.
         series_max_drives: of up to so many drives series are written; of more only those that are not Good.
     """
 
@@ -50,7 +52,17 @@ class DrivesConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     cpu_share: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.5
     keep_days: Annotated[int, msgspec.Meta(ge=90, le=4000)] = 400
     gone_after_days: Annotated[int, msgspec.Meta(ge=4, le=4000)] = 30
+    forget_after_days: Annotated[int, msgspec.Meta(ge=90, le=40_000)] = 800
+    keep_models_days: Annotated[int, msgspec.Meta(ge=1, le=40_000)] = 400
     series_max_drives: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = 20_000
+
+    def __post_init__(self) -> None:
+        """Refuse to forget a drive that is still shown, or whose days are kept."""
+        if self.forget_after_days < max(self.keep_days, self.gone_after_days):
+            raise ValueError(
+                f"forget_after_days {self.forget_after_days} is less than keep_days {self.keep_days} or "
+                f"gone_after_days {self.gone_after_days}: a drive is kept at least as long as its days and its series"
+            )
 
 
 class JobsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

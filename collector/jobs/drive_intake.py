@@ -21,8 +21,8 @@ from analytics.ssd.timeline import LOOKBACK_D
 from collector import own_metrics
 from collector.jobs.drive_readings import DriveQuery, changed_days, drive_query, labels_of, readings
 from store.catalog import Catalog
-from store.drive_days import by_chunk, delete_days, put_days, read_days
-from store.drive_progress import Progress, forget_progress, read_progress, write_progress
+from store.drive_days import by_chunk, put_days, read_days
+from store.drive_progress import Progress, read_progress, write_progress
 from store.drive_tables import DRIVES_PER_CHUNK
 from store.drives import DriveSeen, chunk_of, drive_ids, note_drives
 from store.snapshot import Snapshot
@@ -88,7 +88,6 @@ class DriveIntake:
             with self._engine.begin() as connection:
                 pace.hold(connection)
                 write_progress(connection, DAYS_SCOPE, {day: Progress(count)}, now_ns)
-        self._forget(today, pace)
         return len(due)
 
     def _take_day(self, query: DriveQuery, day: int, now_ns: int, pace: Pace) -> None:
@@ -147,15 +146,6 @@ class DriveIntake:
                 pace.hold(connection)
                 if put_days(connection, part, numbers):
                     note_chunk(connection, chunk, now_ns)
-
-    def _forget(self, today: int, pace: Pace) -> None:
-        oldest = today - self._keep_days
-        deleted = 1
-        while deleted:
-            with self._engine.begin() as connection:
-                pace.hold(connection)
-                deleted = delete_days(connection, day_of(oldest))
-                forget_progress(connection, DAYS_SCOPE, oldest)
 
     def _tell(self, what: str, text: str) -> None:
         own_metrics.drives_failures.labels("data").inc()

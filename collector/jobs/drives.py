@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from collector import own_metrics
 from collector.config import CollectorConfig
+from collector.jobs.drive_forgetting import forget_old
 from collector.jobs.drive_intake import DriveIntake, Pace
 from collector.jobs.drive_lag import DriveLag, note_due, note_round, server_ns
 from collector.jobs.drive_scoring import DriveScoring
@@ -84,7 +85,7 @@ class DriveRounds:
         return self._lease.held and self.write_series(now_ns) and done
 
     def round(self, now_ns: int) -> bool:
-        """Take in and score, whatever is due; False when it failed. The caller has the lease."""
+        """Take in, score and forget, whatever is due; False when it failed. The caller has the lease."""
         self._rested = time.monotonic()
 
         def work() -> bool:
@@ -100,6 +101,7 @@ class DriveRounds:
                     note_round(connection, began_ns, now_ns)
                     note_due(connection, now_ns)
                     self._lag.look(connection, now_ns)
+                forget_old(self._engine, self._config, today, self._pace)
             return True
 
         return self._do("round", work) is True
