@@ -2,8 +2,8 @@
 
 Every five minutes the verdicts become records of the streams in drive_streams.py and go through the plans of all
 queries on these streams into flushes, as an agent's records would: under a claim of the job's own, whose position is
-the number of the newest window and part written. A writer that dies goes on behind it, and what another one has
-written since is fenced off (docs/decisions/0008).
+the number of the newest window and the last drive written. A writer that dies goes on behind it, and what another one
+has written since is fenced off (docs/decisions/0008). No query gets more series than collector.series_max.
 """
 
 import logging
@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from collector import own_metrics
 from collector.jobs.config import DrivesConfig
 from collector.jobs.drive_streams import COLLECTOR_STREAMS, DRIVE_COUNTS, DRIVE_VERDICTS, MEASURED, SYNTHETIC
+from collector.series_limit import Refused, SeriesLimit
 from pipeline.chain import Chain
 from pipeline.errors import PipelineError
 from pipeline.partial import Partial
@@ -25,13 +26,15 @@ from store.drive_tables import drives
 from store.flush import Flush, write_flush
 from store.registry import RegisteredVersion, load_versions, valid_ranges
 from store.series import SeriesIds
+from store.series_limit import Refusal
 
 log = logging.getLogger(__name__)
 
 STEP_NS: Final = 300 * 10**9
 STATES: Final[Mapping[int, str]] = {-1: "unknown", 0: "good", 1: "watch", 2: "replace"}
-# Parts of a window in its place among the positions; more drives than this many parts hold are never written.
-_PARTS = 2**20
+# Positions of a window: 0 before anything is written, 1 with the counts, n + 2 with all drives up to number n. By
+# number, since which drives are written changes while a writer that died is not yet gone on with.
+_PLACES = 2**36
 _DRIVES_A_PART = 1024
 _PERCENT = 100.0
 _DAY_NS = 86_400 * 10**9
@@ -42,12 +45,14 @@ _MADE_UP: Final = sa.or_(drives.c.synthetic, drives.c.model_synthetic)
 class DriveSeries:
     """Writes the windows of one job; forgets its claim whenever a write fails."""
 
-    def __init__(self, config: DrivesConfig, engine: sa.Engine, owner: str) -> None:
+    def __init__(self, config: DrivesConfig, series_max: int, engine: sa.Engine, owner: str) -> None:
         self._config = config
         self._engine = engine
         self._owner = owner
         self._claim: Claim | None = None
         self._series = SeriesIds()
+        # Nothing waits in memory: what may go on is in the database before the next part is looked at.
+        self._limit = SeriesLimit(engine, series_max, self._series, lambda: ())
         self._chains: dict[str, Chain | None] = {}
 
     def write(self, now_ns: int, rest: Callable[[], None] = lambda: None) -> int:
@@ -76,26 +81,24 @@ class DriveSeries:
                     return 0  # no drives, nothing to claim
             with self._engine.begin() as connection:
                 self._claim = claim(connection, JOBS_TOPIC, DRIVES_PARTITION, self._owner)
+        first, end = step * _PLACES, (step + 1) * _PLACES
         reached = self._claim.next_offset
-        if reached > (step + 2) * _PARTS:
+        if reached > end + _PLACES:
             log.warning(
                 "clock behind what was written of drives; writing from now on windows_ahead=%d",
-                reached // _PARTS - step,
+                reached // _PLACES - step,
             )
-            reached = step * _PARTS
-        if reached >= (step + 1) * _PARTS:
+            reached = first
+        if reached >= end:
             return 0
         with self._engine.connect() as connection:
             versions = self._versions(connection, at_ns)
         written = 0
-        for part, stream, records in self._parts(at_ns):
-            position = step * _PARTS + part
-            if position < reached:
-                continue
-            self._flush(position + 1, at_ns, versions, stream, records)
+        for place, stream, records in self._parts(at_ns, max(0, reached - first)):
+            self._flush(first + place, at_ns, versions, stream, records)
             written += 1
             rest()
-        self._flush((step + 1) * _PARTS, at_ns, versions, "", pl.DataFrame())
+        self._flush(end, at_ns, versions, "", pl.DataFrame())
         return written
 
     def _flush(
@@ -103,15 +106,21 @@ class DriveSeries:
     ) -> None:
         assert self._claim is not None
         partials: dict[str, Partial] = {}
+        refusals: list[Refusal] = []
         for name, version in versions.items():
             chain = self._chains[name]
             if version.plan.source == stream and chain is not None:
-                partial = chain.finish(_placed(records, chain), after=0)
-                if len(partial):
-                    partials[name] = partial
+                kept, refused = self._limit.split(version, chain.finish(_placed(records, chain), after=0))
+                if len(kept):
+                    partials[name] = kept
+                if refused is not None:
+                    refusals.append(_refusal(version, refused))
         held = self._claim
-        write_flush(self._engine, held, Flush(position, at_ns, partials=partials), versions, self._series)
+        flush = Flush(position, at_ns, partials=partials, refusals=refusals)
+        write_flush(self._engine, held, flush, versions, self._series)
         self._claim = Claim(held.topic, held.partition, held.owner, held.epoch, held.flushes + 1, position, ())
+        for one in refusals:
+            own_metrics.records_over_series_max.labels(one.query).inc(one.records)
 
     def _versions(self, connection: sa.Connection, at_ns: int) -> dict[str, RegisteredVersion]:
         """Of every query on our streams the version that is valid then, if it can run here."""
@@ -129,8 +138,8 @@ class DriveSeries:
                 found[name] = version
         return found
 
-    def _parts(self, at_ns: int) -> Iterator[tuple[int, str, pl.DataFrame]]:
-        """(number, stream, records) of the window: counts first, then the drives, some at a time."""
+    def _parts(self, at_ns: int, done: int) -> Iterator[tuple[int, str, pl.DataFrame]]:
+        """(place, stream, records) of the window behind place `done`: counts first, then drives, some at a time."""
         last_day = at_ns // _DAY_NS - self._config.gone_after_days
         with self._engine.connect() as connection:
             counts = _counts(connection, last_day)
@@ -142,15 +151,20 @@ class DriveSeries:
         own_metrics.drives_without_series.set(0 if few else good)
         if not total:
             return
-        yield 0, "drive_counts", counts.with_columns(ts=pl.lit(at_ns, pl.Int64))
-        part, after = 1, -1
-        while part < _PARTS - 1:
+        if done < 1:
+            yield 1, "drive_counts", counts.with_columns(ts=pl.lit(at_ns, pl.Int64))
+        after = max(done, 1) - 2
+        while True:
             with self._engine.connect() as connection:
                 after, records = _verdicts(connection, last_day, after, notable=not few)
             if not records.height:
                 return
-            yield part, "drive_verdicts", records.with_columns(ts=pl.lit(at_ns, pl.Int64))
-            part += 1
+            yield after + 2, "drive_verdicts", records.with_columns(ts=pl.lit(at_ns, pl.Int64))
+
+
+def _refusal(version: RegisteredVersion, refused: Refused) -> Refusal:
+    records = sum(refused.records.values())
+    return Refusal(version.query_id, version.plan.query, JOBS_TOPIC, refused.groups, records, refused.example)
 
 
 def _chain(version: RegisteredVersion) -> Chain | None:
@@ -195,7 +209,7 @@ def _verdicts(connection: sa.Connection, last_day: int, after: int, *, notable: 
         table.c.id > after, table.c.scored_ns.is_not(None), table.c.last_day >= last_day
     )
     if notable:
-        query = query.where(table.c.state != 0)
+        query = query.where(table.c.state != sa.literal_column("0"))  # as the index drives_not_good has it
     found = connection.execute(query.order_by(table.c.id).limit(_DRIVES_A_PART)).all()
     rows = [
         {

@@ -49,7 +49,7 @@ class DriveRounds:
         self._lag = DriveLag()
         self._intake = DriveIntake(engine, self._config.keep_days)
         self._scoring = DriveScoring(engine, self._config)
-        self._series = DriveSeries(self._config, engine, self._lease.owner)
+        self._series = DriveSeries(self._config, config.series_max, engine, self._lease.owner)
         own_metrics.drives_lag_seconds.set_function(self.lag_s)
 
     def run(self, stop: threading.Event) -> None:

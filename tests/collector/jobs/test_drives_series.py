@@ -21,6 +21,7 @@ from store.fleet import collectors, totals
 from store.fleet_coverage import fleet_coverage
 from store.registry import metric, register_queries
 from store.samples import Instants, SeriesCodes, estimated, plan
+from store.series_limit import series_use
 from store.snapshot import Snapshot
 from store.windows import Selection, merged
 from tests.collector.jobs.drives_world import DAY_NS, HOUR_NS, TODAY, DrivesWorld, reading
@@ -28,8 +29,8 @@ from tests.collector.jobs.drives_world import DAY_NS, HOUR_NS, TODAY, DrivesWorl
 NOW = TODAY * DAY_NS + 13 * HOUR_NS
 
 
-def series(world: DrivesWorld, **settings: Any) -> DriveSeries:
-    return DriveSeries(DrivesConfig(**settings), world.engine, "tester")
+def series(world: DrivesWorld, series_max: int = 100_000, **settings: Any) -> DriveSeries:
+    return DriveSeries(DrivesConfig(**settings), series_max, world.engine, "tester")
 
 
 def said(world: DrivesWorld, n: int, *states: int, **columns: Any) -> None:
@@ -111,6 +112,61 @@ def test_a_writer_that_died_between_two_parts_is_gone_on_with(world: DrivesWorld
     assert len(values(world, "drive_state", "drive")) == 1024
     assert series(world).write(NOW) == 1
     assert len(values(world, "drive_state", "drive")) == 1500
+
+
+def test_drives_that_became_good_while_a_writer_was_dead_cost_no_other_its_window(world: DrivesWorld) -> None:
+    said(world, 1500, 1)
+    left = 2
+
+    def die() -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        series(world, series_max_drives=0).write(NOW, die)
+    with world.engine.begin() as connection:
+        write_verdicts(connection, [DriveVerdict(number, 0, 0, "", TODAY) for number in range(1, 101)], NOW)
+    assert series(world, series_max_drives=0).write(NOW) == 1
+    assert len(values(world, "drive_state", "drive")) == 1500
+
+
+def test_the_job_makes_no_more_series_of_a_query_than_it_may_have_and_says_what_it_left_out(world: DrivesWorld) -> None:
+    said(world, 6, 0)
+    before = own_metrics.records_over_series_max.labels("drive_verdicts")._value.get()
+    writer = series(world, series_max=8)
+    assert writer.write(NOW) == 2
+    said(world, 10, 0)
+    writer.write(NOW + STEP_NS)
+    shown = values(world, "drive_state", "drive", at_ns=NOW + STEP_NS)
+    assert len(shown) == 8
+    assert {(f"S{number:04}",) for number in range(6)} < set(shown), "those that are known go on"
+    assert own_metrics.records_over_series_max.labels("drive_verdicts")._value.get() == before + 2
+    with world.engine.connect() as connection:
+        (use,) = [one for one in series_use(connection) if one.query == "drive_verdicts"]
+    assert use.series == 8
+    assert [(one.agent, one.groups, one.records) for one in use.refused] == [(JOBS_TOPIC, 2, 2)]
+    # One that starts anew knows nothing, and keeps to it all the same.
+    series(world, series_max=8).write(NOW + 2 * STEP_NS)
+    assert set(values(world, "drive_state", "drive", at_ns=NOW + 2 * STEP_NS)) == set(shown)
+
+
+def test_drives_that_are_not_good_are_found_without_reading_the_others(world: DrivesWorld) -> None:
+    if world.engine.dialect.name != "sqlite":
+        pytest.skip("of a table without statistics PostgreSQL tells no plan worth asserting")
+    said(world, 3, 0, 1)
+    asked: list[tuple[str, Any]] = []
+    listener = lambda _c, _k, statement, parameters, *_: asked.append((statement, parameters))  # noqa: E731
+    sa.event.listen(world.engine, "before_cursor_execute", listener)
+    series(world, series_max_drives=0).write(NOW)
+    sa.event.remove(world.engine, "before_cursor_execute", listener)
+    wide = [one for one in asked if "wear_used_pct" in one[0] and "ORDER BY drives.id" in one[0]]
+    assert wide
+    with world.engine.connect() as connection:
+        for statement, parameters in wide:
+            steps = str(connection.exec_driver_sql("EXPLAIN QUERY PLAN " + statement, parameters).all())
+            assert "drives_not_good" in steps, steps
 
 
 def test_of_too_many_drives_only_those_that_are_not_good_have_series_and_all_are_counted(world: DrivesWorld) -> None:
@@ -202,6 +258,6 @@ def test_a_database_without_drives_gets_no_claim(world: DrivesWorld) -> None:
 
 def test_records_have_the_columns_that_their_streams_say(world: DrivesWorld) -> None:
     said(world, 1, 0)
-    for _, stream, records in series(world)._parts(NOW):
+    for _, stream, records in series(world)._parts(NOW, 0):
         assert set(records.columns) == set(COLLECTOR_STREAMS[stream])
         assert records.schema["ts"] == pl.Int64
