@@ -209,14 +209,19 @@ def _row_before(column: Column, keys: Int64Array, within: int) -> tuple[Int64Arr
 
 def drive_names(readings: pl.DataFrame) -> pl.Series:
     """What drives are called: the serial number, or host and device where none could name one drive."""
-    serial = _text_or_null(readings, "serial")
-    serial = serial.set(serial.str.contains(_NO_SERIAL).fill_null(False), None)
-    host, device = (_text_or_null(readings, name) for name in ("host", "device"))
-    named = serial.zip_with(serial.is_not_null(), host + ":" + device).alias("serial")
+    named = names_if_any(readings)
     unnamed = named.is_null().arg_max()
     if unnamed is not None and named[unnamed] is None:
         refuse_row(named, unnamed, "a serial number, or host and device")
     return named
+
+
+def names_if_any(readings: pl.DataFrame) -> pl.Series:
+    """The same, with NULL where neither names a drive."""
+    serial = _text_or_null(readings, "serial")
+    serial = serial.set(serial.str.contains(_NO_SERIAL).fill_null(False), None)
+    host, device = (_text_or_null(readings, name) for name in ("host", "device"))
+    return serial.zip_with(serial.is_not_null(), host + ":" + device).alias("serial")
 
 
 def _with_vendor(frame: pl.DataFrame) -> pl.DataFrame:

@@ -5,6 +5,7 @@ same tables, whichever collector judges them, and however often.
 """
 
 import json
+import logging
 from datetime import date
 from typing import Final
 
@@ -19,7 +20,10 @@ from store.drive_actions import failures
 from store.drive_days import read_days
 from store.drive_progress import Progress, forget_progress, read_progress, write_progress
 from store.drive_tables import drives
+from store.errors import CorruptPageError
 from store.upsert import batched
+
+log = logging.getLogger(__name__)
 
 #: Tables of ranks by day, as JSON.
 REFERENCE_SCOPE: Final = "drives reference"
@@ -40,15 +44,22 @@ def kept_reference(engine: sa.Engine, chunks: list[int], day: int, now_ns: int, 
     with engine.connect() as connection:
         known = read_progress(connection, REFERENCE_SCOPE).get(day)
     if known is not None and known.body is not None:
-        return _from_json(known.body)
+        try:
+            return _from_json(known.body)
+        except (ValueError, TypeError, pl.exceptions.PolarsError) as error:
+            log.warning("tables of ranks cannot be read, made anew day=%s error=%s", day_of(day), error)
     columns = {name: DAYS[name] for name in ("drive", "day", "model", *sorted(set(RANKED.values())))}
     newest: list[pl.DataFrame] = []
     for chunk in chunks:
         with engine.connect() as connection:
-            days = read_days(connection, chunk, day_of(day - _WEEK_D + 1), day_of(day), columns)
+            try:
+                days = read_days(connection, chunk, day_of(day - _WEEK_D + 1), day_of(day), columns)
+            except CorruptPageError as error:
+                pace.spare(f"ranks of chunk {chunk}", error)
+                continue
         newest.append(days.unique("drive", keep="last", maintain_order=True))
         pace.rest()
-    made = fleet_reference(pl.concat(newest), day_of(day))
+    made = fleet_reference(pl.concat(newest) if newest else _NO_DAYS, day_of(day))
     with engine.begin() as connection:
         pace.hold(connection)
         write_progress(connection, REFERENCE_SCOPE, {day: Progress(made.tables.height, _to_json(made))}, now_ns)

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from analytics.errors import DataError
 from analytics.ssd.columns import DAYS
-from analytics.ssd.days import drive_days, drive_names
+from analytics.ssd.days import drive_days, drive_names, names_if_any
 from analytics.ssd.timeline import LOOKBACK_D
 from collector import own_metrics
 from collector.jobs.drive_readings import DriveQuery, changed_days, drive_query, labels_of, readings
@@ -25,6 +25,7 @@ from store.drive_days import by_chunk, put_days, read_days
 from store.drive_progress import Progress, read_progress, write_progress
 from store.drive_tables import DRIVES_PER_CHUNK
 from store.drives import DriveSeen, chunk_of, drive_ids, note_drives
+from store.errors import CorruptPageError
 from store.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ _IDENTITY: Final = {
 _NUMBERED: Final[dict[str, pl.DataType]] = {"drive": pl.String(), "number": pl.Int64()}
 
 Hold = Callable[[sa.Connection], None]
+Spare = Callable[[str, Exception], None]
 
 
 def day_of(number: int) -> date:
@@ -55,11 +57,13 @@ def day_of(number: int) -> date:
 class Pace:
     """How the job gets on with others: `hold` proves the lease in a transaction, `rest` is called between two of them.
 
-    Both may raise to end the round.
+    Both may raise to end the round. `spare` is told what part of the work cannot be done, and why: the others are, and
+    the round counts as failed.
     """
 
     hold: Hold
     rest: Callable[[], None]
+    spare: Spare
 
 
 class DriveIntake:
@@ -69,7 +73,7 @@ class DriveIntake:
         self._engine = engine
         self._keep_days = keep_days
         self._catalog = Catalog()
-        self._told: set[str] = set()
+        self._told: dict[str, str] = {}
 
     def take_in(self, today: int, now_ns: int, pace: Pace) -> int:
         """Make the changed days up to `today` (days since 1970) anew, oldest first; returns how many.
@@ -84,20 +88,28 @@ class DriveIntake:
         due = {day: count for day, count in sorted(changed.items()) if day not in taken or count > taken[day].value}
         for day, count in due.items():
             assert query is not None
-            self._take_day(query, day, now_ns, pace)
+            if not self._take_day(query, day, now_ns, pace):
+                continue
             with self._engine.begin() as connection:
                 pace.hold(connection)
                 write_progress(connection, DAYS_SCOPE, {day: Progress(count)}, now_ns)
         return len(due)
 
-    def _take_day(self, query: DriveQuery, day: int, now_ns: int, pace: Pace) -> None:
+    def _take_day(self, query: DriveQuery, day: int, now_ns: int, pace: Pace) -> bool:
+        """Make a day anew; False when some of it is damaged, and so is still to be done."""
+        whole = True
         for labels in self._batches(query):
-            with self._engine.connect() as connection:
-                found = readings(Snapshot(connection, self._catalog), query, labels, day)
-                days = self._days(connection, found, day)
-            if days.height:
-                self._write(days, day, now_ns, pace)
+            try:
+                with self._engine.connect() as connection:
+                    found = readings(Snapshot(connection, self._catalog), query, labels, day)
+                    days = self._days(connection, found, day)
+                if days.height:
+                    self._write(days, day, now_ns, pace)
+            except CorruptPageError as error:
+                whole = False
+                pace.spare(f"taking in {labels['drive'].n_unique()} drives of {day_of(day)}", error)
             pace.rest()
+        return whole
 
     def _batches(self, query: DriveQuery) -> Iterator[pl.DataFrame]:
         """Labels of all series, those of one drive together: first the drives of each chunk, then those never seen."""
@@ -113,17 +125,16 @@ class DriveIntake:
 
     def _named(self, labels: pl.DataFrame) -> pl.DataFrame:
         """The labels with the drive that they name; some may name none."""
-        try:
-            named = labels.with_columns(drive=drive_names(labels))
-        except DataError as error:
-            self._tell("nameless", str(error))
-            placed = labels.filter(pl.col("host").is_not_null() & pl.col("device").is_not_null())
-            named = placed.with_columns(drive=drive_names(placed))
-        long = named["drive"].str.len_chars() > _LONGEST_TEXT
+        named = labels.with_columns(drive=names_if_any(labels))
+        unnamed, long = named["drive"].is_null(), (named["drive"].str.len_chars() > _LONGEST_TEXT).fill_null(False)
+        if unnamed.any():
+            first = labels.drop("series").row(unnamed.arg_max() or 0, named=True)
+            shown = ", ".join(f"{name}={text[:80]!r}" for name, text in first.items() if text)
+            self._tell("nameless", f"{unnamed.sum()} series name no serial number, nor host and device, as {shown}")
         if long.any():
             first = named.filter(long)["drive"][0]
-            self._tell("nameless", f"a name of more than {_LONGEST_TEXT} signs: {first[:80]!r}...")
-        return named.filter(~long)
+            self._tell("overlong", f"a name of more than {_LONGEST_TEXT} signs: {first[:80]!r}...")
+        return named.filter(~unnamed & ~long)
 
     def _days(self, connection: sa.Connection, found: pl.DataFrame, day: int) -> pl.DataFrame:
         if not found.height:
@@ -148,9 +159,10 @@ class DriveIntake:
                     note_chunk(connection, chunk, now_ns)
 
     def _tell(self, what: str, text: str) -> None:
+        """Count it, and log it where something else of the same kind was said last."""
         own_metrics.drives_failures.labels("data").inc()
-        if text not in self._told:
-            self._told.add(text)
+        if self._told.get(what) != text:
+            self._told[what] = text
             log.warning("readings of drives left out reason=%s: %s", what, text)
 
 

@@ -103,8 +103,14 @@ def changed_days(connection: sa.Connection, query: DriveQuery, from_day: int, to
 
 
 def labels_of(series: Sequence[tuple[int, Mapping[str, str]]]) -> pl.DataFrame:
-    """Labels of series as columns of text, empty ones as NULL, beside `series`, their ids."""
-    columns = {name: pl.Series(name, [labels.get(name) or None for _, labels in series], pl.String) for name in _LABELS}
+    """Labels of series as columns of text, empty ones as NULL, beside `series`, their ids.
+
+    Without the zero bytes that firmware pads with: PostgreSQL takes none in a text.
+    """
+    columns = {
+        name: pl.Series(name, [labels.get(name, "").replace("\x00", "") or None for _, labels in series], pl.String)
+        for name in _LABELS
+    }
     return pl.DataFrame({"series": pl.Series([number for number, _ in series], dtype=pl.Int64), **columns})
 
 

@@ -11,7 +11,7 @@ import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -41,6 +41,7 @@ from store.drive_models import in_role
 from store.drive_progress import Progress, read_progress, write_progress
 from store.drive_tables import drive_actions
 from store.drives import DriveRow, DriveVerdict, chunk_rows, chunks, write_verdicts
+from store.errors import LeaseLostError
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +88,6 @@ class DriveScoring:
         self._config = config
         self._shelf = ScorerShelf()
         self._news: object = None
-        self._told: set[str] = set()
 
     def has_news(self, connection: sa.Connection) -> bool:
         """Whether an operator said something, or another model was installed, since the last round looked."""
@@ -111,7 +111,13 @@ class DriveScoring:
         fleet = _Fleet(today, scorers, mutes, failures, reference)
         for number in known:
             fleet = replace(fleet, scorers=self._shelf.as_they_are(fleet.scorers))
-            self._score_chunk(number, fleet, now_ns, pace)
+            try:
+                self._score_chunk(number, fleet, now_ns, pace)
+            except (LeaseLostError, sa.exc.SQLAlchemyError):
+                raise
+            # Damaged data, or a fault of ours: whatever it is about these drives, the others are judged.
+            except Exception as error:  # noqa: BLE001
+                pace.spare(f"judging chunk {number}", error)
             pace.rest()
         return len(known)
 
@@ -162,32 +168,35 @@ class DriveScoring:
                 if one.model is not None and one.model == row.model:
                     muted[name].add(one.cause)
         everywhere = {one.cause for one in fleet.mutes if one.model is None}
+        today = day_of(fleet.today)
         standing = [
-            (name, row.state, _date(row.since_ns)) for name, row in chunk.rows.items() if row.scored_ns is not None
+            (name, row.state, _date(row.since_ns))
+            for name, row in chunk.rows.items()
+            if row.scored_ns is not None and _date(row.since_ns) <= today
         ]
         return assess(
             chunk.days,
             newest,
             active.scorer,
-            self._memories(chunk.rows.values()),
+            self._memories(chunk.rows.values(), today),
             {
                 name: [_acknowledgement(one) for one in chunk.acknowledged[row.id]]
                 for name, row in chunk.rows.items()
                 if row.id in chunk.acknowledged
             },
             {"": everywhere} | {name: columns for name, columns in muted.items() if columns},
-            day_of(fleet.today),
+            today,
             standing=pl.DataFrame(standing, schema=STANDING, orient="row"),
             first_days={name: day_of(row.first_day) for name, row in chunk.rows.items()},
         )
 
-    def _memories(self, rows: Iterable[DriveRow]) -> dict[str, Memory]:
+    def _memories(self, rows: Iterable[DriveRow], today: date) -> dict[str, Memory]:
         found = {}
         for row in rows:
             if row.memory is None:
                 continue
             try:
-                found[row.drive] = load_memory(row.memory)
+                found[row.drive] = _not_of_days_to_come(load_memory(row.memory), today)
             except DataError as error:
                 own_metrics.drives_failures.labels("data").inc()
                 log.warning("drive judged afresh drive=%s error=%s", row.drive, error)
@@ -236,6 +245,18 @@ def _verdict(
         verdict=msgspec.json.encode(document).decode(),
         memory=None if memory is None else dump_memory(memory),
     )
+
+
+def _not_of_days_to_come(memory: Memory, today: date) -> Memory:
+    """What was remembered by a clock that was ahead, as if it had been said yesterday.
+
+    A memory of a later day would stand until that day comes. Of tomorrow it may: around midnight, collectors' clocks
+    need not agree.
+    """
+    if memory.day <= today + timedelta(days=1):
+        return memory
+    yesterday = today - timedelta(days=1)
+    return Memory(yesterday, memory.state, min(memory.since, yesterday), memory.causes)
 
 
 def _why(one: Assessment) -> str:

@@ -47,6 +47,7 @@ class DriveRounds:
         self._rested = time.monotonic()
         self._next_s = 0.0
         self._lag = DriveLag()
+        self._spared = 0
         self._intake = DriveIntake(engine, self._config.keep_days)
         self._scoring = DriveScoring(engine, self._config)
         self._series = DriveSeries(self._config, config.series_max, engine, self._lease.owner)
@@ -87,6 +88,7 @@ class DriveRounds:
     def round(self, now_ns: int) -> bool:
         """Take in, score and forget, whatever is due; False when it failed. The caller has the lease."""
         self._rested = time.monotonic()
+        self._spared = 0
 
         def work() -> bool:
             with own_metrics.drives_round_seconds.time():
@@ -98,11 +100,12 @@ class DriveRounds:
                 self._scoring.score(today, now_ns, self._pace)
                 with self._engine.begin() as connection:
                     self._lease.hold(connection)
-                    note_round(connection, began_ns, now_ns)
+                    if not self._spared:
+                        note_round(connection, began_ns, now_ns)
                     note_due(connection, now_ns)
                     self._lag.look(connection, now_ns)
                 forget_old(self._engine, self._config, today, self._pace)
-            return True
+            return not self._spared
 
         return self._do("round", work) is True
 
@@ -140,7 +143,15 @@ class DriveRounds:
 
     @property
     def _pace(self) -> Pace:
-        return Pace(self._lease.hold, self._rest)
+        return Pace(self._lease.hold, self._rest, self._spare)
+
+    def _spare(self, what: str, error: Exception) -> None:
+        self._spared += 1
+        if isinstance(error, StoreError):
+            self._failed("damaged", f"{what}: {error}")
+            return
+        own_metrics.drives_failures.labels("fault").inc()
+        log.error("scoring drives failed, the others go on: %s", what, exc_info=error)
 
     def _news(self) -> bool:
         with self._engine.connect() as connection:

@@ -52,7 +52,7 @@ def test_old_days_go_in_steps_between_which_the_job_rests(world: DrivesWorld, mo
         order.append("hold")
         hold(connection)
 
-    pace = drive_forgetting.Pace(held, lambda: order.append("rest"))
+    pace = drive_forgetting.Pace(held, lambda: order.append("rest"), lambda what, _: order.append(what))
     drive_forgetting.forget_old(world.engine, rounds._config, TODAY, pace)
     assert [row[1] for row in world.table("drive_days", "data")] == [TODAY - 90]
     # nine days in three steps; then drives and models, of which there are none to forget
