@@ -43,6 +43,8 @@ GAUGES: Final = (
     "passed",
     "failing",
 )
+#: What a drive is, as numbers: nothing that gets better or worse.
+FACTS: Final = ("rotation_rpm",)  # 0: a solid-state drive
 #: Which drive it is. `drive` and `day` together are the key; `node` is the host, `rack` where that stands.
 IDENTITY: Final = ("drive", "day", "node", "rack", "model", "vendor", "family", "firmware", "kind")
 #: What is odd about the day: none is an error, each may be a reason to say Unknown.
@@ -58,7 +60,7 @@ DAYS: Final[dict[str, pl.DataType]] = {
     "drive": pl.String(),
     "day": pl.Date(),
     **dict.fromkeys(IDENTITY[2:], pl.String()),
-    **dict.fromkeys((*SYMPTOMS, *COUNTERS, *GAUGES), pl.Int64()),
+    **dict.fromkeys((*SYMPTOMS, *COUNTERS, *GAUGES, *FACTS), pl.Int64()),
     "readings": pl.Int64(),  # how many readings the day is made of
     **dict.fromkeys(FLAGS, pl.Boolean()),
 }
@@ -95,4 +97,5 @@ WORDS: Final = {
     "critical_warning": "critical warnings",
     "passed": "the drive's own verdict",
     "failing": "smartctl's verdict that it is failing",
+    "rotation_rpm": "revolutions a minute",
 }

@@ -14,7 +14,7 @@ import polars as pl
 
 from analytics.errors import DataError
 from analytics.ssd.cells import days_of_ns, flags, names, refuse_row, texts, times_ns, utc_days, whole_numbers
-from analytics.ssd.columns import COUNTERS, DAYS, FLAGS, GAUGES, IDENTITY, SYMPTOMS, SYNTHETIC_FAMILY
+from analytics.ssd.columns import COUNTERS, DAYS, FACTS, FLAGS, GAUGES, IDENTITY, SYMPTOMS, SYNTHETIC_FAMILY
 from analytics.ssd.timeline import LOOKBACK_D, BoolArray, Column, Int64Array, Timeline, run_codes
 from analytics.ssd.vendors import vendor_of
 
@@ -24,7 +24,7 @@ RISING: Final = tuple(c for c in (*SYMPTOMS, *COUNTERS) if c not in ("pending_co
 _NEVER_NEGATIVE: Final = tuple(c for c in (*SYMPTOMS, *COUNTERS, *GAUGES) if c != "temperature_c")
 #: Of several readings of a day the largest counts here, the newest elsewhere.
 _LARGEST: Final = (*RISING, "power_on_h")
-_NUMBERS: Final = (*SYMPTOMS, *COUNTERS, *GAUGES)
+_NUMBERS: Final = (*SYMPTOMS, *COUNTERS, *GAUGES, *FACTS)
 _TEXTS: Final = IDENTITY[2:]
 #: What firmware and RAID controllers put where a serial number belongs: no name of one drive.
 _NO_SERIAL: Final = (

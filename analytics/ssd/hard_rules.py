@@ -95,14 +95,20 @@ def rules_by_id() -> Mapping[str, HardRule]:
 
 
 def kind_of(frame_columns: Collection[str] = DAYS) -> pl.Expr:
-    """ssd, hdd or nvme. A protocol (ata, scsi) says neither: then a drive that tells of flash is an SSD, else not."""
+    """ssd, hdd or nvme. A protocol (ata, scsi) says neither: then whether it rotates does, else whether it tells of flash.
+
+    Many a SATA SSD tells of no wear in any way that is known.
+    """
     told = [pl.col(name).is_not_null() for name in _FLASH_ONLY if name in frame_columns]
     flash = pl.any_horizontal(told) if told else pl.lit(value=False)
+    rotation = pl.col("rotation_rpm") if "rotation_rpm" in frame_columns else pl.lit(None, pl.Int64)
     kind = pl.col("kind").str.to_lowercase()
     return (
         pl.when(kind.is_in(get_args(Kind)))
         .then(kind)
-        .otherwise(pl.when(flash).then(pl.lit("ssd")).otherwise(pl.lit("hdd")))
+        .when((rotation == 0).fill_null(flash))
+        .then(pl.lit("ssd"))
+        .otherwise(pl.lit("hdd"))
     )
 
 

@@ -51,6 +51,7 @@ _METRICS: Final[Mapping[str, str]] = {
     "critical_warning": "drive_critical_warning_state",
     "passed": "drive_passed_state",
     "failing": "drive_failing_state",
+    "rotation_rpm": "drive_rotation_rpm",
     "no_smart": "drive_no_smart_state",
 }
 # It has a value in every window that there is, so it says which windows these are.

@@ -150,6 +150,10 @@ def test_muted_columns_fire_nothing_for_one_drive_or_for_all() -> None:
         ("SSD", {}, "ssd"),
         (None, {"program_fail_total": 0}, "ssd"),
         (None, {}, "hdd"),
+        ("ata", {"rotation_rpm": 0}, "ssd"),
+        ("ata", {"rotation_rpm": 7200}, "hdd"),
+        ("scsi", {"rotation_rpm": 5400, "wear_used_pct": 3}, "hdd"),
+        ("hdd", {"rotation_rpm": 0}, "hdd"),
     ],
 )
 def test_the_kind_of_a_drive_is_what_it_says_or_what_it_tells_of(kind: str, told: dict[str, int], wanted: str) -> None:

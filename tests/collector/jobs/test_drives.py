@@ -73,6 +73,19 @@ def test_hours_of_power_survive_their_way_through_seconds(world: DrivesWorld) ->
     assert days_of(world, "S1")[0]["power_on_h"] == 123_456
 
 
+def test_an_ssd_that_tells_nothing_of_flash_is_known_by_not_rotating(world: DrivesWorld) -> None:
+    for serial, rpm in (("ssd", 0), ("disk", 7200), ("silent", None)):
+        world.take(growing(serial, *[0] * 9, 400, device=serial, wear_used_pct=None, rotation_rpm=rpm))
+    world.rounds().tick(NOW)
+    assert [days_of(world, name)[-1]["rotation_rpm"] for name in ("ssd", "disk", "silent")] == [0, 7200, None]
+    fired = {
+        name: {rule["rule"] for rule in json.loads(world.drive(name)["verdict"])["rules"]}
+        for name in ("ssd", "disk", "silent")
+    }
+    assert "realloc_grew_1d" in fired["ssd"]
+    assert "realloc_grew_1d" not in fired["disk"] | fired["silent"]
+
+
 def test_a_virtual_disk_is_unknown_with_its_reason(world: DrivesWorld) -> None:
     world.take([reading(TODAY, state="no_smart", passed=None, wear_used_pct=None, serial=None)])
     world.rounds().tick(NOW)
