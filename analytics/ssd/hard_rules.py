@@ -95,9 +95,9 @@ def rules_by_id() -> Mapping[str, HardRule]:
 
 
 def kind_of(frame_columns: Collection[str] = DAYS) -> pl.Expr:
-    """ssd, hdd or nvme. A protocol (ata, scsi) says neither: then whether it rotates does, else whether it tells of flash.
+    """ssd, hdd or nvme. A protocol (ata, scsi) says neither: then a drive that does not rotate is an SSD.
 
-    Many a SATA SSD tells of no wear in any way that is known.
+    One that tells nothing of that is an SSD where it tells of flash; many a SATA SSD does not, in a way that is known.
     """
     told = [pl.col(name).is_not_null() for name in _FLASH_ONLY if name in frame_columns]
     flash = pl.any_horizontal(told) if told else pl.lit(value=False)

@@ -1,6 +1,8 @@
-"""Drives on SQLite and PostgreSQL in turn."""
+"""Drives on SQLite and PostgreSQL in turn, or, where the database does not matter, quickly on SQLite."""
 
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -14,4 +16,26 @@ def world(database_url: str) -> Iterator[DrivesWorld]:
     upgrade(database_url)
     engine = open_engine(database_url)
     yield DrivesWorld(engine)
+    engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def untouched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same as a file of SQLite, to be copied."""
+    path = tmp_path_factory.mktemp("untouched") / "tailwatch.db"
+    upgrade(f"sqlite:///{path}")
+    engine = open_engine(f"sqlite:///{path}")
+    DrivesWorld(engine)
+    with engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    engine.dispose()
+    return path
+
+
+@pytest.fixture
+def quick_world(untouched: Path, tmp_path: Path) -> Iterator[DrivesWorld]:
+    """The same on SQLite, without the time that upgrades take."""
+    shutil.copy(untouched, tmp_path / "tailwatch.db")
+    engine = open_engine(f"sqlite:///{tmp_path / 'tailwatch.db'}")
+    yield DrivesWorld(engine, names=[])
     engine.dispose()

@@ -107,6 +107,15 @@ class DrivesWorld:
             for chunk in {number // 1024 for number in numbers.values()}:
                 note_chunk(connection, chunk, TODAY * DAY_NS)
 
+    def next_number(self, number: int) -> None:
+        """The next new drive gets this number: so a few drives lie in several chunks."""
+        with self.engine.begin() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.exec_driver_sql(f"SELECT setval('drives_id_seq', {number}, false)")
+            else:
+                connection.exec_driver_sql("DELETE FROM sqlite_sequence WHERE name = 'drives'")
+                connection.exec_driver_sql(f"INSERT INTO sqlite_sequence VALUES ('drives', {number - 1})")
+
     def rounds(self, owner: str = "tester", **settings: Any) -> DriveRounds:
         """The job as a collector has it; it rests for nobody."""
         drives = DrivesConfig(**{"cpu_share": 1.0, **settings})

@@ -39,7 +39,10 @@ def test_drives_and_models_are_forgotten_when_their_time_is_over(world: DrivesWo
     assert world.drive("next")["id"] == 3
 
 
-def test_old_days_go_in_steps_between_which_the_job_rests(world: DrivesWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_days_go_in_steps_between_which_the_job_rests(
+    quick_world: DrivesWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = quick_world
     world.know([reading(TODAY - ago) for ago in range(90, 100)])
     delete = drive_forgetting.delete_days
     monkeypatch.setattr(drive_forgetting, "delete_days", lambda connection, before: delete(connection, before, limit=4))

@@ -47,8 +47,9 @@ def test_a_job_that_fails_from_its_first_round_on_is_behind_in_every_collector(
 
 
 def test_after_a_round_it_is_the_time_since_that_began_whoever_did_it(
-    world: DrivesWorld, monkeypatch: pytest.MonkeyPatch
+    quick_world: DrivesWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    world = quick_world
     world.know([reading(TODAY)])
     first, second = world.rounds("a", interval_s=1e-9), world.rounds("b")
     assert first.tick(NOW)
@@ -60,7 +61,8 @@ def test_after_a_round_it_is_the_time_since_that_began_whoever_did_it(
         assert 3 * HOUR_S <= one.lag_s() < 3.5 * HOUR_S
 
 
-def test_without_drives_nothing_is_behind_however_long_ago_the_last_round_was(world: DrivesWorld) -> None:
+def test_without_drives_nothing_is_behind_however_long_ago_the_last_round_was(quick_world: DrivesWorld) -> None:
+    world = quick_world
     rounds = world.rounds(interval_s=3600)
     assert rounds.tick(NOW)
     hours_pass(world, 9)
@@ -71,7 +73,8 @@ def test_without_drives_nothing_is_behind_however_long_ago_the_last_round_was(wo
     assert rounds.lag_s() < HOUR_S, "not behind since before there was anything to score"
 
 
-def test_readings_that_become_no_drive_are_behind_nothing_once_a_round_has_seen_them(world: DrivesWorld) -> None:
+def test_readings_that_become_no_drive_are_behind_nothing_once_a_round_has_seen_them(quick_world: DrivesWorld) -> None:
+    world = quick_world
     world.take([reading(TODAY, serial=None, device=None)])
     rounds = world.rounds(interval_s=1e-9)
     assert rounds.tick(NOW)
@@ -81,8 +84,9 @@ def test_readings_that_become_no_drive_are_behind_nothing_once_a_round_has_seen_
 
 
 def test_it_goes_on_growing_while_the_database_does_not_answer(
-    world: DrivesWorld, monkeypatch: pytest.MonkeyPatch
+    quick_world: DrivesWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    world = quick_world
     world.know([reading(TODAY)])
     rounds = world.rounds()
     assert rounds.tick(NOW)
@@ -93,7 +97,8 @@ def test_it_goes_on_growing_while_the_database_does_not_answer(
     assert rounds.lag_s() >= before_s + 600
 
 
-def test_a_collector_that_does_not_score_looks_at_it_all_the_same(world: DrivesWorld) -> None:
+def test_a_collector_that_does_not_score_looks_at_it_all_the_same(quick_world: DrivesWorld) -> None:
+    world = quick_world
     world.know([reading(TODAY)])
     assert world.rounds("a").tick(NOW)
     idle, stop = world.rounds("b", enabled=False, interval_s=0.01), threading.Event()
@@ -114,7 +119,8 @@ def test_a_collector_that_does_not_score_looks_at_it_all_the_same(world: DrivesW
     assert not idle._lease.held
 
 
-def test_the_lease_shows_whether_it_is_held(world: DrivesWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lease_shows_whether_it_is_held(quick_world: DrivesWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = quick_world
     rounds = world.rounds()
     assert rounds.take(NOW)
     assert own_metrics.drives_lease_held._value.get() == 1
@@ -130,8 +136,9 @@ def test_the_lease_shows_whether_it_is_held(world: DrivesWorld, monkeypatch: pyt
 
 
 def test_what_lost_its_lease_in_a_round_writes_no_series_either(
-    world: DrivesWorld, monkeypatch: pytest.MonkeyPatch
+    quick_world: DrivesWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    world = quick_world
     world.know([reading(TODAY)])
     first, second = world.rounds("a", interval_s=1e-9), world.rounds("b")
     assert first.tick(NOW)
