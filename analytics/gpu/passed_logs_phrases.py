@@ -1,0 +1,111 @@
+"""Phrases of jobs that passed: chatter, warnings that mean nothing, lines that only sound like failures, endings.
+
+`{n}`, `{m}`, `{p}` and `{r}` are filled with numbers. Written by us after what such programs print.
+"""
+
+CHATTER = (
+    "CUDA available: True, {n} devices, CUDA_VISIBLE_DEVICES=0,1,2,3",
+    "NCCL INFO Bootstrap : Using eth0:10.0.0.{n}<0>",
+    "NCCL INFO NET/IB : Using [0]mlx5_0:1/IB [1]mlx5_1:1/IB ; OOB eth0:10.0.0.{n}<0>",
+    "NCCL INFO comm 0x55{m} rank {r} nranks 8 cudaDev {r} busId 1a000 - Init COMPLETE",
+    "NCCL INFO NCCL_IB_TIMEOUT set by environment to 22.",
+    "NCCL INFO NCCL_ASYNC_ERROR_HANDLING set by environment to 1.",
+    "OMP_NUM_THREADS is not set, so each process gets 1, lest the system is overloaded",
+    "export TORCH_NCCL_ASYNC_ERROR_HANDLING=1 NCCL_DEBUG=WARN CUDA_LAUNCH_BLOCKING=0",
+    "arguments: --timeout {n} --max-restarts 3 --oom-score-adj 0 --on-error stop --resume-from none",
+    "torch 2.4.1+cu124, cuDNN 90100, driver 550.54.{n}, NVRM version: NVIDIA UNIX x86_64 Kernel Module",
+    "loading checkpoint from runs/{n}/last.ckpt ... done in {n}.{n} s",
+    "GPU memory: allocated {n} MiB, reserved {m} MiB, peak {m} MiB",
+    "building model: {n} layers, dropout {p}, label smoothing 0.1",
+    "DataLoader: {n} workers, prefetch 2, pin_memory=True, timeout=0",
+    "I0501 10:00:00.{n} {m} gpu_device.cc:2021] Created device /job:localhost/replica:0/task:0/device:GPU:{r}",
+    "jax.devices(): [CudaDevice(id={r})], XLA_PYTHON_CLIENT_MEM_FRACTION=.{n}",
+)
+
+WARNINGS = (
+    "UserWarning: This DataLoader will create {n} worker processes in total, more than the {r} CPUs suggested.",
+    "FutureWarning: `torch.cuda.amp.GradScaler(args...)` is deprecated",
+    "W0501 dso_loader.cc:64] no dynamic library 'libnvinfer.so.7': ignore this if TensorRT is not used",
+    "could not find TensorRT, it is not used",
+    "kernel version 4.18.0 is older than the recommended 5.5.0; the process may hang",
+    "Gradient overflow.  Skipping step, loss scaler 0 reducing loss scale to 32768.0",
+    "Token indices sequence length is longer than the specified maximum sequence length for this model ({m} > 512)",
+    "UserWarning: lr_scheduler.step() was called before optimizer.step()",
+    "Warning: Permanently added 'node{n}' (ED25519) to the list of known hosts.",
+    "pip's dependency resolver reports: no broken requirements found.",
+    "destroy_process_group() was not called before the program ended, which can leak resources",
+    "grad norm is large ({n}.{n}), clipped to 1.0",
+    "RuntimeWarning: invalid value encountered in divide",
+    "PossibleUserWarning: the dataloader, val_dataloader 0, does not have many workers which may be a bottleneck",
+    "UserWarning: torch.utils.checkpoint: please pass in use_reentrant=True or use_reentrant=False explicitly",
+)
+
+TRICKY = (
+    "0 errors, 0 failures, {n} warnings",
+    "errors: 0 failed: 0 timeouts: 0",
+    "error_rate={p}",
+    "no out of memory events in the last {n} steps",
+    "OOM guard: on, max batch {n}; CUDA out of memory has not been seen",
+    "health check: Xid errors: none; ECC errors: 0; NVLink errors: 0",
+    "ecc.errors.uncorrected.volatile.total: 0",
+    "retired pages (double bit ECC): 0, row remap pending: No",
+    "metrics: oom_kill_total 0, nccl_timeout_total 0, node_failures_total 0",
+    "class names: ['segmentation fault line', 'crash', 'failed weld', 'no defect']",
+    "segmentation head: {n} classes, mean IoU {p}",
+    "saving predictions of the error analysis to errors.jsonl",
+    "sample: 'Q: why does my job print CUDA out of memory? A: lower the batch size.'",
+    "sample: 'RuntimeError is raised when a tensor is on another device; move it with .to(device)'",
+    "will retry up to 3 times if a worker died",
+    "time limit: 2-00:00:00, used so far 0-0{r}:{n}:00",
+    "early stopping: patience {n}, val loss is not nan",
+    "nan check passed: found 0 NaN and 0 Inf in {m} tensors",
+    "killed: 0, preempted: 0, completed: {n}",
+    "if preempted, the job resumes from step {m}",
+    "assert_close passed for {n} tensors",
+    "assertion checks enabled: True",
+    "timeout for collectives is 1800000 ms; the watchdog is on",
+    "ncclCommAbort is enabled for faults; none so far",
+    "permission mode of outputs: 0644 (no permission denied entries in the audit)",
+    "disk: {n} % used, no space left warnings: 0",
+    "exception hooks installed: sys.excepthook, threading.excepthook",
+    "failed=0 ok={n} changed={r} unreachable=0",
+    "max_abs_error {p}, mean error {p}, quantile loss {p}",
+    "signal handlers: SIGTERM -> save and exit, SIGUSR1 -> requeue",
+    "dataset 'imagenet-c': corruption=gaussian_noise severity={r}",
+    "fault tolerance: elastic, restarts 0 of 3",
+    "thermal: GPU {r} at {n} C, slowdown at 87 C, no throttling",
+    "connection pool: {n} open, 0 reset, 0 refused",
+    "model divergence (KL) {p}",
+    "checked 12 libraries: none missing, libcudart.so.12 => found",
+    "bad words filter: {n} lines removed, 0 decode errors",
+    "import check: all modules found",
+    "memory access pattern: coalesced, 0 illegal",
+    "syntax check of config.yaml: ok",
+)
+
+SURVIVED = (
+    (
+        "Connection to the object store was lost, retrying ({r}/5)",
+        "urllib3: Retrying (Retry(total=2)) after connection broken by 'ReadTimeoutError': /part-{n}",
+        "retry succeeded, download goes on",
+    ),
+    ("step {m}: loss is nan, step skipped, scaler lowered", "step {m}: loss is finite again"),
+    (
+        "batch of {n} does not fit: out of memory was caught, trying half of it",
+        "found a batch size that fits: {r}",
+    ),
+    ("worker {r} was restarted by the supervisor, it had been idle for {n} s", "worker {r} is back"),
+    ("WARNING: could not write metrics (Connection refused), kept for later", "metrics sent, {n} points"),
+    ("checkpoint of step {m} could not be read, the one before it is used", "resumed from step {m}"),
+)
+
+ENDINGS = (
+    ("training finished after {n} epochs", "saved model to runs/{n}/final.pt"),
+    ("`Trainer.fit` stopped: `max_epochs={n}` reached.",),
+    ("all done in {m} s, exit code 0",),
+    ("Training completed. Best score {p} at step {m}.", "destroying process group"),
+    ("===== {m} passed, 0 failed, {r} skipped in {n}.{n}s =====",),
+    ("job finished successfully", "slurmstepd: step 0 done, state COMPLETED, exit 0:0"),
+    ("wrote results.json ({n} KiB)",),
+    ("{n}/{n} [==============================] - {r}s - loss: {p} - accuracy: {p}",),
+)
