@@ -102,6 +102,17 @@ examples:
   tailwatch gpu simulate
   tailwatch gpu simulate --seed 7 --jobs 10000 --output json
 """,
+    "gpu classify": """\
+examples:
+  tailwatch gpu classify rank0.log rank1.log messages
+  tailwatch gpu classify --output json job.log -
+  tailwatch gpu classify --labels labels.csv logs/
+""",
+    "gpu unknowns": """\
+examples:
+  tailwatch gpu unknowns failed/ --passed passed/
+  tailwatch gpu unknowns failed/ --passed passed/ --draft 1 --reason ib_network
+""",
     "query": """\
 examples:
   tailwatch query hiccup_us -q 0.5 -q 0.99 --start -5m

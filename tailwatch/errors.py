@@ -7,6 +7,7 @@ TailwatchError              exit 1: the command could not do its work
 ├── AnswerError             exit 1: the API answered with a problem
 ├── ForeignPackageError     exit 1: another project's package shadows one of ours
 ├── ExportError             exit 1: a table cannot be written to this file
+├── LogFileError            exit 1: logs of jobs or their labels cannot be read
 ├── DeclarationError        exit 1: rules or dashboards of this release cannot be rendered
 └── GrafanaError            exit 1: Grafana cannot be reached, refuses, or holds something that is in our way
 
@@ -54,6 +55,10 @@ class ForeignPackageError(TailwatchError):
 
 class ExportError(TailwatchError):
     """A table cannot be written to a file of this name."""
+
+
+class LogFileError(TailwatchError):
+    """Logs of jobs, or the table of their labels, cannot be read or do not fit together."""
 
 
 class DeclarationError(TailwatchError):

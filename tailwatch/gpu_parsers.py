@@ -4,6 +4,7 @@ import argparse
 
 from tailwatch.gpu_report_parsers import add_report
 from tailwatch.gpu_retry_parsers import add_retries
+from tailwatch.gpu_diagnosis_parsers import add_diagnosis
 from tailwatch.gpu_rules_parsers import add_rules
 
 Actions = argparse._SubParsersAction  # the type that argparse gives, and does not name
@@ -14,6 +15,7 @@ def add_gpu(commands: "Actions[argparse.ArgumentParser]") -> None:
     text = "say why GPU jobs died, and whether to run them again"
     group = commands.add_parser("gpu", help=text, description=text.capitalize() + ".")
     actions = group.add_subparsers(title="actions", metavar="ACTION", required=True)
+    add_diagnosis(actions)
     add_rules(actions)
     add_report(actions)
     add_retries(actions)
