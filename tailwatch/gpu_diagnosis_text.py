@@ -44,19 +44,18 @@ def as_text(found: Diagnosis) -> str:
     return "\n".join([*lines, "", f"read: {found.lines:,} lines, {found.bytes:,} bytes"])
 
 
-def accuracy_text(figures: Accuracy, curve: Sequence[Point]) -> str:
-    """Figures of labelled logs, a table by reason, what was taken for what, and what abstaining buys."""
-    lines = [
-        f"{figures.logs} labelled logs",
-        f"reason right: {figures.reason:.1%}, macro-F1 {figures.macro_f1:.3f}; category right: {figures.category:.1%}",
-    ]
-    if figures.answered is None:
-        lines.append("answered: none")
+def accuracy_text(figures: Accuracy, curve: Sequence[Point], others: tuple[Accuracy, Accuracy] | None) -> str:
+    """Figures of labelled logs, a table by reason, what was taken for what, and what abstaining buys.
+
+    Args:
+        others: figures with each log's source held out, and with its rules, too; None: too few logs for that.
+    """
+    lines = [f"{figures.logs} labelled logs", _shares(figures)]
+    if others is None:
+        lines.append("too few logs or sources to hold each source out")
     else:
-        lines.append(
-            f"answered: {figures.coverage:.1%}, of these right: {figures.answered:.1%} by reason, "
-            f"{figures.answered_category or 0:.1%} by category"
-        )
+        lines += ["", "confidence without the log's source:", _shares(others[0])]
+        lines += ["", "and without rules that match no other source:", _shares(others[1])]
     rows = [[one.reason, str(one.logs), str(one.found), str(one.false), f"{one.f1:.2f}"] for one in figures.by_reason]
     headers = ("reason", "logs", "found", "falsely given", "F1")
     lines += ["", table(headers, rows, (False, True, True, True, True))]
@@ -66,6 +65,18 @@ def accuracy_text(figures: Accuracy, curve: Sequence[Point]) -> str:
     points = [(wanted, [point for point in curve if point.coverage >= wanted - 1e-9]) for wanted in _COVERAGES]
     risk = [[f"{wanted:.0%}", f"{at[0].threshold:.3f}", f"{at[0].accuracy:.1%}"] for wanted, at in points if at]
     return "\n".join([*lines, "", table(("answering", "from confidence", "right"), risk, (True, True, True))])
+
+
+def _shares(figures: Accuracy) -> str:
+    right = (
+        f"reason right: {figures.reason:.1%}, macro-F1 {figures.macro_f1:.3f}; category right: {figures.category:.1%}"
+    )
+    if figures.answered is None or figures.answered_category is None:
+        return f"{right}\nanswered: none"
+    return (
+        f"{right}\nanswered: {figures.coverage:.1%}, of these right: {figures.answered:.1%} by reason, "
+        f"{figures.answered_category:.1%} by category"
+    )
 
 
 def _verdict(found: Diagnosis) -> str:

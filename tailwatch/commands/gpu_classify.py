@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tailwatch.errors import LogFileError
 
 if TYPE_CHECKING:
-    from analytics.gpu.accuracy import Judged
+    from analytics.gpu.accuracy_held_out import Labelled
     from analytics.gpu.diagnosis import Diagnosis
     from analytics.gpu.scanning import Scanner
 
@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
     scanner = Scanner(with_site_file(args.rules))
     files = log_files(args.files)
     if args.labels:
-        _print_accuracy(_judged(args.labels, files, scanner), args.output)
+        _print_accuracy(_labelled(args.labels, files, scanner), args.output)
         return 0
     found = _diagnosed(files, scanner)
     if args.output == "json":
@@ -43,8 +43,8 @@ def _diagnosed(files: Sequence[str], scanner: "Scanner") -> "Diagnosis":
     return diagnose_logs(((origin_of(name), chunks_of(name)) for name in files), scanner)
 
 
-def _judged(table: str, files: Sequence[str], scanner: "Scanner") -> "list[Judged]":
-    from analytics.gpu.accuracy_held_out import Labelled, judge
+def _labelled(table: str, files: Sequence[str], scanner: "Scanner") -> "list[Labelled]":
+    from analytics.gpu.accuracy_held_out import Labelled
     from analytics.gpu.accuracy_labels import read_labels
     from tailwatch.gpu_log_files import chunks_of, origin_of
 
@@ -54,30 +54,39 @@ def _judged(table: str, files: Sequence[str], scanner: "Scanner") -> "list[Judge
     except (OSError, UnicodeDecodeError) as error:
         raise LogFileError(f"{table} cannot be read: {error}") from error
     labels = {(path.parent / label.file).resolve(): label for label in read_labels(text, table)}
-    judged = []
+    labelled = []
     for name in files:
         label = labels.get(Path(name).resolve())
         if label is None:
             if Path(name).resolve() == path.resolve():
                 continue
             raise LogFileError(f"{table} has no row for {name}; its column `file` is relative to the table's folder")
-        judged.append(judge(Labelled(scanner.scan(chunks_of(name), origin_of(name)), label)))
-    return judged
+        labelled.append(Labelled(scanner.scan(chunks_of(name), origin_of(name)), label))
+    return labelled
 
 
-def _print_accuracy(judged: "Sequence[Judged]", output: str) -> None:
+def _print_accuracy(labelled: "Sequence[Labelled]", output: str) -> None:
+    from analytics.errors import TooFewDataError
     from analytics.gpu.accuracy import accuracy, risk_by_coverage
+    from analytics.gpu.accuracy_held_out import held_out, held_out_strictly, judge
 
+    judged = [judge(one) for one in labelled]
     figures = accuracy(judged)
+    curve = risk_by_coverage(judged)
+    try:
+        others = (accuracy(held_out(labelled)), accuracy(held_out_strictly(labelled)))
+    except TooFewDataError:
+        others = None
     if output == "json":
-        logs = [asdict(one) for one in judged]
-        curve = [asdict(point) for point in risk_by_coverage(judged)]
-        print(
-            json.dumps(
-                {"figures": asdict(figures), "risk_by_coverage": curve, "logs": logs}, indent=2, ensure_ascii=False
-            )
-        )
+        answer = {
+            "figures": asdict(figures),
+            "source_held_out": None if others is None else asdict(others[0]),
+            "source_and_its_rules_held_out": None if others is None else asdict(others[1]),
+            "risk_by_coverage": [asdict(point) for point in curve],
+            "logs": [asdict(one) for one in judged],
+        }
+        print(json.dumps(answer, indent=2, ensure_ascii=False))
     else:
         from tailwatch.gpu_diagnosis_text import accuracy_text
 
-        print(accuracy_text(figures, risk_by_coverage(judged)))
+        print(accuracy_text(figures, curve, others))
