@@ -25,6 +25,8 @@ from analytics.gpu.tracebacks import is_marker
 #: Lines that are shown for and beside an answer; further ones say nothing new.
 MOST_EVIDENCE = 12
 MOST_CASCADES = 20
+#: The row for what torchrun says of the first failure, with the group `peer_rank`.
+LAUNCHERS_SUMMARY = "elastic-root-cause"
 #: Where no signature stands, words that still say that a job failed, in its last lines.
 LAST_LINES = 60
 _FAILED = re.compile(
@@ -66,7 +68,7 @@ def diagnose(scans: Sequence[Scan], facts: JobFacts | None = None, parameters: P
         confidence=0.0 if status == "no_failure" else sure.probability,
         retry=signature.retry if answered and signature else None,
         action=signature.action if answered and signature else None,
-        rank=None if root is None or status == "no_failure" else root.match.line.rank,
+        rank=None if status == "no_failure" else sight.rank(),
         node=None if root is None or status == "no_failure" else root.match.line.node,
         evidence=() if root is None or status == "no_failure" else sight.evidence(),
         cascades=() if status == "no_failure" else tuple(_shown(one) for one in sight.choice.following[:MOST_CASCADES]),
@@ -137,6 +139,14 @@ class Sight:
     def _chosen(self, places: Sequence[int], times: Mapping[int, int]) -> Choice:
         known = {at: times[place] for at, place in enumerate(places) if place in times}
         return choose([self.matches[place] for place in places], known)
+
+    def rank(self) -> int | None:
+        """Of the root's line; where that tells none, the rank that failed first as the launcher sums up."""
+        root = self.choice.root
+        if root is None or root.match.line.rank is not None:
+            return None if root is None else root.match.line.rank
+        told = [match.captured["peer_rank"] for match in self.matches if match.signature.id == LAUNCHERS_SUMMARY]
+        return int(told[0]) if told and told[0].isdecimal() else None
 
     def evidence(self) -> tuple[Evidence, ...]:
         """The root, then what confirms it."""

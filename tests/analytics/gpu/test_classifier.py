@@ -57,6 +57,19 @@ def test_ranks_interleaved_in_one_file_are_told_apart() -> None:
     assert (found.reason, found.rank) == ("gpu_oom", 2)
 
 
+def test_the_rank_is_taken_from_the_launchers_summary_where_no_line_tells_it() -> None:
+    summary = [
+        "Root Cause (first observed failure):",
+        "[0]:",
+        "  time      : 2025-01-02_03:04:05",
+        "  host      : gpu-3",
+        "  rank      : 5 (local_rank: 5)",
+        "  exitcode  : 1 (pid: 77)",
+    ]
+    found = diagnose([scanned([*STEPS, *TRACEBACK, OOM, *summary])])
+    assert (found.reason, found.rank) == ("gpu_oom", 5)
+
+
 def test_without_a_root_the_silent_ranks_are_named() -> None:
     lines = [at(second, f"[rank{rank}]: step {second}") for second in range(0, 60, 10) for rank in range(4)]
     lines += [at(second, f"[rank{rank}]: waiting") for second in (100, 600) for rank in (0, 1, 3)]
