@@ -2,9 +2,9 @@
 
 import argparse
 
+from tailwatch.gpu_diagnosis_parsers import add_diagnosis
 from tailwatch.gpu_report_parsers import add_report
 from tailwatch.gpu_retry_parsers import add_retries
-from tailwatch.gpu_diagnosis_parsers import add_diagnosis
 from tailwatch.gpu_rules_parsers import add_rules
 
 Actions = argparse._SubParsersAction  # the type that argparse gives, and does not name
