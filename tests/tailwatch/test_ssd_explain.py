@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from analytics.ssd import model_file
 from analytics.ssd.columns import DAYS
 from tailwatch.cli import main
 from tests.analytics.ssd.drive_tables import history
@@ -270,7 +272,8 @@ def test_a_file_that_is_no_model_is_named(content: bytes, tmp_path: Path, capsys
 def test_of_a_file_without_an_end_no_more_is_read_than_one_of_the_kind_has(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("analytics.ssd.model_file.MOST_BYTES", 1_000)
+    monkeypatch.setattr(model_file, "MOST_BYTES", 1_000)
+    monkeypatch.setattr(model_file, "_FORM", replace(model_file._FORM, most_bytes=1_000))
     monkeypatch.setattr("tailwatch.drive_documents._LARGEST_BYTES", 100_000)
 
     def whole(path: Path) -> bytes:
@@ -280,4 +283,4 @@ def test_of_a_file_without_an_end_no_more_is_read_than_one_of_the_kind_has(
     monkeypatch.setattr(Path, "read_bytes", whole)
     assert "/dev/zero has more than 100,000 bytes; wanted is an answer" in refused(capsys, "/dev/zero")
     said = refused(capsys, *answers, "--model", "/dev/zero")
-    assert "/dev/zero: 1,001 bytes are no model; want 1,000 at most" in said
+    assert "/dev/zero: 1,001 bytes are no model of drives; want 1,000 at most" in said
