@@ -92,14 +92,15 @@ def test_what_cannot_wait_is_also_run_as_an_agent_does(tmp_path: Path, monkeypat
     paced = ReplayConfig(stream="probes", path=str(path), rows_per_s=1_000)
     unpaced = ReplayConfig(stream="probes", path=str(other))
     config = replay_config(tmp_path, path, sources=(paced,), epoch_s=0.2, checkpoint_s=0.4)
-    seen = seen_of(config, PLAN, seconds=1.0)
+    # So that an epoch is left also where the first part ends late.
+    seen = seen_of(config, PLAN, seconds=2.0)
     assert seen.as_agent_cores is not None
     assert seen.as_agent_cores > 0
     assert seen.queries[0].records == seen.sources[0].rows, "also those of the second part"
     assert seen_of(replay_config(tmp_path, path), PLAN, seconds=1.0).as_agent_cores is None, "it can all wait"
     short = replay_config(tmp_path, path, sources=(paced,), epoch_s=0.8)
     assert seen_of(short, PLAN, seconds=1.0).as_agent_cores is None, "no epoch long"
-    both = seen_of(replay_config(tmp_path, path, sources=(paced, unpaced), epoch_s=0.2), PLAN, seconds=1.0)
+    both = seen_of(replay_config(tmp_path, path, sources=(paced, unpaced), epoch_s=0.2), PLAN, seconds=2.0)
     assert both.as_agent_cores is not None
     read_s = {one.name.endswith("other/probes.csv"): one.read_s for one in both.sources}
     assert read_s[True] < read_s[False], "a file that can wait waits"

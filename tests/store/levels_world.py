@@ -106,8 +106,8 @@ class LevelsWorld:
     ) -> Rounds:
         own, minutes, hours = kept_s
         config = CollectorConfig(
-            # A job gives way to the others after an interval: here none does, however slow the machine.
-            jobs=JobsConfig(settle_s=0.0, interval_s=3600.0),
+            # A job gives way after an interval: here it has done all of its work, however slow the machine is.
+            jobs=JobsConfig(settle_s=0.0, interval_s=float(HOUR_S)),
             retention=RetentionConfig(own_windows_s=own, minutes_s=minutes, hours_s=hours),
         )
         return Rounds(config, engine or self.engine, "tester", drop_after_s=drop_after_s)
