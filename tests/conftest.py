@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from tests.counterparts.choice import Counterparts, missing
 from tests.counterparts.grafana import GRAFANA
 from tests.counterparts.postgres import POSTGRES, empty_database
 from tests.counterparts.prometheus import PROMETHEUS
+from tests.upgraded import Upgraded
 
 # The same examples on every machine, and no verdict that depends on how fast it is.
 settings.register_profile("tailwatch", deadline=None, derandomize=True, max_examples=60)
@@ -104,6 +106,39 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'tailwatch.db'}"
     return str(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture(scope="session")
+def upgraded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upgraded]:
+    """What databases with the current schema are copied from."""
+    made = Upgraded(tmp_path_factory.mktemp("upgraded"))
+    yield made
+    made.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def another_upgraded_url(
+    request: pytest.FixtureRequest, tmp_path: Path, upgraded: Upgraded, counterparts: Counterparts
+) -> Iterator[Callable[[], str]]:
+    """Gives a database with the current schema and nothing in it, and drops the one that it gave before.
+
+    The test runs once on SQLite and once on PostgreSQL.
+    """
+    with ExitStack() as opened:
+
+        def another() -> str:
+            opened.close()
+            if request.param == "sqlite":
+                return upgraded.sqlite(tmp_path / "tailwatch.db")
+            return opened.enter_context(upgraded.postgresql(counterparts.address("database")))
+
+        yield another
+
+
+@pytest.fixture
+def upgraded_url(another_upgraded_url: Callable[[], str]) -> str:
+    """An empty database with the current schema: the test runs once on SQLite and once on PostgreSQL."""
+    return another_upgraded_url()
 
 
 @pytest.fixture(scope="session")

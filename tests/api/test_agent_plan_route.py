@@ -23,9 +23,9 @@ def clock():
 
 
 @pytest.fixture
-def client(database_url, clock, tmp_path):
-    fill(tmp_path / "unused.db", probe_records(n=60), address=database_url)
-    with asking(database_url, CONFIG, clock) as asked:
+def client(upgraded_url, clock, tmp_path):
+    fill(tmp_path / "unused.db", probe_records(n=60), address=upgraded_url)
+    with asking(upgraded_url, CONFIG, clock) as asked:
         yield asked
 
 
@@ -97,8 +97,8 @@ def test_tables_are_named_with_the_place_to_fetch_them(client):
     assert client.get(table.url).status_code == 200
 
 
-def report(database_url, sent_ns, incarnation=INCARNATION):
-    engine = open_engine(database_url)
+def report(upgraded_url, sent_ns, incarnation=INCARNATION):
+    engine = open_engine(upgraded_url)
     one = AgentReport("agent-host0", "host0", "m" * 32, incarnation, NOW_NS, sent_ns, {}, [])
     with engine.begin() as connection:
         write_reports(connection, [one], {("agent-host0", incarnation): NOW_NS}, sent_ns)
@@ -130,17 +130,17 @@ def test_an_unknown_agent_is_a_404_with_the_nearest_id(client):
     assert client.request("DELETE", "/api/v1/agents/%00").status_code == 404
 
 
-def test_a_retired_agent_comes_back_with_its_next_report_but_not_with_one_made_before(client, clock, database_url):
+def test_a_retired_agent_comes_back_with_its_next_report_but_not_with_one_made_before(client, clock, upgraded_url):
     clock.now_ns = NOW_NS + 20 * SECOND_NS
     client.request("DELETE", "/api/v1/agents/agent-host0")
-    report(database_url, NOW_NS + 10 * SECOND_NS)
+    report(upgraded_url, NOW_NS + 10 * SECOND_NS)
     assert state(client) == "retired"
-    report(database_url, clock.now_ns + SECOND_NS)
+    report(upgraded_url, clock.now_ns + SECOND_NS)
     assert state(client) == "alive"
 
 
-def test_a_retired_agent_comes_back_with_a_new_start_whatever_its_clock_says(client, clock, database_url):
+def test_a_retired_agent_comes_back_with_a_new_start_whatever_its_clock_says(client, clock, upgraded_url):
     clock.now_ns = NOW_NS + 20 * SECOND_NS
     client.request("DELETE", "/api/v1/agents/agent-host0")
-    report(database_url, NOW_NS + 15 * SECOND_NS, "f" * 32)
+    report(upgraded_url, NOW_NS + 15 * SECOND_NS, "f" * 32)
     assert state(client) == "alive"

@@ -112,9 +112,9 @@ class Pipeline:
 
 
 @pytest.fixture
-def pipeline(tmp_path: Path, database_url: str) -> Iterator[Pipeline]:
+def pipeline(tmp_path: Path, upgraded_url: str) -> Iterator[Pipeline]:
     """On SQLite and PostgreSQL in turn."""
-    made = Pipeline(tmp_path, database_url)
+    made = Pipeline(tmp_path, upgraded_url)
     yield made
     made.close()
 

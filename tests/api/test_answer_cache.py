@@ -97,16 +97,15 @@ class Writers:
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_an_answer_from_before_is_always_the_computed_one(database_url, seed):
-    from store.connect import open_engine, upgrade
+def test_an_answer_from_before_is_always_the_computed_one(upgraded_url, seed):
+    from store.connect import open_engine
 
-    upgrade(database_url)
-    engine = open_engine(database_url)
+    engine = open_engine(upgraded_url)
     writers = Writers(LevelsWorld(engine, plan_of(10)), seed)
     clock = lambda: round((ORIGIN_S + writers.now_s) * SECOND_NS)  # noqa: E731
     with (
-        asking(database_url, now_ns=clock) as kept,
-        asking(database_url, ApiConfig(answer_cache_bytes=0), clock) as computed,
+        asking(upgraded_url, now_ns=clock) as kept,
+        asking(upgraded_url, ApiConfig(answer_cache_bytes=0), clock) as computed,
     ):
         writers.flush()
         # The same few again and again, so that most writes come between two times that one is asked.
@@ -152,16 +151,15 @@ def test_an_answer_stays_known_while_other_hours_change_and_not_when_its_own_doe
     world.engine.dispose()
 
 
-def test_an_answer_of_windows_that_retention_has_made_coarser_is_not_kept(database_url):
-    from store.connect import open_engine, upgrade
+def test_an_answer_of_windows_that_retention_has_made_coarser_is_not_kept(upgraded_url):
+    from store.connect import open_engine
 
-    upgrade(database_url)
-    world = LevelsWorld(open_engine(database_url), plan_of(10))
+    world = LevelsWorld(open_engine(upgraded_url), plan_of(10))
     world.flush([(at, "a", 1) for at in (5, 15, 25, 4 * HOUR_S)])
     world.round(9 * HOUR_S)  # rolled up: what follows only raises a floor, which no counter tells of
     counters = sa.text("SELECT sum(changes) FROM page_changes")
     question = {"metric": "rtt_us", "start": str(ORIGIN_S), "end": str(ORIGIN_S + 60), "step": "10s"}
-    with asking(database_url, now_ns=lambda: (ORIGIN_S + 9 * HOUR_S) * SECOND_NS) as client:
+    with asking(upgraded_url, now_ns=lambda: (ORIGIN_S + 9 * HOUR_S) * SECOND_NS) as client:
 
         def widths_s() -> list[float]:
             groups = client.get("/api/v1/quantiles", **question).json()["groups"]
@@ -177,11 +175,10 @@ def test_an_answer_of_windows_that_retention_has_made_coarser_is_not_kept(databa
     world.engine.dispose()
 
 
-def test_an_answer_is_not_kept_when_dropped_counters_and_new_ones_add_up_to_the_old_sum(database_url):
-    from store.connect import open_engine, upgrade
+def test_an_answer_is_not_kept_when_dropped_counters_and_new_ones_add_up_to_the_old_sum(upgraded_url):
+    from store.connect import open_engine
 
-    upgrade(database_url)
-    world = LevelsWorld(open_engine(database_url), plan_of(10))
+    world = LevelsWorld(open_engine(upgraded_url), plan_of(10))
     world.flush([(5, "a", 1), (HOUR_S + 5, "a", 1)])
     world.round(9 * HOUR_S)
 
@@ -189,7 +186,7 @@ def test_an_answer_is_not_kept_when_dropped_counters_and_new_ones_add_up_to_the_
         with world.engine.connect() as connection:
             return connection.execute(sa.text("SELECT sum(changes) FROM page_changes")).scalar()
 
-    with asking(database_url, now_ns=lambda: (ORIGIN_S + 9 * HOUR_S) * SECOND_NS) as client:
+    with asking(upgraded_url, now_ns=lambda: (ORIGIN_S + 9 * HOUR_S) * SECOND_NS) as client:
 
         def counted() -> int:
             question = {"metric": "rtt_us", "start": str(ORIGIN_S), "end": str(ORIGIN_S + 2 * HOUR_S)}

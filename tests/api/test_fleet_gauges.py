@@ -16,7 +16,7 @@ from api.fleet_gauges import MOST_REASONS, MOST_SHOWN, FleetGauges
 from api.own_metrics import OwnMetrics
 from store import tables
 from store.catalog import Catalog
-from store.connect import open_engine, upgrade
+from store.connect import open_engine
 from store.fleet_coverage import SETTLED_NS
 from store.fleet_signs import KeptCounts
 from store.series_limit import note_series_max
@@ -57,10 +57,9 @@ def gauges_of(url: str, clock: Clock, **settings: Any) -> Iterator[FleetGauges]:
 
 
 @pytest.fixture
-def empty_url(database_url: str) -> str:
+def empty_url(upgraded_url: str) -> str:
     """A database with nothing in it, SQLite and PostgreSQL in turn."""
-    upgrade(database_url)
-    return database_url
+    return upgraded_url
 
 
 def add_agents(url: str, agents: list[dict[str, Any]]) -> None:
@@ -83,8 +82,8 @@ def add_dead_letters(url: str, reasons: list[str]) -> None:
     engine.dispose()
 
 
-def test_they_show_coverage_agents_frames_series_and_size(tmp_path, database_url):
-    world = fill(tmp_path / "unused.db", lost=100, address=database_url)
+def test_they_show_coverage_agents_frames_series_and_size(tmp_path, upgraded_url):
+    world = fill(tmp_path / "unused.db", lost=100, address=upgraded_url)
     engine = open_engine(world.url)
     note_series_max(engine, 12)
     engine.dispose()

@@ -33,9 +33,8 @@ def clock():
 
 
 @pytest.fixture
-def client(database_url, clock):
-    upgrade(database_url)
-    with asking(database_url, CONFIG, clock) as asked:
+def client(upgraded_url, clock):
+    with asking(upgraded_url, CONFIG, clock) as asked:
         yield asked
 
 
@@ -236,9 +235,9 @@ def test_an_unknown_query_is_a_404_with_the_nearest_name(client, method, path):
     assert client.request(method, f"/api/v1/queries/%00{path}").status_code == 404
 
 
-def test_a_file_does_not_take_back_what_was_posted(client, database_url):
+def test_a_file_does_not_take_back_what_was_posted(client, upgraded_url):
     from_file = probe_plan()
-    engine = open_engine(database_url)
+    engine = open_engine(upgraded_url)
     with engine.begin() as connection:
         register_queries(connection, [from_file], NOW_NS - SECOND_NS)
     entry = client.get("/api/v1/queries/probe_rtt").json()

@@ -18,9 +18,8 @@ SECOND = FIRST + b"10.0.0.3,r3\n"
 
 
 @pytest.fixture
-def client(database_url):
-    upgrade(database_url)
-    with asking(database_url, CONFIG) as asked:
+def client(upgraded_url):
+    with asking(upgraded_url, CONFIG) as asked:
         yield asked
 
 

@@ -1,6 +1,6 @@
 """A collector on a real database, SQLite and PostgreSQL in turn, and a real embedded log, driven step by step."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from collector.plans import Plans
 from collector.runner import Collector
 from pipeline.partial import Partial
 from pipeline.plan import Plan
-from store.connect import open_engine, upgrade
+from store.connect import open_engine
 from store.fleet import totals
 from tests.fleet import TABLES, probe_plan
 from tests.stored import stored_partial
@@ -27,6 +27,7 @@ class Bench:
     url: str
     engine: sa.Engine
     plan: Plan
+    another_url: Callable[[], str] | None = None
 
     @property
     def log(self) -> Path:
@@ -60,20 +61,18 @@ class Bench:
 
     def start_over(self) -> None:
         """Empty database and log again, for the next example of a law."""
+        assert self.another_url
         self.engine.dispose()
         for path in self.folder.glob("*.db*"):
             path.unlink()
-        if self.engine.dialect.name == "postgresql":
-            with self.engine.begin() as connection:
-                connection.exec_driver_sql("DROP SCHEMA public CASCADE")
-                connection.exec_driver_sql("CREATE SCHEMA public")
-        upgrade(self.url)
+        self.url = self.another_url()
+        self.engine = open_engine(self.url)
 
 
 @pytest.fixture
-def bench(tmp_path: Path, database_url: str) -> Iterator[Bench]:
+def bench(tmp_path: Path, another_upgraded_url: Callable[[], str]) -> Iterator[Bench]:
     """An empty, upgraded database and no log yet."""
-    upgrade(database_url)
-    engine = open_engine(database_url)
-    yield Bench(tmp_path, database_url, engine, probe_plan())
-    engine.dispose()
+    url = another_upgraded_url()
+    made = Bench(tmp_path, url, open_engine(url), probe_plan(), another_upgraded_url)
+    yield made
+    made.engine.dispose()

@@ -194,12 +194,12 @@ def running(program: Program, **options: Any) -> Iterator[PostgresServer]:
 
 
 @contextmanager
-def empty_database(server_url: str) -> Iterator[str]:
-    """A new database on the server, dropped afterwards with whatever is still connected to it; gives its URL."""
+def empty_database(server_url: str, *, template: str = "template0") -> Iterator[str]:
+    """A copy of the template, dropped afterwards with whatever is still connected to it; gives its URL."""
     name = f"tailwatch_test_{uuid.uuid4().hex[:12]}"
     admin = server_url.replace("+psycopg", "")
     with psycopg.connect(admin, autocommit=True, connect_timeout=10) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} ENCODING 'UTF8'")
     try:
         yield f"{server_url.rpartition('/')[0]}/{name}"
     finally:

@@ -5,13 +5,12 @@ from collections.abc import Iterator
 import pytest
 import sqlalchemy as sa
 
-from store.connect import open_engine, upgrade
+from store.connect import open_engine
 
 
 @pytest.fixture
-def engine(database_url: str) -> Iterator[sa.Engine]:
+def engine(upgraded_url: str) -> Iterator[sa.Engine]:
     """A database with the current schema, SQLite and PostgreSQL in turn."""
-    upgrade(database_url)
-    made = open_engine(database_url)
+    made = open_engine(upgraded_url)
     yield made
     made.dispose()

@@ -27,8 +27,8 @@ def world(engine: sa.Engine) -> LevelsWorld:
 
 
 @pytest.fixture
-def reader(database_url: str, world: LevelsWorld) -> Iterator[sa.Engine]:
-    made = open_engine(database_url, read_only=True)
+def reader(upgraded_url: str, world: LevelsWorld) -> Iterator[sa.Engine]:
+    made = open_engine(upgraded_url, read_only=True)
     yield made
     made.dispose()
 

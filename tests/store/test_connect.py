@@ -66,10 +66,10 @@ def test_an_empty_database_is_refused_with_what_to_run(database_url: str) -> Non
     engine.dispose()
 
 
-def test_a_newer_schema_is_refused_by_reader_and_upgrade(engine: sa.Engine, database_url: str) -> None:
+def test_a_newer_schema_is_refused_by_reader_and_upgrade(engine: sa.Engine, upgraded_url: str) -> None:
     with engine.begin() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
-    for attempt in (lambda: check_schema(engine), lambda: upgrade(database_url)):
+    for attempt in (lambda: check_schema(engine), lambda: upgrade(upgraded_url)):
         with pytest.raises(SchemaError, match="schema 9999, this program knows up to"):
             attempt()
 
@@ -83,16 +83,15 @@ def test_another_programs_database_is_left_alone(database_url: str) -> None:
     engine.dispose()
 
 
-def test_a_read_only_engine_refuses_to_write(database_url: str) -> None:
-    upgrade(database_url)
-    engine = open_engine(database_url, read_only=True)
+def test_a_read_only_engine_refuses_to_write(upgraded_url: str) -> None:
+    engine = open_engine(upgraded_url, read_only=True)
     with engine.connect() as connection, pytest.raises(sa.exc.DBAPIError, match=r"read-?only"):
         connection.execute(sa.text("DELETE FROM pages"))
     engine.dispose()
 
 
-def test_a_read_only_transaction_sees_one_state_of_the_database(engine: sa.Engine, database_url: str) -> None:
-    reader = open_engine(database_url, read_only=True)
+def test_a_read_only_transaction_sees_one_state_of_the_database(engine: sa.Engine, upgraded_url: str) -> None:
+    reader = open_engine(upgraded_url, read_only=True)
     count = sa.text("SELECT count(*) FROM queries")
     with reader.connect() as connection:
         assert connection.execute(count).scalar_one() == 0

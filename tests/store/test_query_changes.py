@@ -165,10 +165,10 @@ def test_an_upgrade_keeps_what_is_valid(tmp_path: Path, database_url: str) -> No
 
 
 def test_a_file_that_is_read_while_a_change_is_posted_does_not_take_it_back(
-    stored: Stored, engine: sa.Engine, database_url: str
+    stored: Stored, engine: sa.Engine, upgraded_url: str
 ) -> None:
     other = probe_plan(SQL.replace("AS rtt_us", "AS rtt_us, max(rtt_us) AS rtt_max_us"))
-    collectors = open_engine(database_url)
+    collectors = open_engine(upgraded_url)
     with collectors.begin() as connection:
         register_queries(connection, [other], 0)
 
@@ -187,9 +187,8 @@ def test_a_file_that_is_read_while_a_change_is_posted_does_not_take_it_back(
     assert spans(engine)[1:] == [(other.version, 0, WINDOW_NS), (SECOND.version, WINDOW_NS, END_NS)]
 
 
-def test_posts_and_ends_that_race_leave_one_history_and_each_metric_one_owner(database_url: str) -> None:
-    upgrade(database_url)
-    engine = open_engine(database_url, immediate=True)
+def test_posts_and_ends_that_race_leave_one_history_and_each_metric_one_owner(upgraded_url: str) -> None:
+    engine = open_engine(upgraded_url, immediate=True)
     plans = [
         FIRST,
         SECOND,

@@ -196,13 +196,13 @@ def test_nothing_finer_goes_while_a_coarser_window_waits_to_be_computed(world: L
 
 @pytest.mark.parametrize("inner", ["round", "flush"])
 def test_roll_up_racing_a_flush_at_every_statement_loses_and_repeats_nothing(
-    world: LevelsWorld, database_url: str, inner: str
+    world: LevelsWorld, upgraded_url: str, inner: str
 ) -> None:
     """Between any two statements of the one, the other is tried whole on a connection of its own.
 
     Where it finds a lock it fails at once, as it may: its work is done by the next attempt.
     """
-    other = open_engine(database_url)
+    other = open_engine(upgraded_url)
     lose_patience(other, 0.02)
     world.flush(records(60, 10, 0, 2 * HOUR_S))
     world.round(2 * HOUR_S)

@@ -9,16 +9,15 @@ from typing import Any
 import pytest
 
 from store.api_keys import api_keys, digest_of
-from store.connect import open_engine, upgrade
+from store.connect import open_engine
 from tailwatch.cli import main
 
 KEY = r"tw_[a-z2-7]{8}_[a-z2-7]{52}"
 
 
 @pytest.fixture
-def database(database_url: str) -> list[str]:
-    upgrade(database_url)
-    return ["--set", f"database.url={database_url}"]
+def database(upgraded_url: str) -> list[str]:
+    return ["--set", f"database.url={upgraded_url}"]
 
 
 def stored(database: list[str]) -> list[Any]:

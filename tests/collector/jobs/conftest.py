@@ -6,15 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from store.connect import open_engine, upgrade
+from store.connect import open_engine
 from tests.collector.jobs.drives_world import DrivesWorld
 
 
 @pytest.fixture
-def world(database_url: str) -> Iterator[DrivesWorld]:
+def world(upgraded_url: str) -> Iterator[DrivesWorld]:
     """An upgraded database that knows the queries on drives, and no drive yet."""
-    upgrade(database_url)
-    engine = open_engine(database_url)
+    engine = open_engine(upgraded_url)
     yield DrivesWorld(engine)
     engine.dispose()
 
