@@ -1,6 +1,5 @@
 """What every test gets: repeatable hypothesis runs, real data, and a header that says what runs against what."""
 
-import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -9,13 +8,13 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tailwatch.settings_flags import CHATTY
 from tests.counterparts import programs
 from tests.counterparts.broker import KAFKA
 from tests.counterparts.choice import Counterparts, missing
 from tests.counterparts.grafana import GRAFANA
 from tests.counterparts.postgres import POSTGRES, empty_database
 from tests.counterparts.prometheus import PROMETHEUS
+from tests.process_state import ProcessState
 from tests.upgraded import Upgraded
 
 # The same examples on every machine, and no verdict that depends on how fast it is.
@@ -54,15 +53,10 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 
 @pytest.fixture(autouse=True)
-def _logging_as_before() -> Iterator[None]:
-    """A command that runs in a test sets logging up; its handler writes where that test's output went."""
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
+def _process_as_before() -> Iterator[None]:
+    before = ProcessState.now()
     yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    for name in CHATTY:
-        logging.getLogger(name).setLevel(logging.NOTSET)
+    before.put_back()
 
 
 @pytest.fixture(scope="session")
