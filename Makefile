@@ -20,7 +20,7 @@ TEST_SERVERS := prometheus prometheus-node-exporter prometheus-alertmanager ngin
 MINUTES ?= 10
 SEED ?=
 
-.PHONY: help dev demo check test soak grafana test-wheel test-servers bench bench-sources clean
+.PHONY: help dev demo check test collected soak grafana test-wheel test-servers bench bench-sources clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -53,17 +53,33 @@ check: $(STAMP)  ## ruff, mypy strict and the import layers; needs no network
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# A file to a process: first what one process can do alone, as many side by side as there are cores; then what starts
-# whole systems or wants a server for itself, two side by side, since these mostly wait.
+# A file to a process, the longest first, half as many again side by side as there are cores: some wait for a disk or a
+# server, and whole systems mostly wait. These, and what wants a server for itself, come second. Interpreters are started
+# by the hundred: each finds what others have compiled, whatever the environment says. Spools and databases sync
+# thousands of times: they lie in memory where there is room for them.
+WHOLE_SYSTEMS = $(shell grep -rlE 'mark\.(system|alone)\b' tests --include='test_*.py' | sort)
+
+test: export PYTHONDONTWRITEBYTECODE :=
 test: $(STAMP)  ## all tests but the soak ones; ARGS='tests/wire -k frame' narrows
 ifdef ARGS
 	$(BIN)/python -m pytest -m 'not soak' $(ARGS)
 else
-	@ended=0; \
-	$(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile -m 'not (soak or system or alone)' || ended=$$?; \
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m '(system or alone) and not soak' || ended=$$?; \
+	@cores=$$(nproc); ended=0; \
+	most=$$(((cores * 3 + 1) / 2)); \
+	workers="-n $$((most < 8 ? most : 8)) --dist loadfile --no-loadscope-reorder"; \
+	free_mb=$$(df --output=avail -m /dev/shm 2>/dev/null | tail -n 1 || true); \
+	if [ -w /dev/shm ] && [ "$${free_mb:-0}" -ge 4000 ]; then \
+	    PYTEST_DEBUG_TEMPROOT=$$(mktemp -d /dev/shm/tailwatch-tests-XXXXXX); export PYTEST_DEBUG_TEMPROOT; \
+	    trap 'rm -rf "$$PYTEST_DEBUG_TEMPROOT"' EXIT; \
+	fi; \
+	$(BIN)/python -m pytest $$workers -m 'not (soak or system or alone)' || ended=$$?; \
+	$(BIN)/python -m pytest $$workers -m '(system or alone) and not soak' $(WHOLE_SYSTEMS) || ended=$$?; \
 	exit $$ended
 endif
+
+collected: export PYTHONDONTWRITEBYTECODE :=
+collected: $(STAMP)  ## compile all tests, so that workers of `make test` start in less than half the time
+	@$(BIN)/python -m pytest --collect-only -q >/dev/null
 
 soak: $(STAMP)  ## faults at random for a while; MINUTES=30 SEED=7
 	MINUTES='$(MINUTES)' SEED='$(SEED)' $(BIN)/python -m pytest -m soak tests/system/test_soak.py $(ARGS)

@@ -14,6 +14,7 @@ from tests.counterparts.choice import Counterparts, missing
 from tests.counterparts.grafana import GRAFANA
 from tests.counterparts.postgres import POSTGRES, empty_database
 from tests.counterparts.prometheus import PROMETHEUS
+from tests.long_files import LONG, ROOT
 from tests.process_state import ProcessState
 from tests.upgraded import Upgraded
 
@@ -50,6 +51,19 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         *programs.header(),
         f"real data: {data or f'none ({DATA_VARIABLE} is not set); tests that need it are skipped and counted'}",
     ]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take long come first: none of them is left for one worker to end on while the others are idle.
+
+    `make test` finds whole systems by the words of their marks: marked otherwise, they would be run by nobody.
+    """
+    for path, mark in {(item.path, one.name) for item in items for one in item.iter_markers()}:
+        if mark in ("system", "alone") and f"mark.{mark}" not in path.read_text(encoding="utf-8"):
+            raise pytest.UsageError(f"{path} has a test with the mark {mark}; want `pytest.mark.{mark}` written there")
+    places = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(str(item.path.relative_to(ROOT)), len(LONG)))
 
 
 @pytest.fixture(autouse=True)
