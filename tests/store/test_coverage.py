@@ -192,7 +192,8 @@ def test_an_earlier_starts_last_word_that_comes_late_shortens_the_absence(stored
 def test_starts_heard_of_in_any_order_leave_the_same_time_uncovered(stored: Stored, engine: sa.Engine) -> None:
     """Three starts with a window missing after each of the first two; each is heard of twice."""
     begun = {"a": 0, "b": 2 * WINDOW_NS, "c": 4 * WINDOW_NS}
-    for order in sorted(set(permutations("aabbcc"))):
+    orders = sorted(set(permutations("aabbcc")))
+    for order in orders if engine.dialect.name == "sqlite" else orders[::5]:
         with engine.begin() as connection:
             for table in ("starts", "progress", "interruptions", "agents"):
                 connection.execute(sa.text(f"DELETE FROM {table}"))

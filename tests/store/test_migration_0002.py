@@ -40,8 +40,8 @@ def test_an_upgraded_database_answers_as_before_and_keeps_its_data_through_roll_
     now_url = f"sqlite:///{tmp_path / 'now.db'}"
     upgrade(now_url)
     now = LevelsWorld(open_engine(now_url), plan_of(window_s))
-    now.flush(records(200, 1))
-    now.flush(records(200, 2), partition=1)
+    now.flush(records(60, 1))
+    now.flush(records(60, 2), partition=1)
     copy_as_0001(now.engine, database_url)
     engine = open_engine(database_url)
     with pytest.raises(SchemaError, match=r"schema 0001, this program needs \d+; run `tailwatch db upgrade`"):

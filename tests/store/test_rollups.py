@@ -62,7 +62,7 @@ def test_any_order_of_flushes_roll_ups_and_retention_answers_the_multiset_of_wha
         world.start_over()
         for _ in range(data.draw(st.integers(2, 6))):
             if data.draw(st.booleans()):
-                batch = records(data.draw(st.integers(1, 60)), data.draw(st.integers(0, 999)), 0, end)
+                batch = records(data.draw(st.integers(1, 30)), data.draw(st.integers(0, 999)), 0, end)
                 world.flush(batch, data.draw(st.integers(0, 1)))
             else:
                 kept = sorted(data.draw(st.tuples(*[st.integers(1, 14)] * 3)))
@@ -79,8 +79,8 @@ def test_any_order_of_flushes_roll_ups_and_retention_answers_the_multiset_of_wha
 
 
 def test_finer_windows_go_and_answers_over_whole_hours_stay_the_same(world: LevelsWorld) -> None:
-    world.flush(records(300, 1))
-    world.flush(records(300, 2), partition=1)
+    world.flush(records(80, 1))
+    world.flush(records(80, 2), partition=1)
     before = world.coverage(0, 6 * HOUR_S)
     assert world.round(6 * HOUR_S + 10)
     assert (world.waiting(), world.pages(1) > 0, world.pages(2) > 0) == (0, True, True)
@@ -158,14 +158,14 @@ def test_a_version_that_was_not_valid_stays_out_of_coarser_windows(world: Levels
         connection.exec_driver_sql("DELETE FROM validity")
         register_queries(connection, [world.plan], 0)
         register_queries(connection, [newer.plan], (ORIGIN_S + change_s) * SECOND_NS)
-    old_records, new_records = records(400, 7), records(400, 8)
+    old_records, new_records = records(120, 7), records(120, 8)
     world.flush(old_records)
     newer.held = world.held
     newer.flush(new_records)
     world.taken = [r for r in old_records if r[0] < change_s] + [r for r in new_records if r[0] >= change_s]
     world.assert_true(0, 6 * HOUR_S)
     before = world.coverage(0, 6 * HOUR_S)
-    assert before.records_known == 800
+    assert before.records_known == 240
     for kept in ((90.0, 90.0, 90.0), (1.0, 90.0, 90.0), (1.0, 1.0, 90.0)):
         world.round(7 * HOUR_S, kept_s=tuple(hours * HOUR_S for hours in kept))  # type: ignore[arg-type]
         world.assert_true(0, 6 * HOUR_S)
@@ -177,7 +177,7 @@ def test_a_version_that_was_not_valid_stays_out_of_coarser_windows(world: Levels
     world.taken = [r for r in old_records if r[0] < change_s] + [r for r in new_records if r[0] >= change_s]
     world.taken += late_old + late_new
     world.assert_true(0, 6 * HOUR_S)
-    assert world.coverage(0, 6 * HOUR_S).records_known == 804
+    assert world.coverage(0, 6 * HOUR_S).records_known == 244
     assert world.coverage(0, 6 * HOUR_S).records_merged == before.records_merged + 2
 
 
