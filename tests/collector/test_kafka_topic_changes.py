@@ -97,6 +97,8 @@ def test_partitions_added_to_a_topic_are_shared_and_read_without_a_restart(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("wire.kafka_subscriber._METADATA_AGE_MS", 500)
+    # This broker waits for ever for a member that went without leaving: one that is thrown away has time to leave.
+    monkeypatch.setattr("wire.kafka_subscriber._CLOSE_MS", 10_000)
     with noida() as broker:  # tansu refuses to add partitions
         kafka = made_topic(broker.address, session_timeout_s=6.0)
         collectors = [Running(name, bench, kafka) for name in ("one", "two")]
