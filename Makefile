@@ -20,7 +20,7 @@ TEST_SERVERS := prometheus prometheus-node-exporter prometheus-alertmanager ngin
 MINUTES ?= 10
 SEED ?=
 
-.PHONY: help dev demo check test collected soak grafana test-wheel test-servers bench bench-sources clean
+.PHONY: help dev demo check test soak grafana test-wheel test-servers bench bench-sources clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -77,10 +77,6 @@ else
 	    -m '(system or alone) and not soak' $(WHOLE_SYSTEMS) || ended=$$?; \
 	exit $$ended
 endif
-
-collected: export PYTHONDONTWRITEBYTECODE :=
-collected: $(STAMP)  ## compile all tests, so that workers of `make test` start in less than half the time
-	@$(BIN)/python -m pytest --collect-only -q >/dev/null
 
 soak: $(STAMP)  ## faults at random for a while; MINUTES=30 SEED=7
 	MINUTES='$(MINUTES)' SEED='$(SEED)' $(BIN)/python -m pytest -m soak tests/system/test_soak.py $(ARGS)

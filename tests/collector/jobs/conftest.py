@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from store.connect import open_engine
+from store.connect import open_engine, upgrade
 from tests.collector.jobs.drives_world import DrivesWorld
 
 
