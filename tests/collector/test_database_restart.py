@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from collector.config import CollectorConfig
 from collector.jobs.config import JobsConfig, RetentionConfig
 from collector.runner import run_collector
-from store.connect import open_engine
+from store.connect import open_engine, upgrade
 from tests.collector.conftest import Bench
 from tests.collector.test_exactly_once import expire_claims
 from tests.counterparts.choice import missing
@@ -38,9 +38,11 @@ def server() -> Iterator[PostgresServer]:
 def bench(tmp_path: Path, server: PostgresServer) -> Iterator[Bench]:
     """The server's own database, emptied."""
     engine = open_engine(server.url)
-    made = Bench(tmp_path, server.url, engine, probe_plan())
-    made.start_over()
-    yield made
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP SCHEMA public CASCADE")
+        connection.exec_driver_sql("CREATE SCHEMA public")
+    upgrade(server.url)
+    yield Bench(tmp_path, server.url, engine, probe_plan())
     engine.dispose()
 
 
