@@ -13,7 +13,7 @@ Actions = argparse._SubParsersAction  # the type that argparse gives, and does n
 def add_gpu(commands: "Actions[argparse.ArgumentParser]") -> None:
     """The group `gpu` with its commands."""
     text = "say why GPU jobs died, and whether to run them again"
-    group = commands.add_parser("gpu", help=text, description=text.capitalize() + ".")
+    group = commands.add_parser("gpu", help=text, description=text[:1].upper() + text[1:] + ".")
     actions = group.add_subparsers(title="actions", metavar="ACTION", required=True)
     add_diagnosis(actions)
     add_rules(actions)

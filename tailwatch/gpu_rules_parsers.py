@@ -9,7 +9,7 @@ from tailwatch.command_parser import command_parser
 def add_rules(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """`check` and `list`."""
     text = "rules by which failures of GPU jobs are told"
-    group = actions.add_parser("rules", help=text, description=text.capitalize() + ".")
+    group = actions.add_parser("rules", help=text, description=text[:1].upper() + text[1:] + ".")
     rules = group.add_subparsers(title="actions", metavar="ACTION", required=True)
     text = "say what is wrong with a file of rules, each fault with its line, and try its examples"
     check = command_parser(rules.add_parser, "check", text, example=EXAMPLES["gpu rules check"])
