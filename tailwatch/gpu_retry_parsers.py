@@ -19,7 +19,10 @@ def _add_advice(actions: "Actions[argparse.ArgumentParser]") -> None:
     text = "say of each failed job whether to run it again, how, and why"
     advice = command_parser(actions.add_parser, "retry-advice", text, example=EXAMPLES["gpu retry-advice"])
     advice.add_argument(
-        "file", metavar="ATTEMPTS", nargs="?", help="attempts of jobs: .csv, .json or JSON lines; - for standard input"
+        "file",
+        metavar="ATTEMPTS",
+        nargs="?",
+        help="attempts of jobs: CSV, JSON, or what sacct prints; - for standard input",
     )
     advice.add_argument(
         "--state", metavar="FILE", help="what was learned before (default: none, the priors of each reason)"

@@ -3,7 +3,9 @@
 import argparse
 import json
 import math
+import shutil
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -65,19 +67,21 @@ def _priors(file: str | None) -> "Priors | None":
 
 
 def _attempts(file: str) -> "list[Attempt]":
+    """Read as any trace is, so that what advice takes is what reports take."""
     from analytics.errors import DataError
-    from analytics.gpu.attempt_texts import attempts_from_text
+    from analytics.gpu.traces.columns import attempts_of
+    from analytics.gpu.traces.formats import read_trace
 
-    data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file}: byte {error.start} is no UTF-8; want attempts as CSV or JSON in UTF-8") from error
-    csv = file.lower().endswith(".csv") or (file == "-" and text.lstrip()[:1] not in ("[", "{", ""))
-    try:
-        return attempts_from_text(text, "csv" if csv else "json")
-    except DataError as error:
-        raise DataError(f"{file}: {error}") from error
+    if file != "-":
+        return attempts_of(read_trace(Path(file)).attempts)
+    with tempfile.TemporaryDirectory() as folder:  # readers look at the beginning first, then read from there
+        path = Path(folder) / "attempts"
+        with path.open("wb") as kept:
+            shutil.copyfileobj(sys.stdin.buffer, kept)
+        try:
+            return attempts_of(read_trace(path).attempts)
+        except DataError as error:
+            raise DataError(str(error).replace(str(path), "standard input")) from error
 
 
 def _learn(file: StateFile, jobs: "Sequence[Sequence[Attempt]]", name: str) -> int:

@@ -125,14 +125,41 @@ def test_what_cannot_be_done_is_said_in_one_line(
     assert said in capsys.readouterr().err
 
 
-def test_a_wrong_cell_and_a_wrong_encoding_name_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_cell_is_named_alike_by_advice_and_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "attempts.csv"
-    path.write_text(ATTEMPTS.replace(",failed,", ",fialed,", 1), encoding="utf-8")
-    assert main(["gpu", "retry-advice", str(path)]) == 1
-    assert "attempts.csv: attempt 1: outcome 'fialed'" in capsys.readouterr().err
-    path.write_bytes(b"job\xff")
-    assert main(["gpu", "retry-advice", str(path)]) == 1
-    assert "byte 3 is no UTF-8" in capsys.readouterr().err
+    for text, said in (
+        (ATTEMPTS.replace(",failed,", ",fialed,", 1), "attempts.csv, row 1 (counted from 1, a header aside), column"),
+        (ATTEMPTS.replace("00Z,failed", "00,failed", 1), "'2026-11-22T10:00:00'; a time with its offset"),
+        ("job,outcome,gpu\nj,failed,1\n", "column gpu is not known"),
+    ):
+        path.write_text(text, encoding="utf-8")
+        errors = []
+        for command in ("retry-advice", "report"):
+            assert main(["gpu", command, str(path)]) == 1
+            errors.append(capsys.readouterr().err)
+        assert said in errors[0]
+        assert errors[0] == errors[1]
+
+
+def test_standard_input_is_called_so(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"job,outcome\n,failed\n")))
+    assert main(["gpu", "retry-advice", "-"]) == 1
+    assert "standard input, row 1 (counted from 1, a header aside), column job: nothing" in capsys.readouterr().err
+
+
+def test_what_sacct_prints_is_advised_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "sacct.txt"
+    path.write_text(
+        "JobIDRaw|User|Partition|State|Submit|Start|End|NodeList|AllocTRES\n"
+        "7|ann|gpu|NODE_FAIL|1767225600|1767225700|1767229300|gpu[01-02]|gres/gpu=8\n"
+        "8|bob|gpu|TIMEOUT|1767225600|1767225700|1767229300|gpu03|gres/gpu=8\n"
+        "8|bob|gpu|COMPLETED|1767225600|1767229400|1767239300|gpu03|gres/gpu=8\n",
+        encoding="utf-8",
+    )
+    found = advised(capsys, str(path), "--state", str(tmp_path / "s"), "--learn")
+    assert (found["jobs"], found["failed"], found["learned"]) == (2, 1, 1)
+    assert found["advice"][0]["reason"] == "node_failure"  # type: ignore[index]
+    assert found["advice"][0]["avoid"] == ["gpu01", "gpu02"]  # type: ignore[index]
 
 
 def test_the_simulation_prints_the_worst_case_and_calls_itself_simulated(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,8 @@ from analytics.errors import DataError
 _NOTHING = ("", "none", "null", "nan", "na", "n/a", "nat", "unknown")
 
 _LARGEST = sys.float_info.max
+_MOST_COUNTED = 10**9
+_THIS_CENTURY_NS = (946_684_800 * 10**9, 4_102_444_800 * 10**9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +50,11 @@ class Cells:
         self._refuse_where(told.is_not_null() & ~usable.fill_null(False), name, "a number from 0 up")
         return numbers
 
-    def whole_numbers(self, name: str) -> pl.Series:
-        """Int64, at least 0; NULL where nothing is told. 8.0 is whole."""
+    def whole_numbers(self, name: str, least: int = 0) -> pl.Series:
+        """Int64 from `least` up to a thousand million; NULL where nothing is told. 8.0 is whole."""
         numbers = self.numbers(name)
-        self._refuse_where((numbers != numbers.floor()) | (numbers >= 2**53), name, "a whole number from 0 up")
+        wrong = (numbers != numbers.floor()) | ~numbers.is_between(least, _MOST_COUNTED)
+        self._refuse_where(wrong, name, f"a whole number from {least} up to {_MOST_COUNTED:,}")
         return numbers.cast(pl.Int64)
 
     def times_with_offset(self, name: str) -> pl.Series:
@@ -76,6 +79,19 @@ class Cells:
         if seconds.null_count() == told.null_count() and seconds.is_between(0, 2**33).all():
             return seconds * 1_000_000_000
         return self.times_with_offset(name)
+
+    def times(self, name: str) -> pl.Series:
+        """Int64 ns UTC of texts with an offset, or of nanoseconds since 1970 that are of this century; NULL likewise.
+
+        Seconds and milliseconds are refused: as nanoseconds they would all be of one day in 1970.
+        """
+        told = self.texts(name)
+        counted = told.cast(pl.Int64, strict=False)
+        counted = counted.set(~counted.is_between(*_THIS_CENTURY_NS).fill_null(False), None)
+        if counted.null_count() == told.null_count():
+            return counted
+        texts = self.with_column(told.set(counted.is_not_null(), None)).times_with_offset(name)
+        return counted.zip_with(counted.is_not_null(), texts)
 
     def times_ns(self, name: str) -> pl.Series:
         """Int64 ns UTC of whole numbers; NULL where nothing is told."""

@@ -6,7 +6,6 @@ NULL is unknown, never 0. `Attempt` (attempts.py) is the same for one of them; b
 from collections.abc import Iterable
 from typing import Any, Final, get_args
 
-import msgspec
 import polars as pl
 
 from analytics.errors import DataError
@@ -38,9 +37,9 @@ ATTEMPTS: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
 }
 
 
-def frame_of(attempts: Iterable[Attempt] | Iterable[msgspec.Struct]) -> pl.DataFrame:
-    """Attempts, or structs with the same fields, as a frame of ATTEMPTS; GPUs are dealt evenly over the nodes."""
-    given: list[Any] = list(attempts)
+def frame_of(attempts: Iterable[Attempt]) -> pl.DataFrame:
+    """Attempts as a frame of ATTEMPTS; GPUs are dealt evenly over the nodes."""
+    given = list(attempts)
     columns: dict[str, list[Any]] = {
         name: [getattr(attempt, name) or None for attempt in given]
         for name in ("user", "queue", "reason", "category", "template")
@@ -49,8 +48,7 @@ def frame_of(attempts: Iterable[Attempt] | Iterable[msgspec.Struct]) -> pl.DataF
         columns[name] = [getattr(attempt, name) for attempt in given]
     columns["nodes"] = [list(attempt.nodes) for attempt in given]
     columns["node_gpus"] = [
-        [attempt.gpus / len(attempt.nodes)] * len(attempt.nodes) if attempt.nodes and attempt.gpus is not None else []
-        for attempt in given
+        [attempt.gpus / len(attempt.nodes)] * len(attempt.nodes) if attempt.nodes else [] for attempt in given
     ]
     columns["node_count"] = [len(attempt.nodes) or None for attempt in given]
     return completed(pl.DataFrame(columns, schema={name: ATTEMPTS[name] for name in columns}))

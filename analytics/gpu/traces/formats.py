@@ -58,7 +58,7 @@ def read_trace(path: Path, form: str | None = None, *, utilisation: bool = False
     else:
         attempts = read_own(path)
     if not attempts.height:
-        raise DataError(f"{path} holds no jobs; a report needs some")
+        raise DataError(f"{path} holds no jobs; want some")
     attempts = attempts.select(list(ATTEMPTS))
     return Trace(form, attempts, notes, oddities(attempts))
 

@@ -1,11 +1,14 @@
 """Attempts as one's own scheduler tells them: CSV with a header, or JSON with an object an attempt.
 
-The columns are those of `Attempt`; only `job` and `outcome` are needed. In CSV the names in `nodes` are parted by
-semicolons, and times may also stand as texts with an offset under `submitted`, `start` and `end`.
+The columns are those of `Attempt`; only `job` and `outcome` are needed. Names in `nodes` are parted by semicolons or
+blanks, in JSON they may be a list. Times stand as nanoseconds under `submitted_ns`, `start_ns` and `end_ns`, or, also
+as texts with an offset, under `submitted`, `start` and `end`. What the bytes begin with tells CSV from JSON.
 """
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 import polars as pl
@@ -13,7 +16,7 @@ import polars as pl
 from analytics.errors import DataError
 from analytics.gpu.attempts import Outcome
 from analytics.gpu.traces.cells import Cells
-from analytics.gpu.traces.columns import ATTEMPTS, OUTCOMES, completed, frame_of
+from analytics.gpu.traces.columns import ATTEMPTS, OUTCOMES, completed
 from analytics.gpu.traces.csv_blocks import csv_blocks, header_of
 from analytics.gpu.traces.json_objects import decoded, json_objects
 from analytics.gpu.traces.opened_file import opened
@@ -22,35 +25,48 @@ NEEDED: Final = ("job", "outcome")
 _TEXTS: Final = ("user", "queue", "reason", "category", "template")
 _TIMES: Final = ("submitted", "start", "end")
 _ROWS_AT_ONCE: Final = 50_000
+#: How an object with all attempts in it begins.
+_OF_MANY: Final = re.compile(rb'\{\s*"attempts"\s*:')
 
 
 _Time = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 
 
 class _Row(msgspec.Struct, forbid_unknown_fields=True):
-    job: Annotated[str, msgspec.Meta(min_length=1)]
+    """`null` is the same as left out. Slurm's jobs are numbers."""
+
+    job: Annotated[str, msgspec.Meta(min_length=1)] | int
     outcome: Outcome
-    number: Annotated[int, msgspec.Meta(ge=1, le=10**9)] = 1
-    user: str = ""
-    queue: str = ""
-    nodes: tuple[str, ...] = ()
+    number: Annotated[int, msgspec.Meta(ge=1, le=10**9)] | None = None
+    user: str | None = None
+    queue: str | None = None
+    nodes: tuple[str, ...] | str | None = None
     gpus: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    submitted: int | str | None = None
+    start: int | str | None = None
+    end: int | str | None = None
     submitted_ns: _Time | None = None
     start_ns: _Time | None = None
     end_ns: _Time | None = None
-    reason: str = ""
-    category: str = ""
-    template: str = ""
+    reason: str | None = None
+    category: str | None = None
+    template: str | None = None
+    busy: Annotated[float, msgspec.Meta(ge=0)] | None = None
+
+
+class _Rows(msgspec.Struct, forbid_unknown_fields=True):
+    attempts: list[_Row]
 
 
 def read_own(path: Path) -> pl.DataFrame:
-    """The attempts of a file (columns.ATTEMPTS): .csv or .csv.gz, anything else is JSON.
+    """The attempts of a file (columns.ATTEMPTS), CSV or JSON, packed with gzip or not.
 
     Raises:
         DataError: the file cannot be read, or a cell or field cannot be used.
     """
-    name = path.name.lower().removesuffix(".gz")
-    return _from_csv(path) if name.endswith(".csv") else _from_json(path)
+    with opened(path) as stream:
+        start = stream.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
+    return _from_json(path) if start[:1] in (b"[", b"{") else _from_csv(path)
 
 
 def _from_csv(path: Path) -> pl.DataFrame:
@@ -69,7 +85,7 @@ def _frame(cells: Cells) -> pl.DataFrame:
     columns = {
         "job": cells.names("job"),
         "outcome": cells.one_of("outcome", {name: name for name in OUTCOMES}),
-        "number": cells.whole_numbers("number").fill_null(1)
+        "number": cells.whole_numbers("number", 1).fill_null(1)
         if "number" in given
         else pl.repeat(1, cells.frame.height, eager=True),
     }
@@ -79,30 +95,62 @@ def _frame(cells: Cells) -> pl.DataFrame:
         if f"{name}_ns" in given:
             columns[f"{name}_ns"] = cells.times_ns(f"{name}_ns")
         elif name in given:
-            columns[f"{name}_ns"] = cells.times_with_offset(name)
+            columns[f"{name}_ns"] = cells.times(name)
     if "nodes" in given:
-        columns["nodes"] = cells.texts("nodes").fill_null("").str.split(";").list.eval(_named_nodes())
-    frame = completed(pl.DataFrame(columns))
+        named = cells.texts("nodes").fill_null("").str.extract_all(r"[^;\s]+")
+        columns["nodes"] = named.list.unique(maintain_order=True)
+    return _with_nodes_counted(pl.DataFrame(columns))
+
+
+def _with_nodes_counted(frame: pl.DataFrame) -> pl.DataFrame:
     count = pl.col("nodes").list.len()
-    return frame.with_columns(
+    return completed(frame).with_columns(
         node_count=pl.when(count > 0).then(count).cast(pl.Int32),
         node_gpus=(pl.col("gpus") / count).repeat_by(count).fill_null([]),
     )
 
 
-def _named_nodes() -> pl.Expr:
-    name = pl.element().str.strip_chars()
-    return name.filter(name != "")
-
-
 def _from_json(path: Path) -> pl.DataFrame:
-    decoder = msgspec.json.Decoder(_Row)
     rows: list[_Row] = []
     parts: list[pl.DataFrame] = []
+    first = 1
+    for row in _rows(path):
+        rows.append(row)
+        if len(rows) == _ROWS_AT_ONCE:
+            parts.append(_frame_of(rows, path, first))
+            first, rows = first + len(rows), []
+    return pl.concat([*parts, _frame_of(rows, path, first)])
+
+
+def _rows(path: Path) -> Iterator[_Row]:
+    """An object each, or all in one object's `attempts`."""
+    one, many = msgspec.json.Decoder(_Row), msgspec.json.Decoder(_Rows)
     with opened(path) as stream:
         for number, text in enumerate(json_objects(stream, str(path)), 1):
-            rows.append(decoded(decoder, text, f"{path}, object {number}", "an attempt"))
-            if len(rows) == _ROWS_AT_ONCE:
-                parts.append(frame_of(rows))
-                rows = []
-    return pl.concat([*parts, frame_of(rows)])
+            place = f"{path}, object {number}"
+            if _OF_MANY.match(text):
+                yield from decoded(many, text, place, "a list of attempts").attempts
+            else:
+                yield decoded(one, text, place, "an attempt")
+
+
+def _frame_of(rows: list[_Row], path: Path, first: int) -> pl.DataFrame:
+    columns: dict[str, list[Any]] = {name: [getattr(row, name) or None for row in rows] for name in _TEXTS}
+    columns["gpus"], columns["busy"] = [row.gpus for row in rows], [row.busy for row in rows]
+    columns["job"], columns["outcome"] = [str(row.job) for row in rows], [row.outcome for row in rows]
+    columns["number"] = [row.number or 1 for row in rows]
+    columns["nodes"] = [_names(row.nodes or ()) for row in rows]
+    texts = pl.DataFrame(
+        {name: [None if (told := getattr(row, name)) is None else str(told) for row in rows] for name in _TIMES},
+        schema=dict.fromkeys(_TIMES, pl.String),
+    )
+    cells = Cells(str(path), first, texts)
+    for name in _TIMES:
+        in_ns = pl.Series([getattr(row, f"{name}_ns") for row in rows], dtype=pl.Int64)
+        columns[f"{name}_ns"] = in_ns.zip_with(in_ns.is_not_null(), cells.times(name)).to_list()
+    return _with_nodes_counted(pl.DataFrame(columns, schema={name: ATTEMPTS[name] for name in columns}))
+
+
+def _names(nodes: tuple[str, ...] | str) -> list[str]:
+    given = nodes.replace(";", " ").split() if isinstance(nodes, str) else nodes
+    return list(dict.fromkeys(name for name in given if name))

@@ -58,7 +58,9 @@ def test_cells_are_refused_with_file_row_and_column() -> None:
     cells = Cells("t.csv", 100, pl.DataFrame({"n": ["1", " NaN ", None, "2.5"], "w": ["A", "a", "b", "A"]}))
     assert cells.numbers("n").to_list() == [1.0, None, None, 2.5]
     assert cells.one_of("w", {"A": "x", "B": "y"}).to_list() == ["x", "x", "y", "x"]
-    with pytest.raises(DataError, match=r"t\.csv, row 103 \(.*\), column n: '2.5'; a whole number from 0 up is wanted"):
+    with pytest.raises(
+        DataError, match=r"t\.csv, row 103 \(.*\), column n: '2.5'; a whole number from 0 up to 1,000,000,000 is"
+    ):
         cells.whole_numbers("n")
     with pytest.raises(DataError, match=r"row 102 .* column w: 'b'; one of A is wanted"):
         cells.one_of("w", {"A": "x"})
