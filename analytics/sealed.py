@@ -84,6 +84,8 @@ class Form:
             size = zstandard.frame_content_size(data)
             if not 0 < size <= self.most_bytes:
                 raise ModelFileError(f"the {self.name} says it holds {size} bytes; want 1 to {self.most_bytes:,}")
-            return zstandard.ZstdDecompressor().decompress(data, max_output_size=self.most_bytes)
+            return zstandard.ZstdDecompressor().decompress(
+                data, max_output_size=self.most_bytes, allow_extra_data=False
+            )
         except zstandard.ZstdError as error:
             raise ModelFileError(f"the {self.name}'s bytes are damaged: {error}; {self.damaged}") from error

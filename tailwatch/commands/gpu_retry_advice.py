@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tailwatch.errors import TailwatchError
-from tailwatch.gpu_retry_states import StateFile, go_back, read_state, save_state
+from tailwatch.gpu_retry_states import StateFile, go_back, held, read_state, save_state
 
 if TYPE_CHECKING:
     from analytics.gpu.attempts import Attempt
@@ -31,16 +31,21 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
     priors = _priors(args.priors)
     if args.roll_back is not None:
-        file = go_back(Path(args.state), args.roll_back, priors)
+        with held(Path(args.state)):
+            file = go_back(Path(args.state), args.roll_back, priors)
         print(f"{args.state}: {file.model.origin}; now generation {file.model.generation}", file=sys.stderr)
         if args.file is None:
             return 0
+    jobs = chains(_attempts(args.file))
+    learned = 0
+    if args.learn:
+        with held(Path(args.state)):
+            file = read_state(Path(args.state), priors, args.seed)
+            learned = _learn(file, list(jobs.values()), args.file)
     elif args.state:
         file = read_state(Path(args.state), priors, args.seed)
     else:
         file = StateFile(Path(), RetryModel(seed=args.seed, priors=priors or shipped_priors()), "")
-    jobs = chains(_attempts(args.file))
-    learned = _learn(file, list(jobs.values()), args.file) if args.learn else 0
     limits = Limits(
         attempts=args.attempts, gpu_hours=args.gpu_hours, handback_h=args.handback_hours, explore=args.explore
     )

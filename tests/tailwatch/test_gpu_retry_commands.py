@@ -3,12 +3,15 @@
 import io
 import json
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tailwatch.cli import main
-from tailwatch.gpu_retry_states import KEPT, generations
+from tailwatch.errors import TailwatchError
+from tailwatch.gpu_retry_states import KEPT, generations, read_state, save_state
 
 ATTEMPTS = """\
 job,number,submitted,outcome,start,end,nodes,gpus,reason,template
@@ -89,6 +92,52 @@ def test_an_earlier_generation_is_put_into_use_again(
     assert generations(state) == [1, 2]
     assert main(["gpu", "retry-advice", "--state", str(state), "--roll-back", "9"]) == 1
     assert "no generation 9" in capsys.readouterr().err
+
+
+def test_processes_that_learn_at_once_wait_for_each_other(tmp_path: Path) -> None:
+    state, count = tmp_path / "retry.state", 4
+    together = threading.Barrier(count)
+
+    def learn(number: int) -> int:
+        file = tmp_path / f"{number}.csv"
+        file.write_text(ATTEMPTS.replace("train-", f"t{number}-"), encoding="utf-8")
+        together.wait()
+        return main(["gpu", "retry-advice", str(file), "--state", str(state), "--learn"])
+
+    with ThreadPoolExecutor(count) as pool:
+        assert list(pool.map(learn, range(count))) == [0] * count
+    assert generations(state) == [1, 2, 3]
+    assert read_state(state, None, 0).model.quality.outcomes == count
+
+
+def test_a_state_that_changed_since_it_was_read_is_not_overwritten(attempts: str, tmp_path: Path) -> None:
+    state = tmp_path / "retry.state"
+    stale = read_state(state, None, 0)
+    assert main(["gpu", "retry-advice", attempts, "--state", str(state), "--learn"]) == 0
+    kept = state.read_bytes()
+    with pytest.raises(TailwatchError, match="changed since it was read"):
+        save_state(stale, "tests")
+    assert state.read_bytes() == kept
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone"])
+def test_one_can_go_back_where_the_state_in_use_is_damaged(
+    damage: str, attempts: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = tmp_path / "retry.state"
+    advised(capsys, attempts, "--state", str(state), "--learn")
+    more = tmp_path / "more.csv"
+    more.write_text(ATTEMPTS.replace("train-", "other-"), encoding="utf-8")
+    advised(capsys, str(more), "--state", str(state), "--learn")
+    if damage == "cut":
+        state.write_bytes(state.read_bytes()[:-1])
+        assert main(["gpu", "retry-advice", attempts, "--state", str(state)]) == 1
+        assert "go back to an earlier generation" in capsys.readouterr().err
+    else:
+        state.unlink()
+    assert main(["gpu", "retry-advice", "--state", str(state), "--roll-back", "1"]) == 0
+    assert "went back from generation 2 to 1; now generation 3" in capsys.readouterr().err
+    assert advised(capsys, attempts, "--state", str(state))["state"]["outcomes"] == 1  # type: ignore[index]
 
 
 def test_so_many_generations_are_kept_and_no_more(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

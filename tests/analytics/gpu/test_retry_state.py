@@ -137,3 +137,8 @@ def test_a_state_names_the_one_it_came_from() -> None:
     second = dump_state(load_state(first), parent=state_digest(first))
     assert parent_digest(first) == ""
     assert parent_digest(second) == state_digest(first) != state_digest(second)
+
+
+def test_bytes_behind_the_contents_are_damage() -> None:
+    with pytest.raises(ModelFileError, match="damaged"):
+        load_state(dump_state(taught()) + b"\0")
