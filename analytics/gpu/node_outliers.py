@@ -100,7 +100,7 @@ def node_test(attempts: pl.DataFrame, *, alpha: float = ALPHA) -> NodeTest | Non
         attempts.filter((pl.col("outcome") != "running") & (pl.col("nodes").list.len() > 0))
         .with_columns(counted=counted, user=pl.coalesce("user", "job"))
         .explode("nodes", "node_gpus")
-        .with_columns(gpu_hours=(pl.col("node_gpus") * pl.col("runtime_s") / 3600).fill_null(0.0))
+        .with_columns(gpu_hours=(pl.col("node_gpus") * _held_s() / 3600).fill_null(0.0))
     )
     # First what each job did to each node, then what each user's jobs did: leaving a user out is then cheap.
     jobs = held.group_by("nodes", "job", "user").agg(pl.col("counted").any(), pl.col("gpu_hours").sum())
@@ -118,6 +118,11 @@ def node_test(attempts: pl.DataFrame, *, alpha: float = ALPHA) -> NodeTest | Non
     found = [_node(row, table, by_user, dispersion, alpha) for row in rows.iter_rows(named=True)]
     counted_as: Literal["all", "infrastructure"] = "infrastructure" if told else "all"
     return NodeTest(counted_as, tuple(dispersion), max(dispersion.values()), alpha, tuple(found))
+
+
+def _held_s() -> pl.Expr:
+    """At least the second that schedulers' clocks tell: a node on which everything dies at once has exposure, too."""
+    return pl.col("runtime_s").clip(lower_bound=1.0)
 
 
 def _by_node(by_user: pl.DataFrame) -> pl.DataFrame:

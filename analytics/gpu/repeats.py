@@ -64,12 +64,19 @@ def repeats(attempts: pl.DataFrame) -> Repeats | None:
         attempts: columns.with_durations.
     """
     chains = attempts.sort("job", "number", maintain_order=True)
-    following = {"next_outcome": "outcome", "next_failed": "failed", "next_reason": "reason", "next_nodes": "nodes"}
+    following = {
+        "next_number": "number",
+        "next_outcome": "outcome",
+        "next_failed": "failed",
+        "next_reason": "reason",
+        "next_nodes": "nodes",
+    }
     chains = chains.with_columns(pl.col(column).shift(-1).over("job").alias(name) for name, column in following.items())
-    many = chains.filter(pl.len().over("job") > 1)
+    many = chains.filter(pl.col("number").n_unique().over("job") > 1)
     if not many.height:
         return None
-    retried = many.filter(pl.col("failed") & (pl.col("next_outcome") != "running"))
+    follows = pl.col("next_number") == pl.col("number") + 1  # neither a gap nor the same attempt told twice
+    retried = many.filter(pl.col("failed") & follows & (pl.col("next_outcome") != "running"))
     number = pl.col("number").clip(upper_bound=_LAST_NUMBER)
     again = pl.col("next_failed")
     placed = retried.filter((pl.col("nodes").list.len() > 0) & (pl.col("next_nodes").list.len() > 0)).with_columns(

@@ -126,3 +126,32 @@ def test_failures_that_no_node_can_cause_are_held_against_none() -> None:
 def test_there_is_no_test_without_two_nodes() -> None:
     assert node_test(with_durations(frame_of([attempt("a"), attempt("b", "passed")]))) is None
     assert node_test(with_durations(frame_of([attempt("a", nodes=())]))) is None
+
+
+def test_a_node_on_which_every_job_dies_at_once_stands_out() -> None:
+    # Schedulers write whole seconds: what dies within the first has run for 0 s, and was there all the same.
+    rows = [
+        attempt(
+            f"j{n}",
+            "passed" if n % 50 else "node_failure",
+            nodes=(f"n{n % 9}",),
+            reason="node_failure" * (n % 50 == 0),
+            category="infrastructure",
+        )
+        for n in range(450)
+    ]
+    rows += [
+        attempt(
+            f"h{n}",
+            "node_failure",
+            nodes=("hole",),
+            hours=0.0,
+            reason="node_failure",
+            category="infrastructure",
+            user=f"u{n}",
+        )
+        for n in range(30)
+    ]
+    found = node_test(with_durations(frame_of(rows)))
+    assert found is not None
+    assert [node.name for node in found.outliers] == ["hole"]
