@@ -36,7 +36,11 @@ class Attempt:
     template: str = ""
 
     def runtime_s(self) -> float:
-        """Seconds between start and end; 0 for what never ran or still runs."""
+        """Seconds between start and end; 0 for what never ran or still runs, and where the clock went backwards."""
         if self.start_ns is None or self.end_ns is None:
             return 0.0
-        return (self.end_ns - self.start_ns) / 1e9
+        return max(0, self.end_ns - self.start_ns) / 1e9
+
+    def runtime_unknown(self) -> bool:
+        """Whether it ran, and nobody knows how long: it has no end, or one before its start."""
+        return self.start_ns is not None and (self.end_ns is None or self.end_ns < self.start_ns)

@@ -39,7 +39,7 @@ class Limits:
     """What holds whatever the model thinks.
 
     Attributes:
-        attempts: of one job, the first included; preemptions are counted apart.
+        attempts: of one job, the first and those that are missing included; preemptions are counted apart.
         gpu_hours: lost in failed attempts of one job, after which it goes back to its owner.
         handback_h: hours until a job that was handed back comes again: what a retry that succeeds saves.
         least, most: between these lies the probability wanted for a retry.
@@ -137,7 +137,7 @@ def advise(
     ceiling = "attempts" in grounds or "gpu_hours" in grounds
     unlikely = said.probability < wanted
     stop = ceiling or (unlikely and bool(grounds))
-    explored = stop and not ceiling and _explores(seen, model.seed, limits)
+    explored = stop and not ceiling and not last.runtime_unknown() and _explores(seen, model.seed, limits)
     decision: Reaction = "never" if stop and not explored else way
     return RetryAdvice(
         job=last.job,
@@ -181,7 +181,8 @@ def _way(reaction: Reaction, seen: Situation) -> Reaction:
 def _grounds(chain: Sequence[Attempt], seen: Situation, reaction: Reaction, limits: Limits) -> tuple[Ground, ...]:
     found: list[Ground] = []
     preempted = chain[-1].outcome == "preempted"  # preemptions have a ceiling of their own
-    if sum((attempt.outcome == "preempted") == preempted for attempt in chain) >= limits.attempts:
+    missing = max(0, chain[-1].number - len(chain))  # nobody knows how they ended: a ceiling counts them
+    if missing + sum((attempt.outcome == "preempted") == preempted for attempt in chain) >= limits.attempts:
         found.append("attempts")
     if lost_gpu_hours(chain) >= limits.gpu_hours:
         found.append("gpu_hours")
@@ -193,7 +194,7 @@ def _grounds(chain: Sequence[Attempt], seen: Situation, reaction: Reaction, limi
 
 
 def _explores(seen: Situation, seed: int, limits: Limits) -> bool:
-    if seen.runtime_s * seen.gpus > limits.explore_gpu_hours * 3600:
+    if seen.runtime_s * (seen.gpus or 1.0) > limits.explore_gpu_hours * 3600:
         return False
     text = f"{seed}\n{seen.job}\n{seen.number}".encode("utf-8", "surrogatepass")
     drawn = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") / 2**64

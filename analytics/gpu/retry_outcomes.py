@@ -2,10 +2,10 @@
 
 A retry got past the failure if it passed, or ran clearly longer than the attempt before had run until it failed. It
 repeated the failure if it failed again with the same root and no later. Nothing is known where a person, the scheduler
-or another failure ended it before that point, or where it still runs.
+or another failure ended it before that point, where it still runs, or where one of the two ran nobody knows how long.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
@@ -13,7 +13,6 @@ from typing import Final
 from analytics.errors import DataError
 from analytics.gpu.attempts import Attempt
 from analytics.gpu.retry_features import Situation, failed, same_root, situation
-from analytics.gpu.retry_nodes import NodeHistory
 
 #: A repetition ends a little earlier or later each time: only clearly longer is past the failure.
 SLACK: Final = 0.1
@@ -38,6 +37,8 @@ def got_past(failure: Attempt, retry: Attempt) -> bool | None:
     """Whether a retry got past the failure of the attempt before it; None where nobody can know (yet)."""
     if retry.outcome == "passed":
         return True
+    if failure.runtime_unknown() or retry.runtime_unknown():
+        return None
     until_s = failure.runtime_s()
     if retry.runtime_s() > until_s + max(SLACK_S, SLACK * until_s):
         return True
@@ -61,15 +62,19 @@ def chains(attempts: Iterable[Attempt]) -> dict[str, list[Attempt]]:
     return found
 
 
-def outcomes(chain: Sequence[Attempt], nodes: NodeHistory | None = None) -> Iterator[RetryOutcome]:
-    """What each retry of one job's chain teaches, in order."""
+def outcomes(chain: Sequence[Attempt], others: Mapping[int, int] | None = None) -> Iterator[RetryOutcome]:
+    """What each retry of one job's chain teaches, in order.
+
+    Args:
+        others: number of a failed attempt -> how many other jobs had failed so on its nodes by then; none where absent.
+    """
     for place, (failure, retry) in enumerate(pairwise(chain)):
         if not failed(failure) or retry.number != failure.number + 1:
             continue
         passed = got_past(failure, retry)
         if passed is None:
             continue
-        before = 0 if nodes is None else nodes.failures_of_others(failure)
+        before = 0 if others is None else others.get(failure.number, 0)
         moved = None if not failure.nodes or not retry.nodes else not set(failure.nodes) & set(retry.nodes)
         seen = replace(situation(chain[: place + 1], before), moved=moved)
         yield RetryOutcome(seen, passed, retry.end_ns or 0)

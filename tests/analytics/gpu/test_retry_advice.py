@@ -181,3 +181,21 @@ def test_advice_is_only_for_failures(outcome: str) -> None:
 def test_limits_that_cannot_be_meant_are_refused(wrong: dict[str, float], said: str) -> None:
     with pytest.raises(DataError, match=said):
         Limits(**wrong)  # type: ignore[arg-type]
+
+
+def test_attempts_that_are_missing_count_against_the_ceiling() -> None:
+    advice = advise([attempt(7, "node_failure")], RetryModel(), Limits(attempts=4))
+    assert (advice.decision, advice.grounds) == ("never", ("attempts",))
+    advice = advise([attempt(1, outcome="preempted"), attempt(4, "node_failure")], RetryModel(), Limits(attempts=4))
+    assert advice.decision != "never"
+
+
+@pytest.mark.parametrize("unknown", ["gpus", "end"])
+def test_a_hopeless_retry_of_unknown_cost_is_not_made_to_learn_from(unknown: str) -> None:
+    limits = Limits(explore=0.5)
+    long = [
+        attempt(1, "syntax_error", hours=90, gpus=0.0 if unknown == "gpus" else 8.0, job=f"j{i}") for i in range(40)
+    ]
+    if unknown == "end":
+        long = [replace(each, end_ns=None) for each in long]
+    assert not any(advise([each], RetryModel(), limits).explored for each in long)

@@ -1,5 +1,7 @@
 """What became of retries, told by attempts alone."""
 
+from dataclasses import replace
+
 import pytest
 
 from analytics.errors import DataError
@@ -7,7 +9,8 @@ from analytics.gpu.attempts import Outcome
 from analytics.gpu.retry_learning import learn_from
 from analytics.gpu.retry_model import RetryModel
 from analytics.gpu.retry_outcomes import chains, got_past, outcomes
-from tests.analytics.gpu.attempt_rows import attempt, failing
+from analytics.gpu.retry_state import dump_state
+from tests.analytics.gpu.attempt_rows import HOUR_NS, START_NS, attempt, failing
 
 FAILURE = attempt(1, "cpu_oom", 2.0)
 
@@ -81,3 +84,32 @@ def test_outcomes_are_learned_once_and_in_order_of_time_whatever_order_jobs_come
     assert one.weights.tobytes() == two.weights.tobytes()
     assert learn_from(one, jobs) == 0
     assert one.records == two.records
+
+
+def test_run_times_that_nobody_knows_teach_nothing_but_passing() -> None:
+    for first in (replace(attempt(1), end_ns=None), replace(attempt(1), end_ns=START_NS - HOUR_NS)):
+        assert got_past(first, attempt(2, hours=9)) is None
+        assert got_past(first, attempt(2, "", outcome="passed")) is True
+    unknown = replace(attempt(2), end_ns=None)
+    assert got_past(attempt(1), unknown) is None
+    backwards = replace(attempt(1), end_ns=START_NS - HOUR_NS)
+    assert backwards.runtime_s() == 0
+
+
+def test_what_never_started_is_passed_by_whatever_ran() -> None:
+    first = replace(attempt(1, "k8s_admission"), start_ns=None, end_ns=None)
+    assert got_past(first, attempt(2, hours=1)) is True
+
+
+def test_many_jobs_at_once_teach_what_they_would_have_taught_one_by_one() -> None:
+    # More failures on one node than its history keeps: each still sees those that came just before it.
+    jobs = [
+        [
+            attempt(1, "gpu_ecc", job=f"j{i}", nodes=("n1",), at_h=10 * i),
+            attempt(2, "", outcome="passed", job=f"j{i}", nodes=("n2",), at_h=10 * i + 2),
+        ]
+        for i in range(40)
+    ]
+    at_once, one_by_one = RetryModel(), RetryModel()
+    assert learn_from(at_once, jobs) == sum(learn_from(one_by_one, [chain]) for chain in jobs) == 40
+    assert dump_state(at_once) == dump_state(one_by_one)
