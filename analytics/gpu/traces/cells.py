@@ -1,7 +1,7 @@
 """Cells of a trace as numbers, names and times, or an error that names file, row and column."""
 
-import sys
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import NoReturn
 
 import polars as pl
@@ -11,8 +11,11 @@ from analytics.errors import DataError
 #: How programs write that there is nothing.
 _NOTHING = ("", "none", "null", "nan", "na", "n/a", "nat", "unknown")
 
-_LARGEST = sys.float_info.max
+#: Sums of products of such numbers are still finite.
+_LARGEST = 1e15
 _MOST_COUNTED = 10**9
+#: Times that nanoseconds since 1970 can count; others would wrap around without a word.
+COUNTED_FROM_TO = (datetime(1970, 1, 1, tzinfo=UTC), datetime(2262, 1, 1, tzinfo=UTC))
 _THIS_CENTURY_NS = (946_684_800 * 10**9, 4_102_444_800 * 10**9)
 
 
@@ -39,15 +42,15 @@ class Cells:
         self._refuse_where(column.is_null(), name, "a name")
         return column
 
-    def numbers(self, name: str) -> pl.Series:
-        """Float64, at least 0; NULL where nothing is told."""
+    def numbers(self, name: str, most: float = _LARGEST) -> pl.Series:
+        """Float64, from 0 up to `most`; NULL where nothing is told."""
         plain = self.frame[name].cast(pl.Float64, strict=False)
-        if plain.null_count() == self.frame[name].null_count() and (plain.is_between(0, _LARGEST)).all():
+        if plain.null_count() == self.frame[name].null_count() and (plain.is_between(0, most)).all():
             return plain  # as nearly always; what follows takes five times as long
         told = self.texts(name)
         numbers = told.cast(pl.Float64, strict=False)
-        usable = (numbers >= 0) & numbers.is_finite()
-        self._refuse_where(told.is_not_null() & ~usable.fill_null(False), name, "a number from 0 up")
+        usable = numbers.is_between(0, most)
+        self._refuse_where(told.is_not_null() & ~usable.fill_null(False), name, f"a number from 0 up to {most:g}")
         return numbers
 
     def whole_numbers(self, name: str, least: int = 0) -> pl.Series:
@@ -139,4 +142,6 @@ class Cells:
 
 def _times(texts: pl.Series) -> pl.Series:
     plain = texts.str.replace("T", " ", literal=True).str.replace("Z$", "+00:00")
-    return plain.str.to_datetime("%Y-%m-%d %H:%M:%S%.f%z", strict=False, time_unit="ns")
+    times = plain.str.to_datetime("%Y-%m-%d %H:%M:%S%.f%z", strict=False, time_unit="us")
+    within = times.is_between(*COUNTED_FROM_TO)
+    return times.set(~within.fill_null(False), None).dt.cast_time_unit("ns")

@@ -24,6 +24,8 @@ from analytics.gpu.traces.opened_file import opened
 NEEDED: Final = ("job", "outcome")
 _TEXTS: Final = ("user", "queue", "reason", "category", "template")
 _TIMES: Final = ("submitted", "start", "end")
+#: More than any job has had.
+_MOST_GPUS: Final = 1e6
 _ROWS_AT_ONCE: Final = 50_000
 #: How an object with all attempts in it begins.
 _OF_MANY: Final = re.compile(rb'\{\s*"attempts"\s*:')
@@ -41,7 +43,7 @@ class _Row(msgspec.Struct, forbid_unknown_fields=True):
     user: str | None = None
     queue: str | None = None
     nodes: tuple[str, ...] | str | None = None
-    gpus: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    gpus: Annotated[float, msgspec.Meta(ge=0, le=_MOST_GPUS)] | None = None
     submitted: int | str | None = None
     start: int | str | None = None
     end: int | str | None = None
@@ -51,7 +53,7 @@ class _Row(msgspec.Struct, forbid_unknown_fields=True):
     reason: str | None = None
     category: str | None = None
     template: str | None = None
-    busy: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    busy: Annotated[float, msgspec.Meta(ge=0, le=_MOST_GPUS)] | None = None
 
 
 class _Rows(msgspec.Struct, forbid_unknown_fields=True):
@@ -90,7 +92,7 @@ def _frame(cells: Cells) -> pl.DataFrame:
         else pl.repeat(1, cells.frame.height, eager=True),
     }
     columns |= {name: cells.texts(name) for name in _TEXTS if name in given}
-    columns |= {name: cells.numbers(name) for name in ("gpus", "busy") if name in given}
+    columns |= {name: cells.numbers(name, _MOST_GPUS) for name in ("gpus", "busy") if name in given}
     for name in _TIMES:
         if f"{name}_ns" in given:
             columns[f"{name}_ns"] = cells.times_ns(f"{name}_ns")

@@ -15,6 +15,7 @@ import msgspec
 import polars as pl
 
 from analytics.errors import DataError
+from analytics.gpu.traces.cells import COUNTED_FROM_TO
 from analytics.gpu.traces.columns import ATTEMPTS
 from analytics.gpu.traces.json_objects import decoded, json_objects
 from analytics.gpu.traces.opened_file import opened
@@ -129,9 +130,9 @@ def _times(
     frame: pl.DataFrame, column: str, field: str, file: str, ambiguous: Literal["earliest", "latest"]
 ) -> pl.Series:
     told = frame[column]
-    naive = told.str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False, time_unit="ns")
-    zoned = naive.dt.replace_time_zone(ZONE, ambiguous=ambiguous, non_existent="null")
-    wrong = told.is_not_null() & zoned.is_null()
+    naive = told.str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False, time_unit="us")
+    zoned = naive.dt.replace_time_zone(ZONE, ambiguous=ambiguous, non_existent="null").dt.convert_time_zone("UTC")
+    wrong = told.is_not_null() & ~zoned.is_between(*COUNTED_FROM_TO).fill_null(False)
     if wrong.any():
         row = frame.row(int(wrong.arg_max() or 0), named=True)
         raise DataError(

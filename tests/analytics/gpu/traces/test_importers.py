@@ -111,7 +111,7 @@ def test_a_cell_of_acme_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     ):
         read_trace(path)
     path = table(path, ACME, row.replace(",8,", ",eight,"))
-    with pytest.raises(DataError, match=r"row 1 .* column gpu_num: 'eight'; a number from 0 up is wanted"):
+    with pytest.raises(DataError, match=r"row 1 .* column gpu_num: 'eight'; a number from 0 up to"):
         read_trace(path)
     path = table(path, ACME.replace("end_time", "ended"), row)
     with pytest.raises(DataError, match="has no column end_time; it has job_id, user"):
@@ -266,3 +266,11 @@ def test_attempts_without_any_time_are_no_attempts_to_learn_from() -> None:
     )
     with pytest.raises(DataError, match="1 attempts have neither a time of submission nor a start, the first of job j"):
         attempts_of(frame)
+
+
+def test_times_of_philly_beyond_what_nanoseconds_count_are_refused(tmp_path: Path) -> None:
+    path = philly_log(
+        tmp_path / "cluster_job_log", philly_job("j", philly_run("2017-10-07 01:12:09", "9999-12-31 00:00:00", m=1))
+    )
+    with pytest.raises(DataError, match="field end_time: '9999-12-31 00:00:00'"):
+        read_trace(path)

@@ -78,3 +78,18 @@ def test_a_number_that_no_attempt_has_is_refused_in_csv_too(number: str, tmp_pat
 def test_texts_of_no_known_form_are_refused(text: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="attempts"):
         read(tmp_path, text)
+
+
+@pytest.mark.parametrize("gpus", ["1e308", "2000000"])
+def test_more_gpus_than_any_job_has_are_refused_in_csv_and_json(gpus: str, tmp_path: Path) -> None:
+    # Such a number times a run time is infinite, which JSON cannot say.
+    for text in (f"job,outcome,gpus\nj,failed,{gpus}\n", f'{{"job": "j", "outcome": "failed", "gpus": {gpus}}}'):
+        with pytest.raises(DataError, match="gpus"):
+            read(tmp_path, text)
+
+
+@pytest.mark.parametrize("time", ["9999-12-31T00:00:00Z", "0001-01-01T00:00:00Z", "1969-12-31T23:59:59Z"])
+def test_times_beyond_what_nanoseconds_count_are_refused_and_not_wrapped(time: str, tmp_path: Path) -> None:
+    for text in (f"job,outcome,submitted\nj,failed,{time}\n", json.dumps({**ROW, "submitted": time})):
+        with pytest.raises(DataError, match=r"row 1 .*column submitted"):
+            read(tmp_path, text)
