@@ -108,6 +108,8 @@ def same_root(one: Attempt, other: Attempt) -> bool:
         return reasons[0] == reasons[1]
     if one.template or other.template:
         return masked_words(one.template) == masked_words(other.template)
+    if one.runtime_unknown() or other.runtime_unknown():
+        return False
     return abs(one.runtime_s() - other.runtime_s()) <= max(60.0, 0.1 * one.runtime_s())
 
 

@@ -63,3 +63,9 @@ def test_the_same_root_on_other_nodes_is_seen_only_where_nodes_are_known() -> No
     assert situation(moved).other_nodes
     assert not situation([moved[0], replace(moved[1], nodes=("b", "c"))]).other_nodes
     assert not situation([moved[0], replace(moved[1], nodes=())]).other_nodes
+
+
+def test_failures_of_unknown_length_and_reason_are_not_taken_for_the_same() -> None:
+    first, second = (replace(attempt(number, ""), end_ns=None) for number in (1, 2))
+    assert not same_root(first, second)
+    assert same_root(attempt(1, ""), attempt(2, ""))
