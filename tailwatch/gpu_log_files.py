@@ -2,6 +2,7 @@
 
 import gzip
 import sys
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 STANDARD_INPUT = "-"
 _CHUNK_BYTES = 1 << 20
+_GZIP = b"\x1f\x8b"
 
 
 class _Readable(Protocol):
@@ -43,7 +45,7 @@ def log_files(names: Sequence[str]) -> list[str]:
 
 
 def chunks_of(name: str) -> Iterator[bytes]:
-    """A log's bytes, unpacked where the name ends in .gz.
+    """A log's bytes, unpacked where a file begins as those of gzip do, whatever its name.
 
     Raises:
         LogFileError: it cannot be read.
@@ -52,9 +54,10 @@ def chunks_of(name: str) -> Iterator[bytes]:
         if name == STANDARD_INPUT:
             yield from _chunks(sys.stdin.buffer)
             return
-        with gzip.open(name) if name.endswith(".gz") else Path(name).open("rb") as opened:
-            yield from _chunks(opened)
-    except (OSError, EOFError) as error:
+        with Path(name).open("rb") as opened:
+            packed = opened.peek(len(_GZIP)).startswith(_GZIP)
+            yield from _chunks(gzip.GzipFile(fileobj=opened) if packed else opened)
+    except (OSError, EOFError, zlib.error) as error:
         raise LogFileError(f"{name} cannot be read: {error}") from error
 
 

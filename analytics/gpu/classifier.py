@@ -99,7 +99,10 @@ class Sight:
         joined = join([match for match in told if (match.line.file, match.line.number) not in code], facts)
         self.matches = joined.matches
         self.scans = scans
-        notes = list(joined.notes)
+        notes = [f"{scan.file} is {scan.no_log}" for scan in scans if scan.no_log][:MOST_EVIDENCE]
+        if not any(scan.bytes for scan in scans):
+            notes.append("the logs are empty: they tell nothing of the job")
+        notes += joined.notes
         offsets = clock_offsets(self.matches)
         notes += [
             f"the clock of node {node} is {ns / 1e9:+.0f} s off the others'" for node, ns in sorted(offsets.items())

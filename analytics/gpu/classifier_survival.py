@@ -72,11 +72,18 @@ def quoted_code(reads: Sequence[Read]) -> frozenset[tuple[str, int]]:
 
 
 def ended_well(matches: Sequence[Match], root: Match) -> bool:
-    """Whether the root's file says, after its last sign of failure, that the job ended well."""
-    file = root.line.file
+    """Whether the root's file says, after its last sign of failure, that the job ended well.
+
+    What a rank says of itself tells nothing of another: it may have been done before it waited in vain.
+    """
+    file, rank = root.line.file, root.line.rank
     if root.line.source in _ELSEWHERE:
         return False
-    ends = [match.line.number for match in matches if match.line.file == file and _says_well(match)]
+    ends = [
+        match.line.number
+        for match in matches
+        if match.line.file == file and _says_well(match) and (rank is None or match.line.rank in (None, rank))
+    ]
     signs = [match.line.number for match in matches if match.line.file == file and _is_sign(match)]
     return bool(ends) and max(ends) > max(signs, default=0)
 

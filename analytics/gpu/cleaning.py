@@ -4,6 +4,7 @@ Whole logs go line by line through `lines_of`; scanning.py cleans only lines tha
 """
 
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -63,8 +64,11 @@ class _Entry(msgspec.Struct, frozen=True, rename=_ENTRY_NAMES):
 
 
 _ENTRY: Final = msgspec.json.Decoder(_Entry)
+_CARRIAGE_RETURNS: Final = re.compile(r"\r\n?")
 _MICROSECONDS: Final = re.compile("[0-9]{1,16}")
 _MOST_RANKS: Final = 1_000_000
+# What would move a terminal's cursor or turn text round; a tab and a line feed within an entry of JSON stay.
+_CONTROLS: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def lines_of(chunks: Iterable[bytes], origin: Origin) -> Iterator[LogLine]:
@@ -75,25 +79,37 @@ def lines_of(chunks: Iterable[bytes], origin: Origin) -> Iterator[LogLine]:
 
 def lines_of_block(block: Block, origin: Origin) -> Iterator[LogLine]:
     """All lines of a block; what a long line repeats of the block before is left out."""
+    for number, piece in _pieces(block):
+        yield clean_line(piece, origin, number)
+
+
+def last_lines_of_block(block: Block, origin: Origin, count: int) -> list[LogLine]:
+    """The last `count` of them; only these are cleaned, for a progress bar may be a hundred thousand."""
+    last = deque(_pieces(block), maxlen=count)
+    return [clean_line(piece, origin, number) for number, piece in last]
+
+
+def _pieces(block: Block) -> Iterator[tuple[int, bytes]]:
     number = block.first_line
     for raw in block.data[block.continued :].split(b"\n"):
         for piece in raw.split(b"\r"):
             if piece and not piece.isspace():
-                yield clean_line(piece, origin, number)
+                yield number, piece
         number += 1
 
 
 def clean_line(raw: bytes, origin: Origin, number: int) -> LogLine:
-    """One line of bytes without its end, colours and NULs."""
+    """One line of bytes without its end, colours and other controls; line feeds stay within an entry of JSON."""
     told = _unwrapped(raw) if raw.startswith((b"{", b" {")) else None
     if told is None:
         told = Told(_decoded(raw))
     inner = without_prefixes(told.text, origin.year)
+    text = inner.text.rstrip()
     return LogLine(
         source=inner.source or told.source or origin.source or "stderr",
         file=origin.file,
         number=number,
-        text=inner.text.rstrip(),
+        text=text if text.isprintable() else _CONTROLS.sub("", text),
         rank=_first(inner.rank, told.rank, origin.rank),
         node=inner.node or told.node or origin.node,
         time_ns=_first(inner.time_ns, told.time_ns),
@@ -127,7 +143,7 @@ def _unwrapped(raw: bytes) -> Told | None:
     stamps = (entry.time, entry.timestamp, entry.elastic_time)
     stamp = next((each for each in stamps if isinstance(each, str)), None)
     return Told(
-        text=text[:LONGEST_LINE].rstrip("\n"),
+        text=_CARRIAGE_RETURNS.sub("\n", text[:LONGEST_LINE]).strip("\n"),
         source=_source_of(entry),
         rank=entry.rank if type(entry.rank) is int and 0 <= entry.rank < _MOST_RANKS else None,
         node=next((each for each in (entry.journal_host, entry.hostname) if isinstance(each, str)), None),

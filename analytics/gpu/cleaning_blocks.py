@@ -21,6 +21,8 @@ _LOOKED_AT: Final = 4_096  # bytes by which a log's encoding is told
 
 # Colours and cursor moves (CSI), titles (OSC) and the two-character rest.
 _ESCAPES: Final = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]{0,512}(?:\x07|\x1b\\)|[@-Z\\^_])")
+# Colours as JSON writes them, which container logs are; a backslash before makes the text speak of one.
+_ESCAPED: Final = re.compile(rb"(?<!\\)\\u001[bB]\[[0-?]*[ -/]*[@-~]")
 _MARKS: Final = ((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 
 
@@ -66,6 +68,8 @@ def blocks_of(chunks: Iterable[bytes]) -> Iterator[Block]:
 def _without_marks(data: bytes) -> bytes:
     if b"\x1b" in data:
         data = _ESCAPES.sub(b"", data)
+    if b"\\u001b[" in data or b"\\u001B[" in data:
+        data = _ESCAPED.sub(b"", data)
     return data.replace(b"\0", b"") if b"\0" in data else data
 
 
@@ -75,7 +79,7 @@ def _in_utf8(chunks: Iterable[bytes]) -> Iterator[bytes]:
     first = b""
     while len(first) < _LOOKED_AT and (chunk := next(waiting, None)) is not None:
         first += chunk
-    encoding = _utf16(first[:_LOOKED_AT])
+    encoding = utf16_of(first[:_LOOKED_AT])
     if encoding is None:
         if first:
             yield first.removeprefix(codecs.BOM_UTF8)
@@ -88,7 +92,8 @@ def _in_utf8(chunks: Iterable[bytes]) -> Iterator[bytes]:
     yield decoder.decode(b"", final=True).encode("utf-8", "replace")
 
 
-def _utf16(start: bytes) -> str | None:
+def utf16_of(start: bytes) -> str | None:
+    """The encoding of a log that begins so, by its mark or by NULs in every other place; None for another one."""
     for mark, encoding in _MARKS:
         if start.startswith(mark):
             return encoding

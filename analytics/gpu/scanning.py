@@ -17,7 +17,8 @@ from typing import Final
 
 import numpy as np
 
-from analytics.gpu.cleaning import Origin, lines_of_block
+from analytics.gpu.cleaning import Origin, last_lines_of_block, lines_of_block
+from analytics.gpu.cleaning_binary import LOOKED_AT, told_of
 from analytics.gpu.cleaning_blocks import LINE_FEED, Block, blocks_of
 from analytics.gpu.log_lines import LogLine
 from analytics.gpu.matches import Match
@@ -50,6 +51,8 @@ class Scan:
         excerpts: lines around matches and tracebacks, by line; the first and the last ones where there are many.
         tail: the last lines.
         lines, bytes: how much was read; a last line without its end counts.
+        file: the name to show.
+        no_log: what the file is instead of a log, in words; None for text.
     """
 
     matches: tuple[Match, ...]
@@ -58,6 +61,8 @@ class Scan:
     tail: tuple[LogLine, ...]
     lines: int
     bytes: int
+    file: str = ""
+    no_log: str | None = None
 
 
 class Scanner:
@@ -90,12 +95,15 @@ class _Pass:
         self._excerpts = Excerpts(BEFORE, AFTER, EXCERPT_LINES)
         self._last: deque[Block] = deque()
         self._bytes = 0
+        self._start = b""
         self._lines = 0
 
     def counted(self, chunks: Iterable[bytes]) -> Iterable[bytes]:
         """The chunks; counts their bytes."""
         for chunk in chunks:
             self._bytes += len(chunk)
+            if len(self._start) < LOOKED_AT:
+                self._start = (self._start + chunk[:LOOKED_AT])[:LOOKED_AT]
             yield chunk
 
     def read(self, block: Block) -> None:
@@ -124,6 +132,8 @@ class _Pass:
             tail=self._tail(),
             lines=self._lines,
             bytes=self._bytes,
+            file=self._origin.file,
+            no_log=told_of(self._start),
         )
 
     def _look_at(self, data: bytes, start: int, end: int, number: int) -> None:
@@ -153,7 +163,8 @@ class _Pass:
             self._last.popleft()
 
     def _tail(self) -> tuple[LogLine, ...]:
-        found: deque[LogLine] = deque(maxlen=TAIL_LINES)
-        for block in self._last:
-            found.extend(lines_of_block(block, self._origin))
+        found: list[LogLine] = []
+        for block in reversed(self._last):
+            if len(found) < TAIL_LINES:
+                found = last_lines_of_block(block, self._origin, TAIL_LINES - len(found)) + found
         return tuple(found)

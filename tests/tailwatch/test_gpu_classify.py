@@ -102,3 +102,21 @@ def test_a_draft_wants_a_known_reason(
     (tmp_path / "a.log").write_text("x\n")
     assert main(["gpu", "unknowns", str(tmp_path / "a.log"), *flags]) == 78
     assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("name", "packed"), [("a.log", True), ("a.log.1", True), ("a.log.gz", False)])
+def test_what_is_packed_is_told_by_its_bytes_not_its_name(
+    name: str, packed: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / name
+    log.write_bytes(gzip.compress(OOM.encode()) if packed else OOM.encode())
+    assert main(["gpu", "classify", str(log)]) == 0
+    assert capsys.readouterr().out.startswith("gpu_oom: ")
+
+
+def test_a_packed_log_with_a_broken_middle_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    packed = bytearray(gzip.compress("".join(f"step {place} loss 0.{place}\n" for place in range(9_000)).encode()))
+    packed[12:900] = bytes(888)
+    (tmp_path / "a.log.gz").write_bytes(packed)
+    assert main(["gpu", "classify", str(tmp_path / "a.log.gz")]) == 1
+    assert "a.log.gz cannot be read: " in capsys.readouterr().err

@@ -1,5 +1,7 @@
 """Logs of one job to one diagnosis: roots across ranks and nodes, abstention, bad input."""
 
+import gzip
+import random
 from dataclasses import asdict
 
 import pytest
@@ -177,3 +179,40 @@ def test_a_progress_bar_hides_no_failure_behind_its_carriage_returns() -> None:
 def test_a_diagnosis_is_the_same_each_time() -> None:
     lines = [*STEPS, *TRACEBACK, OOM, "ConnectionResetError: [Errno 104] Connection reset by peer"]
     assert diagnose([scanned(lines)]) == diagnose([scanned(lines)])
+
+
+def test_a_rank_that_ended_well_does_not_vouch_for_another_in_the_same_file() -> None:
+    died = [f"[rank1]: {line}" for line in (*TRACEBACK, OOM)]
+    found = diagnose([scanned([*STEPS, *died, "[rank0]: Training finished successfully."])])
+    assert (found.reason, found.rank) == ("gpu_oom", 1)
+    assert diagnose([scanned([*STEPS, *died, "Training finished successfully."])]).status == "no_failure"
+
+
+@pytest.mark.parametrize(
+    ("start", "told"),
+    [
+        (random.Random(1).randbytes(20_000), "log is binary, no text"),
+        (b"\x28\xb5\x2f\xfd\x04\x00\x01", "log is packed by zstd: unpack it first"),
+        (gzip.compress(b"step 1", mtime=0), "log is packed by gzip: unpack it first"),
+        (b"\x7fELF\x02\x01\x01\0\0\0", "log is an ELF program or core"),
+        (b"", "the logs are empty: they tell nothing of the job"),
+    ],
+    ids=["random", "zstd", "gzip", "program", "empty"],
+)
+def test_what_is_no_log_is_told(start: bytes, told: str) -> None:
+    assert told in diagnose_logs([(Origin("log"), [start])], shipped_scanner()).notes
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"\0" * 4_096 + b"step 1\n",
+        "step 1 épuisé\n".encode("utf-16-le"),
+        "错误 内存 不足\n".encode("gbk"),
+        b"\x1b[32mstep 1\x1b[0m\r 10%|#|\r\n",
+        b"BZh is no archive here\n",
+    ],
+    ids=["hole", "utf-16", "gbk", "colours", "words"],
+)
+def test_texts_of_any_encoding_and_logs_with_holes_are_logs(start: bytes) -> None:
+    assert diagnose_logs([(Origin("log"), [start])], shipped_scanner()).notes == ()

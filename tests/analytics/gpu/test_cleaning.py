@@ -24,6 +24,28 @@ def test_colours_titles_and_nuls_are_taken_out() -> None:
     assert texts(b"\x1b[1;31mCUDA\x1b[0m out\x00 of \x1b]0;title\x07memory\x1b[K\n") == ["CUDA out of memory"]
 
 
+def test_colours_that_a_container_log_escapes_are_taken_out_before_texts_are_looked_for() -> None:
+    entry = json.dumps({"log": "\x1b[31mKeyError\x1b[0m: 'x'\r\n", "stream": "stderr"})
+    assert texts(entry.encode() + b"\n") == ["KeyError: 'x'"]
+    (block,) = blocks_of([entry.encode()])
+    assert b"KeyError: 'x'" in block.data
+
+
+def test_a_backslash_before_an_escaped_colour_keeps_the_entry_whole() -> None:
+    entry = json.dumps({"log": r"pattern \u001b[31m is red"})
+    assert texts(entry.encode() + b"\n") == [r"pattern \u001b[31m is red"]
+
+
+@pytest.mark.parametrize("control", ["\x07", "\x08", "\x9b", "\x9d", "\u202e", "\x7f"])
+def test_nothing_that_steers_a_terminal_is_left_in_a_text(control: str) -> None:
+    assert texts(f"Key{control}Error:\t'é'{control}\n".encode()) == ["KeyError:\t'é'"]
+
+
+def test_progress_within_an_entry_of_json_becomes_lines() -> None:
+    entry = json.dumps({"log": " 10%|# |\r 20%|## |\rValueError: x\n"})
+    assert texts(entry.encode()) == [" 10%|# |\n 20%|## |\nValueError: x"]
+
+
 def test_a_progress_bar_is_taken_apart_and_keeps_its_line_number() -> None:
     found = lines(b"one\r\n 10%|#  |\r 20%|## |\rValueError: x\r\nthree\n")
     assert [(line.number, line.text) for line in found] == [

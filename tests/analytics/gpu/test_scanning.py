@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from analytics.gpu.cleaning import Origin, lines_of
+from analytics.gpu.cleaning import Origin, clean_line, lines_of
 from analytics.gpu.cleaning_blocks import BLOCK_BYTES
+from analytics.gpu.log_lines import LogLine
 from analytics.gpu.scanning import AFTER, BEFORE, EXCERPT_LINES, TAIL_LINES, Scan, Scanner
 from analytics.gpu.scanning_kept import KEPT_FIRST, KEPT_LAST
 from analytics.gpu.signature_files import shipped_signatures, signatures_of
@@ -199,3 +200,18 @@ def test_a_rule_for_the_kernel_is_not_matched_on_what_a_program_wrote() -> None:
     data = b"[   12.345678] burnt board\nburnt board\nslurmd: burnt board\n2025-01-02T03:04:05Z stdout F burnt board\n"
     found_in = [(one.line.number, one.signature.id) for one in scanner.scan([data], ORIGIN).matches]
     assert found_in == [(1, "kernel"), (3, "scheduler"), (4, "stdout")]
+
+
+def test_of_an_endless_progress_bar_only_the_last_pieces_are_cleaned(
+    scanner: Scanner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cleaned: list[bytes] = []
+
+    def counting(raw: bytes, origin: Origin, number: int) -> LogLine:
+        cleaned.append(raw)
+        return clean_line(raw, origin, number)
+
+    monkeypatch.setattr("analytics.gpu.cleaning.clean_line", counting)
+    scan = scanner.scan([b"".join(b"\r %d of it" % place for place in range(200_000))], ORIGIN)
+    assert [line.text for line in scan.tail] == [f" {place} of it" for place in range(199_600, 200_000)]
+    assert len(cleaned) == 400
