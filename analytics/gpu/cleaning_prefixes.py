@@ -34,6 +34,7 @@ _DAY = r"[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d"
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _NODE = r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,250}[A-Za-z0-9])?"
 _HOSTS = "node|host|worker|compute|server|master|dgx|hgx|nid|gpunode"
+_HOSTED = r" (?:localhost |[\w-]*[\d.-]|\S{1,250} (?:kernel:|[\w./@-]{1,61}\[\d+\]:|systemd|slurm|kubelet:))"
 _DAEMON = r"(?P<tag>[A-Za-z][\w./@-]{0,60})(?:\[\d+\])?:"
 
 _DIGITS: Final = string.digits
@@ -43,10 +44,10 @@ _LETTERS: Final = string.ascii_letters
 _PREFIXES: Final[tuple[tuple[str, str], ...]] = (
     # Kubernetes' container runtime: time, stream, full or partial, text.
     (_DIGITS, rf"(?P<stamp>{_STAMP}) (?P<stream>stdout|stderr) [FP](?::\S*)? "),
-    # syslog and journald, with a day and month or a whole date.
+    # syslog and journald, with a day and month or a whole date; behind that may stand "CUDA error:", too.
     (
         "<" + _LETTERS + _DIGITS,
-        rf"(?:<\d+>)?(?:(?P<day>{_DAY})|(?P<stamp>{_STAMP})) (?P<node>{_NODE}) {_DAEMON} ?",
+        rf"(?:<\d+>)?(?:(?P<day>{_DAY})|(?P<stamp>{_STAMP})(?={_HOSTED})) (?P<node>{_NODE}) {_DAEMON} ?",
     ),
     # The kernel's ring buffer: seconds since boot, or a date.
     ("<[", r"(?:<\d+>)?\[ {0,8}(?P<boot>\d+\.\d{6})\] ?"),

@@ -193,3 +193,20 @@ def test_a_day_without_a_year_is_a_time_only_where_the_year_is_known() -> None:
 def test_prefixes_end_at_some_number() -> None:
     told = without_prefixes("[rank1]: " * 100 + "x")
     assert told.text.endswith("[rank1]: x")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["CUDA error: an illegal memory access", "Segmentation fault: 11", "Connection refused: 10.0.0.7", "Bus error: 10"],
+)
+def test_two_words_behind_a_time_are_no_host_and_daemon(text: str) -> None:
+    (line,) = lines(f"2025-01-02T12:00:00Z {text}\n".encode())
+    assert (line.text, line.node, line.time_ns) == (text, None, NOON_NS)
+
+
+@pytest.mark.parametrize(
+    "host", ["gpu-7 sshd", "node7 app", "login kernel", "login app[7]", "a.b app", "localhost app"]
+)
+def test_hosts_and_daemons_behind_a_time_are_taken_off(host: str) -> None:
+    (line,) = lines(f"2025-01-02T12:00:00Z {host}: CUDA error: x\n".encode())
+    assert (line.text, line.node) == ("CUDA error: x", host.partition(" ")[0])
