@@ -20,7 +20,7 @@ from analytics.gpu.signatures import Signature
 from analytics.gpu.taxonomy import taxonomy
 
 FOLDER: Final = "signatures"
-#: A larger file is refused before it is read: rules for people to read are never that long.
+#: A larger file is refused, and not read further: rules for people to read are never that long.
 LARGEST_BYTES: Final = 4 << 20
 DEEPEST: Final = 8
 MOST_SIGNATURES: Final = 5_000
@@ -60,12 +60,12 @@ def read_signatures(path: Path) -> tuple[Signature, ...]:
         SignatureFileError: the file cannot be read or used.
     """
     try:
-        size = path.stat().st_size
-        content = path.read_bytes() if size <= LARGEST_BYTES else b""
+        with path.open("rb") as opened:
+            content = opened.read(LARGEST_BYTES + 1)
     except OSError as error:
         raise SignatureFileError([f"{path}: {error.strerror}; wanted a YAML file of signatures"]) from error
-    if size > LARGEST_BYTES:
-        raise SignatureFileError([f"{path} has {size} bytes; wanted {LARGEST_BYTES} at most: split the file"])
+    if len(content) > LARGEST_BYTES:
+        raise SignatureFileError([f"{path} has over {LARGEST_BYTES} bytes; wanted that many at most: split the file"])
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -104,7 +104,7 @@ def test_a_file_that_cannot_be_read_says_why(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(SignatureFileError, match="byte 12 is not UTF-8"):
         read_signatures(path)
     monkeypatch.setattr(signature_files, "LARGEST_BYTES", 5)
-    with pytest.raises(SignatureFileError, match="has 13 bytes; wanted 5 at most"):
+    with pytest.raises(SignatureFileError, match="has over 5 bytes; wanted that many at most"):
         read_signatures(path)
 
 
@@ -148,3 +148,9 @@ def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("importlib.import_module", absent)
     with pytest.raises(MissingLibraryError, match=r"install tailwatch\[analytics\]"):
         signature_patterns.re2()
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="no device that never ends")
+def test_a_file_without_an_end_is_refused() -> None:
+    with pytest.raises(SignatureFileError, match="split the file"):
+        read_signatures(Path("/dev/zero"))
