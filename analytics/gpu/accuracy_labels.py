@@ -13,6 +13,7 @@ from typing import get_args
 
 from analytics.errors import DataError
 from analytics.gpu.signatures import Category
+from analytics.gpu.taxonomy import taxonomy
 
 COLUMNS = ("file", "reason", "category", "source")
 _HOSTED = re.compile(r"^(?:https?://)?(?:www\.)?(github\.com/[^/\s]+/[^/\s#?]+)", re.IGNORECASE)
@@ -34,7 +35,7 @@ def read_labels(text: str, name: str) -> tuple[Label, ...]:
     Args:
         name: what stands before every fault.
     Raises:
-        DataError: a column is missing, a cell is empty, a category unknown, a file named twice, or there is no row.
+        DataError: a column is missing, a cell is empty, a category or reason unknown, a file named twice, or no row.
     """
     reader = csv.DictReader(StringIO(text))
     missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
@@ -66,4 +67,7 @@ def _label(row: Mapping[str, str | None], where: str) -> Label:
         cells[column] = cell
     if cells["category"] not in get_args(Category):
         raise DataError(f"{where}: category {cells['category']!r}; wanted one of {', '.join(get_args(Category))}")
+    if cells["reason"] not in taxonomy():
+        known = ", ".join(taxonomy())
+        raise DataError(f"{where}: reason {cells['reason']!r} is not in the taxonomy; known are {known}")
     return Label(**cells)

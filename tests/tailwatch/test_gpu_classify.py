@@ -120,3 +120,9 @@ def test_a_packed_log_with_a_broken_middle_is_named(tmp_path: Path, capsys: pyte
     (tmp_path / "a.log.gz").write_bytes(packed)
     assert main(["gpu", "classify", str(tmp_path / "a.log.gz")]) == 1
     assert "a.log.gz cannot be read: " in capsys.readouterr().err
+
+
+def test_a_label_of_no_known_reason_is_refused(logs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (logs / "labels.csv").write_text("file,category,reason,source\na.log,ai_engine,gpu_omm,one\n")
+    assert main(["gpu", "classify", "--labels", str(logs / "labels.csv"), str(logs / "a.log")]) == 1
+    assert "line 2: reason 'gpu_omm' is not in the taxonomy; known are " in capsys.readouterr().err

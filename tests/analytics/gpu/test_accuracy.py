@@ -60,7 +60,7 @@ def test_labels_are_read_with_columns_to_spare() -> None:
         (HEAD, "has no row"),
         (HEAD + "a.log,user,,s,x\n", "line 2: reason is empty"),
         (HEAD + "a.log,users,gpu_oom,s,x\n", "line 2: category 'users'"),
-        (HEAD + "a.log,user,r,s,x\na.log,user,r,s,x\n", "line 3: a.log stands twice"),
+        (HEAD + "a.log,user,gpu_oom,s,x\na.log,user,gpu_oom,s,x\n", "line 3: a.log stands twice"),
     ],
 )
 def test_a_table_that_cannot_be_used_is_refused_with_its_place(table: str, told: str) -> None:
