@@ -54,9 +54,9 @@ check: $(STAMP)  ## ruff, mypy strict and the import layers; needs no network
 	$(BIN)/lint-imports
 
 # A file to a process, the longest first, half as many again side by side as there are cores: some wait for a disk or a
-# server, and whole systems mostly wait. These, and what wants a server for itself, come second. Interpreters are started
-# by the hundred: each finds what others have compiled, whatever the environment says. Spools and databases sync
-# thousands of times: they lie in memory where there is room for them, on a path short enough for Unix sockets.
+# server. What starts whole systems, or wants a server for itself, comes second, two side by side: it has waits of its
+# own. Interpreters are started by the hundred: each finds what others have compiled, whatever the environment says.
+# Spools and databases sync thousands of times: they lie in memory where there is room, on a path short enough for sockets.
 WHOLE_SYSTEMS = $(shell grep -rlE 'mark\.(system|alone)\b' tests --include='test_*.py' | sort)
 
 test: export PYTHONDONTWRITEBYTECODE :=
@@ -66,14 +66,14 @@ ifdef ARGS
 else
 	@cores=$$(nproc); ended=0; \
 	most=$$(((cores * 3 + 1) / 2)); \
-	workers="-n $$((most < 8 ? most : 8)) --dist loadfile --no-loadscope-reorder"; \
+	workers=$$((most < 8 ? most : 8)); files="--dist loadfile --no-loadscope-reorder"; \
 	free_mb=$$(df --output=avail -m /dev/shm 2>/dev/null | tail -n 1 || true); memory=; \
 	if [ -w /dev/shm ] && [ "$${free_mb:-0}" -ge 4000 ]; then \
 	    memory=$$(mktemp -d /dev/shm/tw-XXXXXX); trap 'rm -rf "$$memory"' EXIT; \
 	fi; \
-	$(BIN)/python -m pytest $$workers $${memory:+--basetemp "$$memory/1"} \
+	$(BIN)/python -m pytest -n $$workers $$files $${memory:+--basetemp "$$memory/1"} \
 	    -m 'not (soak or system or alone)' || ended=$$?; \
-	$(BIN)/python -m pytest $$workers $${memory:+--basetemp "$$memory/2"} \
+	$(BIN)/python -m pytest -n 2 $$files $${memory:+--basetemp "$$memory/2"} \
 	    -m '(system or alone) and not soak' $(WHOLE_SYSTEMS) || ended=$$?; \
 	exit $$ended
 endif

@@ -206,6 +206,8 @@ def test_over_kafka_it_makes_its_topic_and_measures_the_same(
     assert not (data / "log.db").exists()
     logs = "".join(path.read_text() for path in (data / "logs").iterdir())
     assert "Traceback" not in logs
+    # What kafka-python's selector says of a task that took .1 s is how busy this machine is.
+    logs = re.sub(r".* WARNING kafka\.net\.selector Task .* ran for .*\n", "", logs)
     assert not re.search("WARNING (kafka|wire|agents|collector)", logs), logs
 
 
