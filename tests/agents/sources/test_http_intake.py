@@ -16,6 +16,7 @@ from agents.errors import SourceError
 from agents.sources.http_bodies import Refused, unpacked
 from agents.sources.http_intake import Answer, HttpIntake, HttpLimits, Request, Service
 from agents.sources.listening import listening_address
+from tests.whole_response import whole_response
 
 MOST = 100_000
 GZIP = {"Content-Encoding": "gzip"}
@@ -170,9 +171,9 @@ def test_a_full_source_is_told_before_the_body_is_sent_and_when_to_come_back(run
 def test_who_asks_first_is_told_to_go_on(running: Running) -> None:
     head = b"POST /in HTTP/1.1\r\nContent-Type: text/plain\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"
     with running.raw(head) as opened:
-        assert opened.recv(100).startswith(b"HTTP/1.1 100 ")
+        assert whole_response(opened).startswith(b"HTTP/1.1 100 ")
         opened.sendall(b"ok")
-        assert opened.recv(1000).startswith(b"HTTP/1.1 200 ")
+        assert whole_response(opened).startswith(b"HTTP/1.1 200 ")
     assert running.service.bodies == [b"ok"]
 
 
@@ -220,7 +221,7 @@ def test_connections_that_are_all_busy_let_no_more_in() -> None:
         with running.raw() as opened:
             assert everything(opened).startswith(b"HTTP/1.1 503 ")
         busy.sendall(b"ok")
-        assert busy.recv(100).startswith(b"HTTP/1.1 200 ")
+        assert whole_response(busy).startswith(b"HTTP/1.1 200 ")
     assert running.intake.counters()["too_many_connections"] == 1
     running.intake.close()
 
