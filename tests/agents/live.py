@@ -36,7 +36,7 @@ REQUESTS = compile_query(
 )
 
 
-def until(condition: Callable[[], object], timeout_s: float = 10.0) -> bool:
+def until(condition: Callable[[], object], timeout_s: float = 60.0) -> bool:
     deadline = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline:
@@ -45,7 +45,7 @@ def until(condition: Callable[[], object], timeout_s: float = 10.0) -> bool:
     return True
 
 
-def turned(agent: Agent, done: Callable[[], object], timeout_s: float = 10.0) -> bool:
+def turned(agent: Agent, done: Callable[[], object], timeout_s: float = 60.0) -> bool:
     return until(lambda: (agent.turn(), done())[1], timeout_s)
 
 

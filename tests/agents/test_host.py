@@ -21,7 +21,7 @@ class Disk(NamedTuple):
 
 
 def polled(source: HostSource) -> dict[str, pl.DataFrame]:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     batches: list[Batch] = []
     while not batches and time.monotonic() < deadline:
         batches = source.poll()

@@ -2,7 +2,6 @@
 
 import math
 import sqlite3
-import time
 
 import numpy as np
 import polars as pl
@@ -21,6 +20,7 @@ from tests.api.world import (
     fill,
     probe_records,
 )
+from tests.promptness import promptly
 
 PATH = "/api/v1/quantiles"
 
@@ -92,11 +92,10 @@ def test_where_compares_as_its_operator_says(client, world, where, kept):
 
 
 def test_a_regex_bomb_costs_no_time(client):
-    started = time.monotonic()
-    for bomb in ("(a+)+$" * 100, "(" * 400 + ")" * 400, "(.*)" * 200, "(?:(?:a{60}){60}){60}", "((t:1)*)*, a"):
-        response = client.over_the_minute(PATH, metric="probe_rtt_us", where=f"tor=~{bomb}")
-        assert response.status_code in (200, 400)
-    assert time.monotonic() - started < 2
+    with promptly(2):
+        for bomb in ("(a+)+$" * 100, "(" * 400 + ")" * 400, "(.*)" * 200, "(?:(?:a{60}){60}){60}", "((t:1)*)*, a"):
+            response = client.over_the_minute(PATH, metric="probe_rtt_us", where=f"tor=~{bomb}")
+            assert response.status_code in (200, 400)
 
 
 def test_where_without_a_match_is_an_empty_answer_with_coverage(client):

@@ -13,6 +13,7 @@ from api.config import ApiConfig
 from api.errors import BindError, PortInUseError
 from api.server import bind, serve, url_of
 from tests.api.world import BEGIN_NS, SECOND_NS
+from tests.promptness import promptly
 
 
 @contextlib.contextmanager
@@ -27,15 +28,15 @@ def serving(world, config=None):
         yield url_of(listener), stop, thread
     finally:
         stop.set()
-        thread.join(5)
+        thread.join(30)
         assert not thread.is_alive()
 
 
 def stopped_within(stop, thread, seconds):
-    started = time.monotonic()
-    stop.set()
-    thread.join(seconds + 2)
-    return not thread.is_alive() and time.monotonic() - started <= seconds
+    with promptly(seconds):
+        stop.set()
+        thread.join(30)
+    return not thread.is_alive()
 
 
 def test_it_answers_over_a_socket_and_stops_within_a_second(world):
@@ -71,7 +72,7 @@ def test_a_long_read_does_not_hold_up_the_stop(world, monkeypatch):
         asker.start()
         time.sleep(0.3)
         assert stopped_within(stop, thread, 1.0)
-        asker.join(5)
+        asker.join(30)
     assert [answer.status_code for answer in answers] == [503]
     assert "stopping" in answers[0].json()["detail"]
 
@@ -79,9 +80,8 @@ def test_a_long_read_does_not_hold_up_the_stop(world, monkeypatch):
 def test_a_stop_before_the_start_ends_at_once(world):
     stop = threading.Event()
     stop.set()
-    started = time.monotonic()
-    serve(ApiConfig(port=0), world.url, stop)
-    assert time.monotonic() - started < 2
+    with promptly(2):
+        serve(ApiConfig(port=0), world.url, stop)
 
 
 def test_the_port_is_free_again_after_a_stop(world):
@@ -90,7 +90,7 @@ def test_the_port_is_free_again_after_a_stop(world):
         port = int(url.rsplit(":", 1)[1])
         httpx.get(url + "/healthz")
         stop.set()
-        thread.join(5)
+        thread.join(30)
         bind(ApiConfig(port=port)).close()
 
 

@@ -41,7 +41,7 @@ def test_every_request_becomes_a_row_of_the_latency_stream(world, tmp_path):
     path = tmp_path / "agent.sock"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(str(path))
-        listener.settimeout(5)
+        listener.settimeout(30)
         with asking(world.url, ApiConfig(telemetry_socket=str(path))) as client:
             client.get("/api/v1/metrics")
             client.get("/nowhere")

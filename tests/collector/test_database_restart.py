@@ -18,6 +18,7 @@ from tests.collector.test_exactly_once import expire_claims
 from tests.counterparts.choice import missing
 from tests.counterparts.postgres import PostgresServer, programs, running
 from tests.fleet import TABLES, FakeAgent, probe_plan, probe_records, truth
+from tests.promptness import promptly
 from tests.stored import assert_same
 from wire.embedded import EmbeddedSubscriber
 
@@ -46,7 +47,7 @@ def bench(tmp_path: Path, server: PostgresServer) -> Iterator[Bench]:
     engine.dispose()
 
 
-def until_stored(bench: Bench, collector: object, limit_s: float = 20.0) -> None:
+def until_stored(bench: Bench, collector: object, limit_s: float = 60.0) -> None:
     """Step until everything published is stored; fails when that takes too long."""
     deadline = time.monotonic() + limit_s
     while time.monotonic() < deadline:
@@ -108,7 +109,7 @@ def test_a_collector_outlives_its_database_and_goes_on_where_it_was(bench: Bench
                 server.kill()
                 time.sleep(0.5)
                 server.start()
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             try:
                 assert_same(bench.stored(), truth(bench.plan, RECORDS))
@@ -171,10 +172,9 @@ def test_a_collector_ends_in_time_while_its_database_stands_still(
             _end_sessions(server)
         bench.publish(agent.send(RECORDS[100:200], 0))
         assert hung.wait(10), "the server never stood still"
-        begun = time.monotonic()
-        stop.set()
-        thread.join(timeout=10)
-        took_s = time.monotonic() - begun
+        with promptly(1.5):
+            stop.set()
+            thread.join(timeout=30)
     finally:
         stop.set()
         server.resume()
@@ -182,13 +182,12 @@ def test_a_collector_ends_in_time_while_its_database_stands_still(
         if sa.event.contains(sa.Engine, event, hang):
             sa.event.remove(sa.Engine, event, hang)
     subscriber.close()
-    assert took_s < 1.5
     bench.publish([*agent.send(RECORDS[200:], 99), agent.heartbeat()])
     until_stored(bench, bench.collector())
     assert bench.totals()["duplicates"] == 0
 
 
-def _wait_for(condition: Callable[[], bool], limit_s: float = 10.0) -> None:
+def _wait_for(condition: Callable[[], bool], limit_s: float = 60.0) -> None:
     deadline = time.monotonic() + limit_s
     while not condition():
         assert time.monotonic() < deadline

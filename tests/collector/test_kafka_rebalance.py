@@ -81,7 +81,7 @@ def test_partitions_move_between_two_collectors_in_mid_flight(bench: Bench, kafk
         send(0, 300)
         two = Running("two", bench, kafka)
         at = 300
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while len(two.subscriber.assigned()) != PARTITIONS // 2:
             assert time.monotonic() < deadline, "they do not share"
             if at < 600:

@@ -106,7 +106,7 @@ def test_a_running_collector_does_the_jobs(bench: Bench, monkeypatch: pytest.Mon
     arguments = (config, bench.url, [bench.plan], TABLES, subscriber, stop)
     thread = threading.Thread(target=run_collector, args=arguments)
     thread.start()
-    deadline, rolled_up = time.monotonic() + 20, 0
+    deadline, rolled_up = time.monotonic() + 60, 0
     while time.monotonic() < deadline and not rolled_up:
         time.sleep(0.1)
         with bench.engine.connect() as connection:

@@ -20,6 +20,7 @@ import yaml
 
 from tailwatch.data_folder import hold, prepare_data_folder
 from tests.counterparts.broker import new_topic_name
+from tests.promptness import promptly
 from wire.kafka_settings import KafkaConfig
 from wire.kafka_topics import describe_topic
 
@@ -116,7 +117,7 @@ def test_a_timed_run_ends_with_a_summary_of_what_it_measured(tmp_path: Path, sta
         text=True,
         check=True,
     )
-    deadline = time.monotonic() + 8
+    deadline = time.monotonic() + 60
     while not ask(demo.port, "/api/v1/quantiles?metric=api_request_us&q=0.5&start=-1m")["groups"]:
         assert time.monotonic() < deadline
         time.sleep(0.2)
@@ -164,13 +165,11 @@ def test_ctrl_c_ends_all_within_two_seconds_and_a_later_run_goes_on_also_when_a_
     demo.wait_until_measured(500)
     family = psutil.Process(demo.process.pid).children(recursive=True)
     assert len(family) >= 3
-    begun = time.monotonic()
-    os.killpg(demo.process.pid, signal.SIGINT)
-    output = demo.end()
-    took_s = time.monotonic() - begun
+    with promptly(2):
+        os.killpg(demo.process.pid, signal.SIGINT)
+        output = demo.end()
     assert demo.process.returncode == 0, output
     assert [process for process in family if process.is_running()] == []
-    assert took_s < 2, f"ended after {took_s:.2f} s:\n{output}"
     before = _number(output, "hiccups counted")
     assert "coverage           100 %" in output
     second = Demo(data)

@@ -27,6 +27,7 @@ from tests.api.test_server import serving
 from tests.api.world import fill, probe_records
 from tests.counterparts.choice import free_port, missing
 from tests.counterparts.postgres import programs, running
+from tests.promptness import promptly
 from tests.tailwatch.stand_in import StandIn
 from tests.wire.kafka_world import made_topic, topic_settings
 from wire import kafka_settings
@@ -194,9 +195,8 @@ def test_a_server_that_is_gone_is_found_and_one_that_stands_still_is_not_waited_
         server.pause()
         try:
             monkeypatch.setattr(doctor, "_WITHIN_S", 1.0)
-            began_s = time.monotonic()
-            code, said = examined(url)
-            assert time.monotonic() - began_s < 5
+            with promptly(5):
+                code, said = examined(url)
         finally:
             server.resume()
             wait_for_check("database")
@@ -268,9 +268,8 @@ def test_a_broker_that_is_gone_is_found_and_one_that_says_nothing_is_not_waited_
     monkeypatch.setattr(doctor, "_WITHIN_S", 0.5)
     monkeypatch.setattr(kafka_settings, "BOOTSTRAP_S", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        began_s = time.monotonic()
-        code, said = examined(*over(topic_settings(f"127.0.0.1:{silent.getsockname()[1]}")), part="agent")
-        assert time.monotonic() - began_s < 4
+        with promptly(4):
+            code, said = examined(*over(topic_settings(f"127.0.0.1:{silent.getsockname()[1]}")), part="agent")
         wait_for_check("transport")
     assert (code, said["transport"][:2]) == (1, ("fail", "no answer within 0.5 s"))
 

@@ -50,7 +50,7 @@ class Process:
             )
 
     def wait_for(self, text: str, times: int = 1) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while self.said.read_text().count(text) < times:
             assert time.monotonic() < deadline, self.said.read_text()
             assert self.process.poll() is None or text == "ended", self.said.read_text()
@@ -120,7 +120,7 @@ def test_a_process_started_meanwhile_gets_no_hang_up_and_ours_is_not_lost() -> N
             os.kill(os.getpid(), signal.SIGHUP)
             child.send_signal(signal.SIGHUP)
         # Where another thread takes the signal (a test runner has some), this one hears of it a moment later.
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not came and time.monotonic() < deadline:
             time.sleep(0.01)
         assert came == [signal.SIGHUP]

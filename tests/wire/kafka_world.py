@@ -54,7 +54,7 @@ def published(one: Publisher, payloads: list[tuple[int, bytes]], first_token: in
     for token, (partition, payload) in enumerate(payloads, first_token):
         one.publish(partition, token, payload)
     durable: list[int] = []
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while len(durable) < len(payloads):
         durable += one.acknowledged(0.5)
         assert time.monotonic() < deadline, f"only {durable} of {len(payloads)} were acknowledged"
@@ -110,7 +110,7 @@ def kafka_member(config: KafkaConfig, starts: dict[int, int] | None = None) -> M
     return Member(KafkaSubscriber(config), starts or {})
 
 
-def until(condition: Callable[[], bool], what: str, timeout_s: float = 20.0) -> None:
+def until(condition: Callable[[], bool], what: str, timeout_s: float = 60.0) -> None:
     """Wait for a condition; a test fails with `what` when it does not come."""
     deadline = time.monotonic() + timeout_s
     while not condition():

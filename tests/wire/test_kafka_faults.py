@@ -11,6 +11,7 @@ from kafka import KafkaAdminClient, TopicPartition
 from tests.counterparts.broker import BATCH, Broker, durable_tansu, noida, tansu
 from tests.counterparts.choice import free_port
 from tests.counterparts.object_store import LostWrites
+from tests.promptness import promptly
 from tests.wire.kafka_world import (
     PARTITIONS,
     Member,
@@ -45,7 +46,7 @@ def published_in_the_end(
     """Publish as an uplink does, again and again until all is acknowledged; gives the number of failures."""
     waiting = dict(enumerate(payloads, first_token))
     failures = 0
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while waiting:
         assert time.monotonic() < deadline, f"{len(waiting)} are still not acknowledged"
         try:
@@ -65,10 +66,9 @@ def test_no_broker_is_said_at_once_and_found_when_it_comes() -> None:
     config = topic_settings(f"127.0.0.1:{free_port()}")
     sender = KafkaPublisher(config)
     for attempt in (lambda: sender.connect(10), sender.partitions, lambda: sender.publish(0, 1, b"")):
-        started_s = time.monotonic()
-        with pytest.raises(TransportError, match="connection refused; is the broker running, and on this port"):
+        refused = pytest.raises(TransportError, match="connection refused; is the broker running, and on this port")
+        with promptly(1.0), refused:
             attempt()
-        assert time.monotonic() - started_s < 1.0
     with pytest.raises(TransportError, match="connection refused"):
         describe_topic(config)
     sender.close()
@@ -203,9 +203,8 @@ def test_closing_with_frames_under_way_is_quick_and_leaves_no_thread(memory: Bro
     published(sender, [(0, b"x")])
     memory.kill()
     sender.publish(0, 7, b"never delivered")
-    started_s = time.monotonic()
-    sender.close()
-    assert time.monotonic() - started_s < 1.0
+    with promptly(1.0):
+        sender.close()
     until(lambda: threading.active_count() <= before, "the library's threads are gone")
 
 
@@ -216,9 +215,8 @@ def test_a_collector_ends_in_time_though_the_broker_does_not_answer(memory: Brok
     memory.pause()
     try:
         time.sleep(0.5)
-        started_s = time.monotonic()
-        member.stop()
-        assert time.monotonic() - started_s < 1.4
+        with promptly(1.4):
+            member.stop()
     finally:
         memory.resume()
 

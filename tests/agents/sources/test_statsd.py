@@ -319,7 +319,7 @@ def test_the_thread_of_a_source_ends_with_it() -> None:
     with listening() as source:
         thread = source._receivers[0]._thread
         assert thread.is_alive()
-    until = time.monotonic() + 30
+    until = time.monotonic() + 60
     while thread.is_alive() and time.monotonic() < until:
         time.sleep(0.005)
     assert not thread.is_alive()
