@@ -1,6 +1,7 @@
 """What every test gets: repeatable hypothesis runs, real data, and a header that says what runs against what."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -31,8 +32,10 @@ _COUNTERPARTS = pytest.StashKey[Counterparts]()
 def pytest_configure(config: pytest.Config) -> None:
     """Decide once what this run's counterparts are.
 
-    The many collectors and APIs that tests start keep the NumPy kernels; the change has tests of its own.
+    The many collectors and APIs that tests start keep the NumPy kernels; the change has tests of its own. Under nohup
+    they would also inherit that a closed terminal does not matter.
     """
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     os.environ.setdefault("TAILWATCH_KERNELS", "numpy")
     config.stash[_COUNTERPARTS] = Counterparts(POSTGRES, KAFKA, PROMETHEUS, GRAFANA)
 

@@ -109,7 +109,12 @@ def test_cores_that_were_not_measured_as_an_agent_are_told_to_be_too_low(
     short = planned(capsys, "--config", str(written(tmp_path, sources=[source])), "--seconds", "1")
     assert short["budget"]["handling_cores"] is None
     assert any("too short to see what handling batches takes" in note for note in short["notes"])
-    enough = planned(capsys, "--config", str(written(tmp_path, sources=[source], epoch_s=0.2)), "--seconds", "1")
+    for seconds in ("1", "4", "16"):  # a busy machine has fewer epochs of its own in them
+        enough = planned(
+            capsys, "--config", str(written(tmp_path, sources=[source], epoch_s=0.2)), "--seconds", seconds
+        )
+        if enough["budget"]["handling_cores"] is not None:
+            break
     parts = (enough["budget"][f"{part}_cores"] for part in ("idle", "reading", "handling"))
     assert enough["budget"]["fixed_cores"] == pytest.approx(sum(parts))
     assert not any("too short" in note for note in enough["notes"])
