@@ -23,7 +23,7 @@ RACKS = {"a": "r1", "b": "r1", "c": "r2"}
 FIRST = """SELECT r.rack AS rack, count(*) AS sent_total FROM probes JOIN racks AS r ON probes.src = r.ip
 GROUP BY TUMBLE(ts, INTERVAL '1' SECOND), r.rack"""
 SECOND = FIRST.replace("AS sent_total", "AS sent_total, max(rtt_us) AS sent_rtt_max_us")
-PATIENCE_S = 30
+PATIENCE_S = 120
 
 
 class Sender:
@@ -115,7 +115,7 @@ def test_a_posted_query_shows_data_at_once_changes_without_loss_and_ends(tmp_pat
         begun_s = time.time()
         post(stack, FIRST)
         until(lambda: stored(stack, int(begun_s), int(begun_s) + 60)[0].total() > 0, PATIENCE_S, "no data")
-        assert time.time() - begun_s < 10, "data of a posted query must show within seconds"
+        assert time.time() - begun_s < 30, "data of a posted query must show within seconds, not minutes"
         # From the second after the next on, both agents have run it for whole windows.
         until(lambda: stack.said("agent-1", "new=sent") == stack.said("agent-2", "new=sent") == 1, PATIENCE_S, "no run")
         from_s = int(time.time()) + 2
