@@ -58,12 +58,12 @@ def test_numbers_and_histograms_come_back_as_they_were_written_and_the_server_en
 
 def test_the_shared_one_answers(counterparts: Counterparts) -> None:
     address = counterparts.address("prometheus")
-    with urllib.request.urlopen(f"{address}/api/v1/status/buildinfo", timeout=5) as answer:
+    with urllib.request.urlopen(f"{address}/api/v1/status/buildinfo", timeout=60) as answer:
         assert json.load(answer)["data"]["version"]
 
 
 def asked(address: str, query: str) -> dict[str, Any]:
     parameters = urllib.parse.urlencode({"query": query, "time": AT_MS / 1000})
-    with urllib.request.urlopen(f"{address}/api/v1/query?{parameters}", timeout=5) as answer:
+    with urllib.request.urlopen(f"{address}/api/v1/query?{parameters}", timeout=60) as answer:
         (found,) = json.load(answer)["data"]["result"]
     return found

@@ -174,7 +174,7 @@ class Stack:
 
     def ask(self, path: str) -> Any:
         """An answer of the running API."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=60) as answer:
             return json.load(answer)
 
     def said(self, name: str, what: str) -> int:

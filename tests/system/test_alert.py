@@ -129,7 +129,7 @@ def configuration(rules: Path, api_port: int, alerts: str) -> str:
 def p99_ms(address: str) -> float | None:
     """What Prometheus knows of the service's newest window."""
     query = urllib.parse.urlencode({"query": f'{METRIC}{{quantile="0.99"}}'})
-    with urllib.request.urlopen(f"{address}/api/v1/query?{query}", timeout=10) as answer:
+    with urllib.request.urlopen(f"{address}/api/v1/query?{query}", timeout=60) as answer:
         found = json.load(answer)["data"]["result"]
     return float(found[0]["value"][1]) if found else None
 

@@ -76,7 +76,7 @@ class Running:
         """Of windows that are still open, too: those end up to 10 s from now."""
         asked = urllib.parse.urlencode({"query": expression, "time": time.time() + 11})
         address = f"http://127.0.0.1:{self.port}/prometheus/api/v1/query?{asked}"
-        with urllib.request.urlopen(address, timeout=10) as answer:
+        with urllib.request.urlopen(address, timeout=60) as answer:
             found: list[dict[str, Any]] = json.load(answer)["data"]["result"]
         return found
 

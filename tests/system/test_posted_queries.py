@@ -74,7 +74,7 @@ def add_live_agent(stack: Stack, name: str, policy: str) -> Path:
 def ask(stack: Stack, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
     request = urllib.request.Request(f"http://127.0.0.1:{stack.port}{path}", data=body, method=method)
     request.add_header("Content-Type", "application/json")
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         return json.load(answer)
 
 

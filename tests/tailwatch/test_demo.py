@@ -37,7 +37,7 @@ def free_port() -> int:
 
 
 def ask(port: int, path: str) -> Any:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as response:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=60) as response:
         return json.load(response)
 
 
@@ -132,7 +132,7 @@ def test_a_timed_run_ends_with_a_summary_of_what_it_measured(tmp_path: Path, sta
         ("api", "tailwatch_api_requests_total"),
         ("collector", "tailwatch_collector_frames_total"),
     ):
-        with urllib.request.urlopen(f"http://{parts[instance]}/metrics", timeout=5) as response:
+        with urllib.request.urlopen(f"http://{parts[instance]}/metrics", timeout=60) as response:
             assert metric in response.read().decode()
     output = demo.end()
     assert demo.process.returncode == 0, output

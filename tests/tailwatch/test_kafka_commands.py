@@ -104,7 +104,7 @@ def test_a_collector_without_its_topic_ends_and_one_without_a_broker_goes_on(kaf
             waiting.wait(6)
         waiting.terminate()
         with promptly(1.5):
-            _, said = waiting.communicate(timeout=10)
+            _, said = waiting.communicate(timeout=60)
     finally:
         waiting.kill()
     assert waiting.returncode == 0
