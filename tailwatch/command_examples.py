@@ -97,6 +97,12 @@ examples:
   tailwatch gpu retry-advice attempts.json --state retry.state --learn --output json
   tailwatch gpu retry-advice --state retry.state --roll-back 7
 """,
+    "tail simulate": """\
+examples:
+  tailwatch tail simulate --workload bing-like --loads 0.15,0.3,0.45,0.6,0.7,0.8
+  tailwatch tail simulate --workload times.csv --threads 32 --workers 64 --fan-out 40
+  tailwatch tail simulate --loads 0.3,0.6 --requests 500000 --seeds 8 --plot policies.png --output json
+""",
     "gpu simulate": """\
 examples:
   tailwatch gpu simulate

@@ -8,6 +8,7 @@ TailwatchError              exit 1: the command could not do its work
 ├── ForeignPackageError     exit 1: another project's package shadows one of ours
 ├── ExportError             exit 1: a table cannot be written to this file
 ├── LogFileError            exit 1: logs of jobs or their labels cannot be read
+├── ServiceTimesError       exit 1: a file of measured service times cannot be used
 ├── DeclarationError        exit 1: rules or dashboards of this release cannot be rendered
 └── GrafanaError            exit 1: Grafana cannot be reached, refuses, or holds something that is in our way
 
@@ -59,6 +60,10 @@ class ExportError(TailwatchError):
 
 class LogFileError(TailwatchError):
     """Logs of jobs, or the table of their labels, cannot be read or do not fit together."""
+
+
+class ServiceTimesError(TailwatchError):
+    """A file of measured service times cannot be used."""
 
 
 class DeclarationError(TailwatchError):

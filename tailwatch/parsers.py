@@ -21,6 +21,7 @@ from tailwatch.flag_values import (
 )
 from tailwatch.gpu_parsers import add_gpu
 from tailwatch.ssd_parsers import add_ssd
+from tailwatch.tail_parsers import add_tail
 
 _POLICIES = ("adaptive", "all-sp", "all-src", "filter-src", "best-op", "lb-dp")
 
@@ -47,6 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_grafana(commands)
     add_ssd(commands)
     add_gpu(commands)
+    add_tail(commands)
     return parser
 
 

@@ -3,16 +3,15 @@
 Equal reports give equal bytes. Synthetic jobs are called so in every title.
 """
 
-import io
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 import polars as pl
 
-from analytics.errors import MissingLibraryError
 from analytics.gpu.gpu_buckets import GPU_BUCKETS, gpu_bucket
 from analytics.gpu.report import Report
+from analytics.plotting import image_of, needs_library
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,18 +32,6 @@ _COLOURS: Final = {
 }
 
 
-def needs_library() -> None:
-    """Raise unless plots can be drawn here.
-
-    Raises:
-        MissingLibraryError: matplotlib is not installed.
-    """
-    try:
-        import matplotlib.figure  # noqa: F401, PLC0415
-    except ImportError as error:
-        raise MissingLibraryError(f"plots need matplotlib ({error}); pip install 'tailwatch[plots]'") from error
-
-
 def plots(found: Report, attempts: pl.DataFrame, kind: Literal["png", "svg"] = "png") -> dict[str, bytes]:
     """The plots that the report has data for, by name.
 
@@ -58,7 +45,6 @@ def plots(found: Report, attempts: pl.DataFrame, kind: Literal["png", "svg"] = "
 
 
 def _drawn(found: Report, attempts: pl.DataFrame, kind: str) -> Iterator[tuple[str, bytes]]:
-    from matplotlib import rc_context  # noqa: PLC0415
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     prefix = "synthetic: " if found.synthetic else ""
@@ -68,11 +54,7 @@ def _drawn(found: Report, attempts: pl.DataFrame, kind: str) -> Iterator[tuple[s
         if draw(axes, found, attempts):
             axes.set_title(prefix + title)
             axes.spines[["top", "right"]].set_visible(False)
-            image = io.BytesIO()
-            metadata: dict[str, str | None] = {"Software": None} if kind == "png" else {"Date": None, "Creator": None}
-            with rc_context({"svg.hashsalt": "tailwatch", "svg.fonttype": "none"}):
-                figure.savefig(image, format=kind, dpi=100, metadata=metadata)
-            yield name, image.getvalue()
+            yield name, image_of(figure, kind)
 
 
 def _outcomes(axes: "Axes", found: Report, _: pl.DataFrame) -> bool:

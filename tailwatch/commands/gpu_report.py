@@ -18,7 +18,7 @@ def run(args: argparse.Namespace) -> int:
     from tailwatch.gpu_report_text import as_text
 
     if args.plots:
-        from analytics.gpu.report_plots import needs_library
+        from analytics.plotting import needs_library
 
         needs_library()  # said before minutes are spent on reading
     form = None if args.format == "auto" else args.format

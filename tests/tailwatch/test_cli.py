@@ -50,6 +50,7 @@ def test_every_command_of_the_issue_is_there() -> None:
         "tailwatch gpu report",
         "tailwatch gpu retry-advice",
         "tailwatch gpu simulate",
+        "tailwatch tail simulate",
         "tailwatch ssd train",
         "tailwatch ssd evaluate",
         "tailwatch ssd export",

@@ -1,0 +1,76 @@
+"""What `tailwatch tail simulate` prints: for each load the policies, their mean and tail with intervals."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from analytics.tail.comparison import QUANTILES, Figure, PolicyAtLoad
+from analytics.tail.policy_table import PolicyTable
+from tailwatch.terminal import table
+
+_NAMES = {0.5: "p50", 0.95: "p95", 0.99: "p99", 0.999: "p99.9", 0.9999: "p99.99"}
+
+
+def as_text(found: PolicyTable) -> str:
+    """The whole table."""
+    return "\n".join(_lines(found))
+
+
+def as_dict(found: PolicyTable) -> dict[str, Any]:
+    """The same as data."""
+    return {
+        "simulated": True,
+        "workload": found.workload,
+        "requests": found.requests,
+        "seeds": found.seeds,
+        "fan_out": found.fan_out,
+        "target_table": asdict(found.found.table),
+        "tables_tried": found.found.evaluations,
+        "policies": [_entry(row) for row in found.rows],
+    }
+
+
+def _lines(found: PolicyTable) -> Iterator[str]:
+    target = found.found.table
+    yield (
+        f"[simulated] {found.workload}: {found.requests:,} requests x {found.seeds} seeds at each load"
+        + (f", the slowest of {found.fan_out} servers" if found.fan_out > 1 else "")
+    )
+    goal = "the largest degree" if target.full else "one thread more"
+    targets = ", ".join(f"{one:g}" for one in target.targets_ms)
+    yield (
+        f"targets by {found.metric} in steps of {target.width:g}: {targets} ms; a correction gives {goal} "
+        f"(searched on other requests, {found.found.evaluations} tables tried)"
+    )
+    for load in dict.fromkeys(row.load for row in found.rows):
+        yield ""
+        yield f"load {load:g}: milliseconds, with 95 % intervals over the seeds"
+        known = [q for q in QUANTILES if all(q in row.quantiles_ms for row in found.rows)]
+        head = ["policy", "mean", *(_NAMES[q] for q in known), "corrected", "busy"]
+        rows = [_row(row, known) for row in found.rows if row.load == load]
+        yield table(head, rows, [False, *([True] * (len(head) - 1))])
+
+
+def _row(row: PolicyAtLoad, known: list[float]) -> list[str]:
+    if row.collapsed:
+        return [row.policy, "collapsed: the queue grows", *([""] * (len(known) + 1)), f"{row.utilization.value:.0%}"]
+    figures = [_shown(row.mean_ms), *(_shown(row.quantiles_ms[q]) for q in known)]
+    return [row.policy, *figures, f"{row.corrected.value:.1%}", f"{row.utilization.value:.0%}"]
+
+
+def _shown(figure: Figure) -> str:
+    if figure.low is None or figure.high is None:
+        return f"{figure.value:.1f}"
+    return f"{figure.value:.1f} ±{(figure.high - figure.low) / 2:.1f}"
+
+
+def _entry(row: PolicyAtLoad) -> dict[str, Any]:
+    return {
+        "policy": row.policy,
+        "load": row.load,
+        "collapsed": row.collapsed,
+        "mean_ms": asdict(row.mean_ms),
+        "quantiles_ms": {str(q): asdict(figure) for q, figure in row.quantiles_ms.items()},
+        "corrected_ratio": asdict(row.corrected),
+        "utilization": asdict(row.utilization),
+    }
