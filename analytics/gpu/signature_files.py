@@ -15,6 +15,7 @@ import msgspec
 import yaml
 
 from analytics.errors import SignatureFileError
+from analytics.gpu.documents import documents
 from analytics.gpu.signature_patterns import fault_of
 from analytics.gpu.signatures import Signature
 from analytics.gpu.taxonomy import taxonomy
@@ -169,6 +170,9 @@ def _faults(signature: Signature) -> list[str]:
         faults.append(f"weight: {signature.weight}; wanted 1 to 100")
     if not signature.id or signature.id != signature.id.strip() or len(signature.id) > 80:
         faults.append(f"id: {signature.id!r}; wanted 1 to 80 characters without spaces around")
+    unknown = [name for name in signature.documents if name not in documents()]
+    if unknown:
+        faults.append(f"documents: {unknown[0]!r} is not in documents.yaml; known are {', '.join(documents())}")
     if not signature.examples:
         faults.append("examples: none; wanted one or more texts that the pattern matches")
     for field, pattern in (("pattern", signature.pattern), ("not_pattern", signature.not_pattern)):

@@ -25,6 +25,7 @@ class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         weight: 1 to 100, how much this text alone says.
         scope: `line`, or `window`: several lines that follow each other, joined by newlines.
         retry, action: what to do, for the scheduler and in words.
+        documents: names of public documents in which every text of the pattern stands; none where it is experience.
         examples, counterexamples: texts that it must and must not match, written by us, run as tests.
     """
 
@@ -39,5 +40,6 @@ class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     scope: Scope = "line"
     retry: Reaction
     action: str
+    documents: tuple[str, ...] = ()
     examples: tuple[str, ...]
     counterexamples: tuple[str, ...] = ()
