@@ -37,6 +37,32 @@ def test_a_rule_that_no_other_source_knows_does_not_count_when_its_source_is_hel
     assert {one.guess for one in strict if one.reason == "gpu_oom"} == {"gpu_oom"}
 
 
+@pytest.mark.parametrize(
+    ("source", "documented", "guess"),
+    [
+        ("source-9", True, "kernel_hang"),
+        ("source-9", False, None),
+        ("https://github.com/torvalds/linux/issues/7", True, None),  # the document is of the very source
+    ],
+)
+def test_a_rule_from_documents_of_others_stays_where_its_only_source_is_held_out(
+    source: str, documented: bool, guess: str | None
+) -> None:
+    hung = labelled(["INFO: task python:77 blocked for more than 120 seconds."], "kernel_hang", source)
+    (judged,) = [
+        one for one in held_out_strictly([*made_up()[:-1], hung], documented=documented) if one.reason == "kernel_hang"
+    ]
+    assert judged.guess == guess
+
+
+def test_another_text_of_the_same_rule_is_no_knowledge_of_a_source() -> None:
+    first = labelled(["kernel: Memory failure: 0x77: recovered"], "host_hw", "source-8")
+    second = labelled(["EDAC MC1: 1 UE memory read error"], "host_hw", "source-9")
+    assert [judge(one).guess for one in (first, second)] == ["host_hw", "host_hw"]
+    strict = held_out_strictly([*made_up(), first, second])
+    assert [one.guess for one in strict if one.reason == "host_hw"] == [None, None]
+
+
 def test_the_labels_file_name_is_no_input() -> None:
     one = made_up()[1]
     other = Labelled(one.scan, replace(one.label, file="core_dump_001.txt"))
