@@ -3,6 +3,8 @@
 Tiers, the first that has a candidate wins:
 1 a fact of the scheduler or of the node, 2 hardware, 3 software, 4 an exception that no line explains (or a signature
 too weak to overrule one), 5 what follows from a failure elsewhere.
+A data loader's worker that was killed is no cause where somebody tells that memory ran out: SIGKILL is what the kernel
+sends then, and the loader only reports it.
 Advice is printed with errors and says nothing; what confirms only adds to a root of its reason, and is a guess where
 nothing else is found.
 """
@@ -11,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from analytics.gpu.matches import Match
+from analytics.gpu.node_events import INCIDENT_NS
 from analytics.gpu.tracebacks import Stream, Tracebacks, is_exception, is_marker, is_wrapper, stream_of, tracebacks
 
 SCHEDULER_REASONS = frozenset({"time_limit", "job_preempted", "node_failure"})
@@ -38,6 +41,10 @@ FOLLOWING_REASONS = frozenset(
         "job_cancelled",
     }
 )
+#: Reason of a process found killed -> reasons that say why, where one of them is told, too.
+KILLED_FOR = {"dataloader_killed": frozenset({"cpu_oom"})}
+#: What its line says of its end (group `ended_by`), in small letters: any other signal is a matter of its own.
+KILLED = ("is killed by signal", "is killed by signal: killed", "was killed", "exited unexpectedly")
 #: Below this a root signature does not overrule an exception: it stands in jobs that go on, too.
 WEAK = 40
 #: Within a tier a text this telling comes before one that is less so, whichever stands first.
@@ -111,7 +118,7 @@ def choose(matches: Sequence[Match], times: Mapping[int, int] | None = None) -> 
             without it the lines' own times count.
     """
     found = tracebacks(matches)
-    candidates = _candidates(matches, {} if times is None else times, found)
+    candidates = _unexplained(_candidates(matches, {} if times is None else times, found))
     if not candidates:
         return Choice(None, (), (), _following(matches, None), found)
     ranked = sorted(candidates, key=_order)
@@ -153,6 +160,19 @@ def _candidates(matches: Sequence[Match], times: Mapping[int, int], found: Trace
             continue
         candidates.append(Candidate(match, tier, times.get(place, match.line.time_ns), place))
     return candidates
+
+
+def _unexplained(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Without those that were killed by what another tells."""
+    return [one for one in candidates if not any(_killed_for(one, other) for other in candidates)]
+
+
+def _killed_for(killed: Candidate, cause: Candidate) -> bool:
+    if cause.reason not in KILLED_FOR.get(killed.reason, ()) or cause.match.signature.weight < STRONG:
+        return False
+    if killed.match.captured.get("ended_by", "").lower() not in KILLED or cause.tier > killed.tier:
+        return False
+    return killed.time_ns is None or cause.time_ns is None or abs(killed.time_ns - cause.time_ns) <= INCIDENT_NS
 
 
 def _heaviest(matches: Sequence[Match]) -> dict[tuple[Stream, int], int]:

@@ -52,6 +52,15 @@ def test_a_timeout_elsewhere_follows_from_the_rank_that_failed() -> None:
     assert found.silent_ranks == ()
 
 
+def test_the_kernels_want_of_memory_and_the_loader_it_killed_are_one_cause() -> None:
+    job = scanned([*STEPS, *TRACEBACK, "RuntimeError: DataLoader worker (pid 8123) is killed by signal: Killed."])
+    kernel = scanned(["[  77.2] Out of memory: Killed process 8123 (python) total-vm:99123456kB"], "kernel.log")
+    for scans in ([job, kernel], [kernel, job]):
+        found = diagnose(scans, JobFacts(failed=True))
+        assert (found.status, found.reason) == ("answered", "cpu_oom")
+        assert "dataloader_killed" in {one.reason for one in found.cascades}
+
+
 def test_ranks_interleaved_in_one_file_are_told_apart() -> None:
     lines = [f"[rank{n % 4}]: {line}" for n, line in enumerate(STEPS)]
     lines += [f"[rank2]: {line}" for line in (*TRACEBACK, OOM)] + [watchdog(0), watchdog(1), watchdog(3)]

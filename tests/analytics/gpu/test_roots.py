@@ -101,3 +101,28 @@ def test_rivals_and_confirming_matches_stand_beside_the_root() -> None:
     assert choice.confirming == (confirm,)
     assert [rival.reason for rival in choice.rivals] == ["semantic_error", "nccl_error"]
     assert [match.signature.reason for match in choice.following] == ["nccl_error", "semantic_error"]
+
+
+@pytest.mark.parametrize(
+    ("ended_by", "loader_s", "root"),
+    [
+        ("is killed by signal: Killed", None, "cpu_oom"),
+        ("exited unexpectedly", 70.0, "cpu_oom"),
+        ("is killed by signal: Bus", None, "dataloader_killed"),
+        ("was killed", 900.0, "dataloader_killed"),
+    ],
+)
+def test_a_loader_killed_for_want_of_memory_is_no_cause_of_its_own(
+    ended_by: str, loader_s: float | None, root: str
+) -> None:
+    """Whichever stands first; other signals and other times are another matter."""
+    loader = found(signature("loader", "dataloader_killed", weight=88), 4, at_s=loader_s, ended_by=ended_by)
+    kernel = found(signature("kernel", "cpu_oom", weight=95), 9, at_s=60.0, file="kernel.log", source="kernel")
+    choice = choose([loader, kernel]) if root == "cpu_oom" else choose([loader])
+    assert choice.root is not None
+    assert choice.root.reason == root
+    both = choose([loader, kernel])
+    assert (both.rivals == ()) == (root == "cpu_oom")
+    assert (loader in both.following) == (both.root is not None and both.root.match is kernel)
+    guess = found(signature("bare", "cpu_oom", weight=52), 5)
+    assert root_of(loader, guess) == "dataloader_killed"  # "Killed" alone says no more than the loader does
