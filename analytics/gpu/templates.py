@@ -15,6 +15,7 @@ from typing import Any, Final
 import yaml
 
 from analytics.errors import DataError, MissingLibraryError
+from analytics.gpu.roots import STRONG
 
 #: Lines of a failed job that are mined, from its end.
 TAIL_LINES: Final = 200
@@ -132,7 +133,7 @@ def draft(template: Template, reason: str, rule_id: str) -> str:
         "reason": reason,
         "role": "root",
         "pattern": pattern_of(template.text),
-        "weight": 50,
+        "weight": STRONG,  # somebody said what this text means; below it an exception beside it would rule it out
         "examples": [template.example],
         "counterexamples": [],
     }

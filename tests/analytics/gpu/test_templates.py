@@ -5,7 +5,11 @@ import re2
 import yaml
 
 from analytics.errors import DataError
-from analytics.gpu.signature_files import signatures_of
+from analytics.gpu.classifier import diagnose
+from analytics.gpu.cleaning import Origin
+from analytics.gpu.node_events import JobFacts
+from analytics.gpu.scanning import Scanner
+from analytics.gpu.signature_files import shipped_signatures, signatures_of
 from analytics.gpu.templates import draft, masked, mine, pattern_of, tail_template
 
 FAILED = {
@@ -53,6 +57,14 @@ def test_a_label_becomes_a_rule_that_loads_and_matches_its_lines() -> None:
     for lines in FAILED.values():
         assert re2.search(rule.pattern, lines[-1]) is not None
     assert yaml.safe_load(text)["signatures"][0]["examples"] == [best.example]
+
+
+def test_a_drafted_rule_is_believed_beside_what_the_failure_led_to() -> None:
+    best = mine(FAILED, PASSED)[0]
+    rules = (*shipped_signatures(), *signatures_of(draft(best, "ib_network", "site-ib-network-1"), "draft.yaml"))
+    log = "\n".join([*FAILED["job-3"], "ValueError: could not convert string to float: ''"])
+    found = diagnose([Scanner(rules).scan([log.encode()], Origin("log"))], JobFacts(failed=True))
+    assert found.guess == "ib_network"
 
 
 def test_special_characters_of_a_template_are_taken_as_they_stand() -> None:
