@@ -8,7 +8,7 @@ chosen (roots.py), and given as the answer where that is sure enough (confidence
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from analytics.gpu.classifier_survival import denied, ended_well, quoted_code, survived
+from analytics.gpu.classifier_survival import denied, ended_well, quoted_code, quoted_data, survived
 from analytics.gpu.cleaning import Origin
 from analytics.gpu.confidence import Confidence, Parameters, confidence
 from analytics.gpu.diagnosis import Diagnosis, Evidence, Status
@@ -94,7 +94,10 @@ class Sight:
     def __init__(self, scans: Sequence[Scan], facts: JobFacts) -> None:
         code = quoted_code(scans)
         told = [
-            match for scan in scans for match in scan.matches if match.signature.role == "advice" or not denied(match)
+            match
+            for scan in scans
+            for match in scan.matches
+            if match.signature.role == "advice" or not (denied(match) or quoted_data(match))
         ]
         joined = join([match for match in told if (match.line.file, match.line.number) not in code], facts)
         self.matches = joined.matches

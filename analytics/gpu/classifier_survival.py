@@ -1,4 +1,4 @@
-"""What a job went on after was survived, and is no cause; what a line denies has not happened.
+"""What a job went on after was survived, and is no cause; what a line denies, or quotes from data, has not happened.
 
 A failure ends its process, or the process stands still. So where a stream goes on after a finding with the kind of
 lines that it wrote before it, or says later that the job ended well, the finding was survived: a retried connection, a
@@ -8,10 +8,12 @@ always go on.
 
 import re
 from collections.abc import Sequence
-from typing import Protocol
+from functools import cache
+from typing import Any, Protocol
 
 from analytics.gpu.log_lines import LogLine
 from analytics.gpu.matches import Match
+from analytics.gpu.signature_patterns import compiled
 from analytics.gpu.tracebacks import Stream, is_marker, stream_of
 
 #: Identifiers of rows that say that a job ended well.
@@ -31,7 +33,13 @@ _DENIED = re.compile(
     r"|(?:has|have) not been seen|none so far|not (?:seen|observed|detected|present) so far",
     re.IGNORECASE,
 )
-
+#: Text of the data that a model is fed with or writes, shown in quotes: from the first one to the last of its kind.
+_OF_DATA = re.compile(
+    r"\b(?:samples?|prompts?|generated|questions?|answers?|completions?|instructions?)\b[\"']?[^\"':]{0,20}"
+    r":[^\"']{0,100}([\"']).*\1",
+    re.IGNORECASE,
+)
+_TELLS_OF_FAILURE = re.compile(r"error|fail|exception|abort|crash", re.IGNORECASE)
 
 _FRAME = re.compile(r'^(\s*)File "[^"]*", line \d+')
 _LISTED = re.compile(r"^\s*(?:-+> ?)?\d+ {2,}\S")
@@ -52,6 +60,20 @@ def denied(match: Match) -> bool:
     return _DENIED.search(match.line.text) is not None
 
 
+def quoted_data(match: Match) -> bool:
+    """Whether what matches stands only in a quotation of data, such as a question that a model is to answer.
+
+    Not where the line speaks of a failure before: then the quotation may be its message.
+    """
+    text = match.line.text
+    quotation = _OF_DATA.search(text)
+    if quotation is None or _TELLS_OF_FAILURE.search(text, 0, quotation.start()):
+        return False
+    left = text[: quotation.start(1)] + " " + text[quotation.end() :]
+    pattern = _pattern(match.signature.pattern)
+    return pattern.search(text) is not None and pattern.search(left) is None
+
+
 def quoted_code(reads: Sequence[Read]) -> frozenset[tuple[str, int]]:
     """(file, line) of source code that tracebacks quote below their frames: what it says has not happened."""
     quoted = set()
@@ -69,6 +91,11 @@ def quoted_code(reads: Sequence[Read]) -> frozenset[tuple[str, int]]:
             if frame is not None:
                 frames[stream] = line.number, len(frame.group(1))
     return frozenset(quoted)
+
+
+@cache
+def _pattern(pattern: str) -> Any:
+    return compiled(pattern)
 
 
 def ended_well(matches: Sequence[Match], root: Match) -> bool:

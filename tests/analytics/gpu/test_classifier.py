@@ -225,3 +225,32 @@ def test_what_is_no_log_is_told(start: bytes, told: str) -> None:
 )
 def test_texts_of_any_encoding_and_logs_with_holes_are_logs(start: bytes) -> None:
     assert diagnose_logs([(Origin("log"), [start])], shipped_scanner()).notes == ()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "sample 17: {'text': 'I get ValueError: too many values to unpack, what now?'}",
+        """{"prompt": "why TypeError: 'int' object is not callable?", "completion": "call a function"}""",
+        "generated: \"Q: KeyError: 'step' in my script\"",
+        """{"instruction": "mend ModuleNotFoundError: No module named 'x'", "input": ""}""",
+        "Prompt: the user asks about 'AttributeError: x has no y'",
+    ],
+)
+def test_data_that_speaks_of_errors_is_no_failure(line: str) -> None:
+    assert diagnose([scanned([*STEPS[:3], line])]).status == "no_failure"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "KeyError: 'no answer: one key'",
+        "ValueError: sample 17 has text: 'ValueError: x'",
+        "Error in sample 3: 'KeyError: x'",
+        "answers: 'all' IndexError: list index out of range",
+        "Error executing job with overrides: ['sample=1'] KeyError: 'x'",
+    ],
+)
+def test_an_error_beside_quoted_data_is_a_failure(line: str) -> None:
+    found = diagnose([scanned([*STEPS[:3], *TRACEBACK, line])], JobFacts(failed=True))
+    assert found.guess in {"semantic_error", "incorrect_inputs"}
