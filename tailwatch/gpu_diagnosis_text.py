@@ -55,7 +55,7 @@ def accuracy_text(figures: Accuracy, curve: Sequence[Point], others: tuple[Accur
         lines.append("too few logs or sources to hold each source out")
     else:
         lines += ["", "confidence without the log's source:", _shares(others[0])]
-        lines += ["", "and without rules that match no other source:", _shares(others[1])]
+        lines += ["", "and without texts of rules that no other source shows, but documented ones:", _shares(others[1])]
     rows = [[one.reason, str(one.logs), str(one.found), str(one.false), f"{one.f1:.2f}"] for one in figures.by_reason]
     headers = ("reason", "logs", "found", "falsely given", "F1")
     lines += ["", table(headers, rows, (False, True, True, True, True))]
