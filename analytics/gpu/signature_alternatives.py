@@ -9,11 +9,9 @@ from functools import cache
 from typing import Any, Final
 
 from analytics.gpu.matches import Match
-from analytics.gpu.signature_patterns import compiled
+from analytics.gpu.signature_patterns import compiled, tokens
 
 _FLAGS: Final = re.compile(r"\(\?[imsU-]+\)")
-#: Quoted texts, escapes, classes, and single characters of a pattern.
-_TOKEN: Final = re.compile(r"\\Q.*?(?:\\E|$)|\\.|\[\^?\]?(?:\[:\^?\w+:\]|\\.|[^\]\\])*\]|.", re.DOTALL)
 _GROUP: Final = re.compile(r"\(\?([imsU-]*):")
 
 
@@ -56,7 +54,7 @@ def _branches(pattern: str) -> list[str]:
     """Cut at the bars that stand in no group."""
     branches = [""]
     depth = 0
-    for token in _TOKEN.findall(pattern):
+    for token in tokens(pattern):
         depth += (token == "(") - (token == ")")
         if token == "|" and depth == 0:
             branches.append("")
@@ -71,10 +69,10 @@ def _inside(branch: str) -> tuple[str, str] | None:
     if opened is None:
         return None
     depth = 0
-    tokens = _TOKEN.findall(branch)
-    for place, token in enumerate(tokens):
+    parts = tokens(branch)
+    for place, token in enumerate(parts):
         depth += (token == "(") - (token == ")")
         if depth == 0:
-            whole = place == len(tokens) - 1
+            whole = place == len(parts) - 1
             return (opened.group(1), branch[opened.end() : -1]) if whole else None
     return None

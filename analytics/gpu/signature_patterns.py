@@ -68,6 +68,11 @@ def fault_of(pattern: str, *, searched_for: bool) -> str | None:
     return _fault_of_shape(pattern, made, searched_for=searched_for)
 
 
+def tokens(pattern: str) -> list[str]:
+    """Quoted texts, escapes, classes and single characters, which together are the pattern."""
+    return list(_TOKEN.findall(pattern))
+
+
 def _fault_of_shape(pattern: str, made: Any, *, searched_for: bool) -> str | None:
     if nests_repeats(pattern):
         return f"{pattern!r} repeats a repeat without end, as (a+)+ does; write it with one repeat"
