@@ -12,11 +12,13 @@ from typing import Any, Final
 import msgspec
 
 from analytics.gpu.cleaning_blocks import Block, blocks_of
-from analytics.gpu.cleaning_prefixes import Told, time_ns, without_prefixes
+from analytics.gpu.cleaning_prefixes import Told, without_prefixes
 from analytics.gpu.log_lines import LogLine, Source
 
 #: Bytes of a line that are looked at.
 LONGEST_LINE: Final = 8 << 10
+#: A line that begins so may be an entry of JSON.
+JSON_STARTS: Final = (b"{", b" {")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,24 +102,35 @@ def _pieces(block: Block) -> Iterator[tuple[int, bytes]]:
 
 def clean_line(raw: bytes, origin: Origin, number: int) -> LogLine:
     """One line of bytes without its end, colours and other controls; line feeds stay within an entry of JSON."""
-    told = _unwrapped(raw) if raw.startswith((b"{", b" {")) else None
-    if told is None:
-        told = Told(_decoded(raw))
-    inner = without_prefixes(told.text, origin.year)
-    text = inner.text.rstrip()
+    return line_told(told_by(raw, origin), origin, number)
+
+
+def told_by(raw: bytes, origin: Origin) -> Told:
+    """What a line says, as its LogLine has it, but for its time, which only costs where someone asks for it."""
+    entry = _unwrapped(raw) if raw.startswith(JSON_STARTS) else None
+    told = without_prefixes(_decoded(raw) if entry is None else entry.text, origin.year)
+    text = told.text.rstrip()
+    told.text = text if text.isprintable() else _CONTROLS.sub("", text)
+    if entry is not None:
+        told.source = told.source or entry.source
+        told.rank = entry.rank if told.rank is None else told.rank
+        told.node = told.node or entry.node
+        told.entry_stamp, told.entry_ns = entry.entry_stamp, entry.entry_ns
+    told.source = told.source or origin.source or "stderr"
+    return told
+
+
+def line_told(told: Told, origin: Origin, number: int) -> LogLine:
+    """The line that says so."""
     return LogLine(
-        source=inner.source or told.source or origin.source or "stderr",
+        source=told.source or "stderr",
         file=origin.file,
         number=number,
-        text=text if text.isprintable() else _CONTROLS.sub("", text),
-        rank=_first(inner.rank, told.rank, origin.rank),
-        node=inner.node or told.node or origin.node,
-        time_ns=_first(inner.time_ns, told.time_ns),
+        text=told.text,
+        rank=origin.rank if told.rank is None else told.rank,
+        node=told.node or origin.node,
+        time_ns=told.time_ns(),
     )
-
-
-def _first(*values: int | None) -> int | None:
-    return next((value for value in values if value is not None), None)
 
 
 def _decoded(raw: bytes) -> str:
@@ -147,7 +160,8 @@ def _unwrapped(raw: bytes) -> Told | None:
         source=_source_of(entry),
         rank=entry.rank if type(entry.rank) is int and 0 <= entry.rank < _MOST_RANKS else None,
         node=next((each for each in (entry.journal_host, entry.hostname) if isinstance(each, str)), None),
-        time_ns=_time_of_journal(entry.journal_time) if stamp is None else time_ns(stamp),
+        entry_stamp=stamp,
+        entry_ns=_time_of_journal(entry.journal_time),
     )
 
 

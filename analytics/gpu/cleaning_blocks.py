@@ -17,6 +17,7 @@ BLOCK_BYTES: Final = 1 << 20
 #: The last bytes of a piece of such a line stand in the next, too, so that no text of a failure is cut in two.
 OVERLAP: Final = 4 << 10
 LINE_FEED: Final = 10
+CARRIAGE_RETURN: Final = 13
 _LOOKED_AT: Final = 4_096  # bytes by which a log's encoding is told
 
 # Colours and cursor moves (CSI), titles (OSC) and the two-character rest.

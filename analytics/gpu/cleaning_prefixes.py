@@ -8,7 +8,7 @@ import math
 import re
 import string
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
@@ -18,15 +18,28 @@ from analytics.gpu.log_lines import Source
 MOST_PREFIXES: Final = 5
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Told:
-    """A line without its prefixes, and what they say; None where nothing does."""
+    """A line without its prefixes, and what they say; None where nothing does.
+
+    Times are left as they stand, for most lines are told without theirs: `stamp` is the one nearest to the text,
+    `entry_stamp` that of the JSON around it, and `entry_ns` what stands there as a number.
+    """
 
     text: str
     source: Source | None = None
     rank: int | None = None
     node: str | None = None
-    time_ns: int | None = None
+    stamp: str | None = None
+    entry_stamp: str | None = None
+    entry_ns: int | None = None
+
+    def time_ns(self) -> int | None:
+        """UTC, by the nearest stamp that is a time."""
+        found = None if self.stamp is None else time_ns(self.stamp)
+        if found is not None:
+            return found
+        return self.entry_ns if self.entry_stamp is None else time_ns(self.entry_stamp)
 
 
 _STAMP = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?"
@@ -85,6 +98,15 @@ _FRACTION: Final = re.compile(r"[0-9]{1,9}")
 # NCCL and torch name the rank and the node in the text, which patterns want whole.
 _NCCL: Final = re.compile(rf"^(?P<node>{_NODE}):\d+:\d+ \[-?\d+\] (?:[\w./]+:\d+ )?NCCL ")
 _RANK_INSIDE: Final = re.compile(r"\[[Rr]ank (?P<rank>\d{1,6})\]")
+#: (what stands in each text that tells so, how that is found, the source it tells), in this order.
+_SIGNS: Final[tuple[tuple[str, Callable[[str], re.Match[str] | None], Source | None], ...]] = (
+    ("srun: error: ", _SLURM_NODE.match, "scheduler"),
+    ("*** ", _SLURM_ON.search, "scheduler"),
+    (": ", _SLURM.match, "scheduler"),
+    ("", _KERNEL.match, "kernel"),
+    (" NCCL ", _NCCL.match, None),
+    ("ank ", _RANK_INSIDE.search, None),
+)
 _KERNEL_TAGS: Final = frozenset({"kernel"})
 _SCHEDULER_TAGS: Final = frozenset({"slurmd", "slurmstepd", "slurmctld", "srun", "pbs_mom", "sge_execd", "lsf"})
 _EVENT_TAGS: Final = frozenset({"kubelet", "k3s", "containerd"})
@@ -98,11 +120,10 @@ def without_prefixes(text: str, year: int | None = None) -> Told:
     """
     told = Told(text)
     for _ in range(MOST_PREFIXES):
-        found = _next(told, year)
-        if found is None:
+        if not _take_off(told, year):
             break
-        told = found
-    return _from_text(told)
+    _add_from_text(told)
+    return told
 
 
 def time_ns(stamp: str) -> int | None:
@@ -118,26 +139,23 @@ def time_ns(stamp: str) -> int | None:
     return seconds * 1_000_000_000 + int(fraction[:width].ljust(9, "0"))
 
 
-def _next(told: Told, year: int | None) -> Told | None:
+def _take_off(told: Told, year: int | None) -> bool:
+    """Take the first prefix off; False where there is none."""
     for pattern in _BY_START.get(told.text[:1], ()):
         found = pattern.match(told.text)
         if found is not None and found.end():
-            return _merged(told, found, year)
-    return None
+            _add(told, found.groupdict(), year)
+            told.text = told.text[found.end() :]
+            return True
+    return False
 
 
-def _merged(told: Told, found: re.Match[str], year: int | None) -> Told:
-    groups: Mapping[str, str | None] = found.groupdict()
-    source = told.source or _source_of(groups)
-    rank, node = groups.get("rank"), groups.get("node")
-    stamp = groups.get("stamp") or _stamp_of(groups.get("day"), groups.get("year") or year)
-    return Told(
-        text=told.text[found.end() :],
-        source=source,
-        rank=told.rank if rank is None else int(rank),
-        node=told.node if node is None else node,
-        time_ns=told.time_ns if stamp is None else time_ns(stamp),
-    )
+def _add(told: Told, groups: Mapping[str, str | None], year: int | None) -> None:
+    rank = groups.get("rank")
+    told.source = told.source or _source_of(groups)
+    told.rank = told.rank if rank is None else int(rank)
+    told.node = groups.get("node") or told.node
+    told.stamp = groups.get("stamp") or _stamp_of(groups.get("day"), groups.get("year") or year) or told.stamp
 
 
 def _stamp_of(day: str | None, year: str | int | None) -> str | None:
@@ -158,27 +176,16 @@ def _source_of(groups: Mapping[str, str | None]) -> Source | None:
     return "stdout" if stream == "stdout" else "stderr" if stream else None
 
 
-def _from_text(told: Told) -> Told:
+def _add_from_text(told: Told) -> None:
     """What the text itself says of its source, its node and its rank; it stays as it is."""
-    looked: tuple[tuple[re.Pattern[str], Callable[[str], re.Match[str] | None], Source | None], ...] = (
-        (_SLURM_NODE, _SLURM_NODE.match, "scheduler"),
-        (_SLURM_ON, _SLURM_ON.search, "scheduler"),
-        (_SLURM, _SLURM.match, "scheduler"),
-        (_KERNEL, _KERNEL.match, "kernel"),
-        (_NCCL, _NCCL.match, None),
-        (_RANK_INSIDE, _RANK_INSIDE.search, None),
-    )
     start = told.text[:400]
-    for _, look, source in looked:
-        found = look(start)
+    for sign, look, source in _SIGNS:
+        # A word is looked for in a tenth of a pattern's time.
+        found = look(start) if sign in start else None
         if found is None:
             continue
         groups = found.groupdict()
         rank = groups.get("rank")
-        told = replace(
-            told,
-            source=source or told.source,
-            node=groups.get("node") or told.node,
-            rank=told.rank if rank is None or told.rank is not None else int(rank),
-        )
-    return told
+        told.source = source or told.source
+        told.node = groups.get("node") or told.node
+        told.rank = told.rank if rank is None or told.rank is not None else int(rank)

@@ -1,10 +1,11 @@
 """One pass over a job's log: where signatures stand, with the lines around them.
 
-The pass looks for the fixed texts that patterns demand (scanning_literals.py), in blocks of a megabyte, ignoring case
-and with no regard to levels such as ERROR. On a line that holds one, the patterns with such a text are tried without
-their anchors, and only where one stands the line is cleaned and told. So ordinary lines cost no more than the search
-for texts, and the slowest line a time linear in its bounded length. One machine of all whole patterns would need no
-texts, but takes 2 ms for a line unlike those before it, and cannot be built for a thousand rules (measured).
+The pass looks for the fixed texts that patterns demand (scanning_literals.py), in blocks of a megabyte, with no regard
+to levels such as ERROR. A line that holds one is asked for the other texts that the same patterns demand; those of
+which all are there are tried without their anchors, and only where one stands the line is cleaned and told. So ordinary
+lines cost no more than the search for texts, and the slowest line a time linear in its bounded length. One machine of
+all whole patterns would need no texts, but takes 2 ms for a line unlike those before it, and cannot be built for a
+thousand rules (measured).
 
 Memory is bounded whatever the log is: of each signature the first and the last matches are kept and the others counted;
 so are lines around matches, and the log's last lines.
@@ -13,6 +14,7 @@ so are lines around matches, and the log's last lines.
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -24,8 +26,9 @@ from analytics.gpu.log_lines import LogLine
 from analytics.gpu.matches import Match
 from analytics.gpu.scanning_excerpts import Excerpts
 from analytics.gpu.scanning_kept import KeptMatches
-from analytics.gpu.scanning_places import first_lines, lines_after, lines_before, piece_around, start_of_last
-from analytics.gpu.scanning_rules import FixedTexts
+from analytics.gpu.scanning_literals import Text
+from analytics.gpu.scanning_places import first_lines, lines_after, lines_before, pieces_with, start_of_last
+from analytics.gpu.scanning_rules import FixedTexts, Worth
 from analytics.gpu.scanning_windows import REACH, WindowScan
 from analytics.gpu.signatures import Signature
 
@@ -71,7 +74,7 @@ class Scanner:
     def __init__(self, signatures: Sequence[Signature]) -> None:
         self.signatures = tuple(signatures)
         placed = list(enumerate(self.signatures))
-        self._texts = FixedTexts(placed, TRACEBACKS)
+        self._texts = FixedTexts(placed, [Text(each, any_case=True) for each in TRACEBACKS])
         self._windows = [(place, one) for place, one in placed if one.scope == "window"]
 
     def scan(self, chunks: Iterable[bytes], origin: Origin) -> Scan:
@@ -112,11 +115,11 @@ class _Pass:
         self._keep(self._windows.go_on(first_lines(data, block.first_line, REACH)))
         feeds = np.flatnonzero(np.frombuffer(data, np.uint8) == LINE_FEED)
         self._excerpts.begin(block, feeds)
-        done = 0
-        while (at := self._texts.next(data, done)) >= 0:
-            start, end = piece_around(data, at, done)
-            self._look_at(data, start, end, block.first_line + int(feeds.searchsorted(start)))
-            done = end
+        for start, end, line in pieces_with(self._texts, data, feeds):
+            raw = data[start:end]
+            worth = self._texts.worth(raw)
+            if worth.tells(raw):
+                self._look_at(worth, data, start, end, block.first_line, line)
         number = block.first_line + len(feeds)
         self._lines = number - data.endswith(b"\n")
         self._windows.end_of_block(lines_before(data, len(data), number, REACH))
@@ -136,13 +139,13 @@ class _Pass:
             no_log=told_of(self._start),
         )
 
-    def _look_at(self, data: bytes, start: int, end: int, number: int) -> None:
-        raw = data[start:end]
-        worth = self._texts.worth(raw)
-        found = worth.matches(raw, self._origin, number)
-        self._keep(found)
+    def _look_at(self, worth: Worth, data: bytes, start: int, end: int, first_line: int, line: int) -> None:
+        raw, number = data[start:end], first_line + line
+        found = worth.found_on(raw, self._origin, number)
+        for place, made in found:
+            self._kept.add(place, number, made)
         if found or worth.traceback:
-            self._excerpts.around(start, end)
+            self._excerpts.around(line)
         if worth.window:
             before = lines_before(data, start, number, REACH)
             after = lines_after(data, end, number, REACH)
@@ -150,7 +153,7 @@ class _Pass:
 
     def _keep(self, matches: Iterable[tuple[int, Match]]) -> None:
         for place, match in matches:
-            self._kept.add(place, match)
+            self._kept.add(place, match.line.number, partial(_itself, match))
 
     def _remember(self, block: Block) -> None:
         """The last lines of the log so far: those of this block, and of the ones before while it has too few."""
@@ -168,3 +171,7 @@ class _Pass:
             if len(found) < TAIL_LINES:
                 found = last_lines_of_block(block, self._origin, TAIL_LINES - len(found)) + found
         return tuple(found)
+
+
+def _itself(match: Match) -> Match:
+    return match

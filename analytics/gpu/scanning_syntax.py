@@ -15,9 +15,10 @@ _NOTHING_WIDE: Final = "bBAz"
 
 @dataclass(frozen=True, slots=True)
 class Literal:
-    """One character that must stand there."""
+    """One character that must stand there, large or small where `any_case`."""
 
     character: str
+    any_case: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ class _Reader:
     def __init__(self, pattern: str) -> None:
         self._pattern = pattern
         self._at = 0
+        self._any_case = False
 
     def choice(self) -> Node:
         """Branches up to the end or the closing bracket, which is left to the caller."""
@@ -99,20 +101,31 @@ class _Reader:
             case "\\":
                 return self._escape()
             case _:
-                return Literal(character)
+                return self._literal(character)
+
+    def _literal(self, character: str) -> Literal:
+        return Literal(character, self._any_case and character.isalpha())
 
     def _group(self) -> Node:
+        outside = self._any_case
         if self._next_is("?"):
             if self._next_is("P") or self._next_is("<"):
                 self._past(">")
-            else:
-                while self._taken() not in ":)":
-                    pass
-                if self._pattern[self._at - 1] == ")":  # flags for what follows: (?i)
-                    return EMPTY
+            elif self._flags() == ")":  # for what follows, up to the end of the group around: (?i)
+                return EMPTY
         inside = self.choice()
         self._taken()
+        self._any_case = outside
         return inside
+
+    def _flags(self) -> str:
+        """What stands behind flags: a colon, or the closing bracket."""
+        wanted = True
+        while (flag := self._taken()) not in ":)":
+            wanted = wanted and flag != "-"
+            if flag == "i":
+                self._any_case = wanted
+        return flag
 
     def _class(self) -> Node:
         start = self._at
@@ -131,7 +144,7 @@ class _Reader:
         # [.] and [*] are how some write a dot and a star; [_ ] and [-_] stand between words.
         plain = inside and not inside.startswith("^") and not set(inside) & set("\\[") and "-" not in inside[1:-1]
         if plain and len(inside) <= _FEW:
-            return Choice(tuple(Literal(each) for each in inside)) if len(inside) > 1 else Literal(inside)
+            return Choice(tuple(map(self._literal, inside))) if len(inside) > 1 else self._literal(inside)
         return Anything()
 
     def _escape(self) -> Node:
@@ -139,12 +152,12 @@ class _Reader:
         if character in _NOTHING_WIDE:
             return EMPTY
         if character in _CONTROLS:
-            return Literal(_CONTROLS[character])
+            return self._literal(_CONTROLS[character])
         if character == "Q":
             end = self._pattern.find("\\E", self._at)
             text = self._pattern[self._at : end if end >= 0 else len(self._pattern)]
             self._at = end + 2 if end >= 0 else len(self._pattern)
-            return Sequence(tuple(Literal(each) for each in text))
+            return Sequence(tuple(map(self._literal, text)))
         if character in "pPx" and self._at < len(self._pattern):
             if self._pattern[self._at] == "{":
                 self._past("}")
@@ -155,7 +168,7 @@ class _Reader:
             while self._at < len(self._pattern) and self._pattern[self._at].isdigit():
                 self._at += 1
             return Anything()
-        return Anything() if character.isalpha() else Literal(character)
+        return Anything() if character.isalpha() else self._literal(character)
 
     def _bounds(self) -> tuple[int, int | None] | None:
         """How often what stands before is repeated; None where no sign says so."""

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from analytics.gpu.cleaning import Origin, clean_line, lines_of
+from analytics.gpu.cleaning import Origin, clean_line, lines_of, told_by
 from analytics.gpu.cleaning_blocks import BLOCK_BYTES
+from analytics.gpu.cleaning_prefixes import Told
 from analytics.gpu.log_lines import LogLine
 from analytics.gpu.scanning import AFTER, BEFORE, EXCERPT_LINES, TAIL_LINES, Scan, Scanner
 from analytics.gpu.scanning_kept import KEPT_FIRST, KEPT_LAST
@@ -200,6 +201,52 @@ def test_a_rule_for_the_kernel_is_not_matched_on_what_a_program_wrote() -> None:
     data = b"[   12.345678] burnt board\nburnt board\nslurmd: burnt board\n2025-01-02T03:04:05Z stdout F burnt board\n"
     found_in = [(one.line.number, one.signature.id) for one in scanner.scan([data], ORIGIN).matches]
     assert found_in == [(1, "kernel"), (3, "scheduler"), (4, "stdout")]
+
+
+DISKS = """
+signatures:
+  - id: disk
+    reason: storage_io
+    role: root
+    pattern: 'disk\\d+: I/O \\d+ timeout'
+    examples: ["disk7: I/O 4 timeout"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "found_there"),
+    [
+        ("disk7: I/O 4 timeout", True),
+        ("the timeout is 30 s", False),
+        (r'{"log": "disk7: I/O 4 timeout\n"}', True),
+        (r'{"log": "d\u0069sk7: I/O 4 timeout\n"}', True),
+        (r'{"log": "disk7: I\/O 4 timeout\n"}', True),
+        ('{"log": "the timeout is 30 s"}', False),
+        ("größer: disk7: I/O 4 timeout", True),
+        ("größer: timeout", False),
+        ("d\u200eisk7: I/O 4 timeout", True),
+        ("di\x9bsk7: I/O 4 timeout", True),
+    ],
+)
+def test_a_line_is_tried_where_it_may_hold_all_texts_whatever_form_they_have(line: str, found_there: bool) -> None:
+    scanner = Scanner(signatures_of(DISKS, "disks.yaml"))
+    for encoding in ("utf-8", "latin-1"):
+        data = line.encode(encoding, "ignore")
+        assert [one.signature.id for one in scanner.scan([data], ORIGIN).matches] == ["disk"] * found_there
+
+
+def test_lines_without_all_texts_of_a_rule_are_not_cleaned(monkeypatch: pytest.MonkeyPatch) -> None:
+    cleaned: list[bytes] = []
+
+    def counting(raw: bytes, origin: Origin) -> Told:
+        cleaned.append(raw)
+        return told_by(raw, origin)
+
+    monkeypatch.setattr("analytics.gpu.scanning_rules.told_by", counting)
+    lines = [b"the timeout is %d s" % place for place in range(50)]
+    lines[7:7] = [b"disk7: I/O 4 timeout", b"DISK7: I/O 4 TIMEOUT"]
+    Scanner(signatures_of(DISKS, "disks.yaml")).scan([b"\n".join(lines)], ORIGIN)
+    assert cleaned == [b"disk7: I/O 4 timeout"]
 
 
 def test_of_an_endless_progress_bar_only_the_last_pieces_are_cleaned(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analytics.gpu.scanning_literals import nests_repeats, required
+from analytics.gpu.scanning_literals import Text, Texts, demand_of, first_texts, nests_repeats, required, texts_of
 from analytics.gpu.scanning_syntax import Anything, Literal, Repeat, Sequence, parsed
 from analytics.gpu.signature_files import shipped_signatures
 from analytics.gpu.signature_patterns import compiled, loosely_compiled
@@ -37,13 +37,19 @@ def patterns(draw: st.DrawFn, depth: int = 3) -> tuple[str, str]:
     return f"(?:{inner}){sign}", text * count
 
 
-@given(made=patterns(), around=st.sampled_from(["", "xx ", "[rank1]: "]))
-def test_every_match_holds_a_required_text(made: tuple[str, str], around: str) -> None:
-    pattern, text = made
+def standing(texts: Texts, line: str) -> Texts:
+    return frozenset(one for one in texts if one.letters in (line.lower() if one.any_case else line))
+
+
+@given(made=patterns(), around=st.sampled_from(["", "xx ", "[rank1]: "]), flags=st.sampled_from(["", "(?i)"]))
+def test_every_match_holds_what_its_pattern_demands(made: tuple[str, str], around: str, flags: str) -> None:
+    pattern, text = flags + made[0], made[1].swapcase() if flags else made[1]
     assert compiled(pattern).search(text) is not None
-    texts = required(pattern)
-    lowered = (around + text).lower()
-    assert not texts or any(one in lowered for one in texts)
+    line = around + text
+    assert not first_texts(pattern) or standing(first_texts(pattern), line)
+    assert not required(pattern) or any(one in line.lower() for one in required(pattern))
+    demand = demand_of(pattern)
+    assert demand.holds(standing(texts_of(demand), line))
 
 
 @given(made=patterns())
@@ -66,11 +72,43 @@ def test_without_anchors_everything_still_matches_in_a_longer_line(made: tuple[s
         ("", set()),
         (r"\x41bc\x{1F600}def", {"def"}),
         (r"[[:alpha:]]+ing [.]so", {"ing .so"}),
-        ("a{2}bcd{x}", {"bcd{x}"}),
+        ("a{2}bcd{x}", {"abcd{x}"}),
+        ("burn(?:ed)+ board", {"ed board"}),
     ],
 )
 def test_the_rarest_texts_are_chosen(pattern: str, texts: set[str]) -> None:
     assert required(pattern) == texts
+
+
+@pytest.mark.parametrize(
+    ("pattern", "texts"),
+    [
+        ("Link down", {Text("Link down")}),
+        ("(?i)Link down", {Text("link down", any_case=True)}),
+        ("(?i:Link) down", {Text("link down", any_case=True)}),
+        ("(?i:linked|(?-i)Burnt)|Burst", {Text("linked", any_case=True), Text("Burnt"), Text("Burst")}),
+        ("((?i)link.)Burnt board", {Text("Burnt board")}),
+        ("(?is-m:LINK)", {Text("link", any_case=True)}),
+        ("(?i)77 [Xy]Z", {Text("77 xz", any_case=True), Text("77 yz", any_case=True)}),
+    ],
+)
+def test_case_counts_where_the_pattern_says_so(pattern: str, texts: set[Text]) -> None:
+    assert first_texts(pattern) == texts
+
+
+@pytest.mark.parametrize(
+    ("pattern", "line", "met"),
+    [
+        (r"disk\d+: (?:I/O .{0,40}timeout|gone for good)|md/raid\S*: broken", "disk7: I/O 4 timeout", True),
+        (r"disk\d+: (?:I/O .{0,40}timeout|gone for good)|md/raid\S*: broken", "the timeout is 30 s", False),
+        (r"disk\d+: (?:I/O .{0,40}timeout|gone for good)|md/raid\S*: broken", "disk7: gone for good", True),
+        (r"=+ .{0,80}\d+ passed", "test_a passed", False),
+        (r"=+ .{0,80}\d+ passed", "=== 3 passed", True),
+    ],
+)
+def test_a_text_counts_only_beside_the_others_that_its_pattern_demands(pattern: str, line: str, met: bool) -> None:
+    demand = demand_of(pattern)
+    assert demand.holds(standing(texts_of(demand), line)) == met
 
 
 def test_fixed_texts_of_shipped_rules_are_few_and_rare() -> None:
