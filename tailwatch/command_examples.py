@@ -112,6 +112,7 @@ examples:
 examples:
   tailwatch gpu classify rank0.log rank1.log messages
   tailwatch gpu classify --output json job.log -
+  tailwatch gpu classify --exit-code 1 --nodes 'gpu[01-04]' --start 2026-05-04T12:00:00Z logs/
   tailwatch gpu classify --labels labels.csv logs/
 """,
     "gpu unknowns": """\

@@ -5,6 +5,7 @@ import argparse
 from tailwatch.command_examples import EXAMPLES
 from tailwatch.command_parser import command_parser
 from tailwatch.flag_values import count_up_to
+from tailwatch.gpu_job_facts import moment_ns, signal_number
 
 _RULES = "a file of your own rules, on top of those shipped"
 _OUTPUT = "default: text"
@@ -27,6 +28,20 @@ def _add_classify(actions: "argparse._SubParsersAction[argparse.ArgumentParser]"
         metavar="LABELS",
         help="a CSV table file,reason,category,source: take each FILE for a job and say how often the table agrees",
     )
+    classify.add_argument(
+        "--exit-code",
+        type=count_up_to(255, 0),
+        metavar="N",
+        help="how the job ended: 0 is no failure, whatever is logged",
+    )
+    classify.add_argument(
+        "--signal", type=signal_number, metavar="SIG", help="what it was ended by, such as SIGKILL or 9"
+    )
+    classify.add_argument(
+        "--nodes", metavar="NODES", help="where it ran, such as gpu[01-04],gpu-9: events of other nodes are left out"
+    )
+    classify.add_argument("--start", type=moment_ns, metavar="TIME", help="when it began: earlier events are left out")
+    classify.add_argument("--end", type=moment_ns, metavar="TIME", help="when it ended: later events are left out")
     classify.add_argument("--rules", metavar="FILE", help=_RULES)
     classify.add_argument("--output", choices=["text", "json"], default="text", help=_OUTPUT)
     classify.set_defaults(command_module="gpu_classify")

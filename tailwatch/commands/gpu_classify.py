@@ -3,15 +3,16 @@
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tailwatch.errors import LogFileError
+from tailwatch.errors import ConfigError, LogFileError
 
 if TYPE_CHECKING:
     from analytics.gpu.accuracy_held_out import Labelled
     from analytics.gpu.diagnosis import Diagnosis
+    from analytics.gpu.node_events import JobFacts
     from analytics.gpu.scanning import Scanner
 
 
@@ -19,14 +20,17 @@ def run(args: argparse.Namespace) -> int:
     """Diagnose the job whose logs are named, or each labelled log by itself, and print what was found."""
     from analytics.gpu.scanning import Scanner
     from analytics.gpu.signature_files import with_site_file
+    from tailwatch.gpu_job_facts import facts_of
     from tailwatch.gpu_log_files import log_files
 
-    scanner = Scanner(with_site_file(args.rules))
+    _check(args)
+    facts = facts_of(args)
     files = log_files(args.files)
+    scanner = Scanner(with_site_file(args.rules))
     if args.labels:
         _print_accuracy(_labelled(args.labels, files, scanner), args.output)
         return 0
-    found = _diagnosed(files, scanner)
+    found = _diagnosed(args.files, files, scanner, facts)
     if args.output == "json":
         print(json.dumps(asdict(found), indent=2, ensure_ascii=False))
     else:
@@ -36,11 +40,20 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _diagnosed(files: Sequence[str], scanner: "Scanner") -> "Diagnosis":
-    from analytics.gpu.classifier import diagnose_logs
-    from tailwatch.gpu_log_files import chunks_of, origin_of
+def _check(args: argparse.Namespace) -> None:
+    from tailwatch.gpu_job_facts import given
 
-    return diagnose_logs(((origin_of(name), chunks_of(name)) for name in files), scanner)
+    if args.labels and given(args):
+        raise ConfigError([f"--labels takes each file for a job of its own; {given(args)[0]} is for one job"])
+
+
+def _diagnosed(named: Sequence[str], files: Sequence[str], scanner: "Scanner", facts: "JobFacts") -> "Diagnosis":
+    from analytics.gpu.classifier import diagnose_logs
+    from tailwatch.gpu_log_files import Reading, origin_of
+
+    reading = Reading(named)
+    found = diagnose_logs(((origin_of(name), reading.chunks_of(name)) for name in files), scanner, facts)
+    return replace(found, notes=(*reading.notes, *found.notes))
 
 
 def _labelled(table: str, files: Sequence[str], scanner: "Scanner") -> "list[Labelled]":

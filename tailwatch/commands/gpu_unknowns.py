@@ -11,6 +11,7 @@ from tailwatch.errors import ConfigError, LogFileError
 if TYPE_CHECKING:
     from analytics.gpu.scanning import Scanner
     from analytics.gpu.templates import Template
+    from tailwatch.gpu_log_files import Reading
 
 #: Of a passed job's log; what stands further back is not compared.
 _PASSED_CHUNKS = 16
@@ -21,13 +22,13 @@ def run(args: argparse.Namespace) -> int:
     from analytics.gpu.scanning import Scanner
     from analytics.gpu.signature_files import with_site_file
     from analytics.gpu.templates import draft, mine
-    from tailwatch.gpu_log_files import log_files
+    from tailwatch.gpu_log_files import Reading, log_files
 
     _check(args)
-    files = log_files(args.files)
-    unknown = _unexplained(files, Scanner(with_site_file(args.rules)))
-    passed = log_files([args.passed]) if args.passed else []
-    found = mine(unknown, {name: _lines(name) for name in passed})
+    reading = Reading([*args.files, args.passed])
+    failed, unknown = _unexplained(log_files(args.files), reading, Scanner(with_site_file(args.rules)))
+    passed = [name for name in (log_files([args.passed]) if args.passed else ()) if reading.is_log(name)]
+    found = mine(unknown, {name: _lines(name, reading) for name in passed})
     if args.draft is not None:
         if args.draft > len(found):
             raise LogFileError(f"--draft {args.draft}: the list has {len(found)} templates; choose one of them")
@@ -36,10 +37,10 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.output == "json":
         rows = [asdict(one) for one in found[: args.top]]
-        head = {"failed": len(files), "unexplained": len(unknown), "passed": len(passed)}
-        print(json.dumps({**head, "templates": rows}, indent=2, ensure_ascii=False))
+        head = {"failed": failed, "unexplained": len(unknown), "passed": len(passed)}
+        print(json.dumps({**head, "templates": rows, "notes": reading.notes}, indent=2, ensure_ascii=False))
     else:
-        print(_text(found, args.top, len(files), len(unknown), len(passed)))
+        print(_text(found, args.top, f"{len(unknown)} of {failed}", len(passed), reading.notes))
     return 0
 
 
@@ -52,37 +53,43 @@ def _check(args: argparse.Namespace) -> None:
         raise ConfigError([f"--reason {args.reason!r} is not in the taxonomy; known are {', '.join(taxonomy())}"])
 
 
-def _unexplained(files: Sequence[str], scanner: "Scanner") -> dict[str, list[str]]:
-    """Last lines of each job that is not answered, by its file's name."""
+def _unexplained(files: Sequence[str], reading: "Reading", scanner: "Scanner") -> tuple[int, dict[str, list[str]]]:
+    """How many of the files are logs, and of each that is not answered its last lines, by its name."""
     from analytics.gpu.classifier import diagnose
-    from tailwatch.gpu_log_files import chunks_of, origin_of
+    from tailwatch.gpu_log_files import origin_of
 
     unknown = {}
+    count = 0
     for name in files:
-        scan = scanner.scan(chunks_of(name), origin_of(name))
+        scan = scanner.scan(reading.chunks_of(name), origin_of(name))
+        if not reading.counts(name, scan.no_log):
+            continue
+        count += 1
         if diagnose([scan]).status != "answered":
             unknown[name] = [line.text for line in scan.tail]
-    return unknown
+    return count, unknown
 
 
-def _lines(name: str) -> Iterator[str]:
+def _lines(name: str, reading: "Reading") -> Iterator[str]:
     from itertools import islice
 
     from analytics.gpu.cleaning import lines_of
-    from tailwatch.gpu_log_files import chunks_of, origin_of
+    from tailwatch.gpu_log_files import origin_of
 
-    return (line.text for line in lines_of(islice(chunks_of(name), _PASSED_CHUNKS), origin_of(name)))
+    return (line.text for line in lines_of(islice(reading.chunks_of(name), _PASSED_CHUNKS), origin_of(name)))
 
 
-def _text(found: "Sequence[Template]", top: int, failed: int, unknown: int, passed: int) -> str:
+def _text(found: "Sequence[Template]", top: int, unknown: str, passed: int, notes: Sequence[str]) -> str:
     from tailwatch.terminal import table
 
-    head = f"{unknown} of {failed} jobs have no sure cause; compared with {passed} that passed"
-    if not found:
-        return head
+    parts = [f"{unknown} jobs have no sure cause; compared with {passed} that passed"]
     rows = [
         [str(place), str(one.failed), str(one.passed), f"{one.ratio:.1f}", one.text[:120], one.job]
         for place, one in enumerate(found[:top], 1)
     ]
-    headers = ("nr", "failed", "passed", "ratio", "template", "seen in")
-    return f"{head}\n\n{table(headers, rows, (True, True, True, True, False, False))}"
+    if rows:
+        headers = ("nr", "failed", "passed", "ratio", "template", "seen in")
+        parts.append(table(headers, rows, (True, True, True, True, False, False)))
+    if notes:
+        parts.append("\n".join(f"note: {note}" for note in notes))
+    return "\n\n".join(parts)
