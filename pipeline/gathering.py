@@ -1,7 +1,7 @@
 """Partial results gathered as they come, in the memory of the groups and not of what came: between two flushes.
 
-Every key has a row, and what comes is added to the rows at once: sketches into a GrowingColumn, numbers after waiting
-until they are as many as there are rows. So merging costs what comes, however much is held.
+Every key has a row, and what comes is added to the rows at once: sketches into a GrowingColumn, other states after
+waiting until they are as much as what is merged. So merging costs what comes, however much is held.
 """
 
 from typing import Final
@@ -11,13 +11,15 @@ import polars as pl
 
 from pipeline.key_rows import KeyRows
 from pipeline.partial import Partial
-from pipeline.plan import Metric, Plan
+from pipeline.plan import LINE_FUNCTIONS, Metric, Plan
 from pipeline.state import IntArray, State
-from pipeline.states import SketchState, state_class
+from pipeline.states import LinesState, SketchState, state_class
 from quantiles.growing_column import GrowingColumn, Prepared
 
 # Numbers wait until there are so many beyond the number of rows: adding a frame to a long column would copy the column.
 WAITING_GROUPS: Final = 1 << 15
+# And lines, of which a few groups are much, wait until they are so many bytes beyond those that are merged.
+WAITING_BYTES: Final = 1 << 22
 
 
 class Gathering:
@@ -28,8 +30,8 @@ class Gathering:
         self.plan = plan
         self._keys = KeyRows(plan.labels)
         self._records = np.zeros(0, np.int64)
-        self._states: dict[str, _Sketches | _Numbers] = {
-            metric.name: _Sketches(metric) if metric.function == "sketch" else _Numbers(metric)
+        self._states: dict[str, _Sketches | _Waiting] = {
+            metric.name: _Sketches(metric) if metric.function == "sketch" else _Waiting(metric)
             for metric in plan.metrics
         }
 
@@ -88,11 +90,15 @@ class _Sketches:
         return SketchState(self._column.column())
 
 
-class _Numbers:
-    """The states of any other metric: merged ones, and those that wait."""
+class _Waiting:
+    """The states of any other metric: merged ones, and those that wait.
+
+    Numbers are measured in groups, lines in bytes.
+    """
 
     def __init__(self, metric: Metric) -> None:
         self._class = state_class(metric.function)
+        self._most_waiting = WAITING_BYTES if metric.function in LINE_FUNCTIONS else WAITING_GROUPS
         self._merged = 0
         self._waiting = 0
         self._parts: list[tuple[IntArray, State]] = []
@@ -102,8 +108,8 @@ class _Numbers:
 
     def add(self, rows: IntArray, state: State, prepared: Prepared | None) -> None:  # noqa: ARG002
         self._parts.append((rows, state))
-        self._waiting += len(state)
-        if self._waiting > self._merged + WAITING_GROUPS:
+        self._waiting += _size(state)
+        if self._waiting > self._merged + self._most_waiting:
             self._merge(int(max(part.max() for part, _ in self._parts)) + 1)
 
     def state(self, n: int) -> State:
@@ -113,4 +119,8 @@ class _Numbers:
     def _merge(self, n: int) -> None:
         rows = np.concatenate([part for part, _ in self._parts])
         together = self._class.concat([state for _, state in self._parts]).reduce(rows, n)
-        self._parts, self._merged, self._waiting = [(np.arange(n), together)], n, 0
+        self._parts, self._merged, self._waiting = [(np.arange(n), together)], _size(together), 0
+
+
+def _size(state: State) -> int:
+    return state.nbytes if isinstance(state, LinesState) else len(state)

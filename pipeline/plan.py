@@ -15,9 +15,14 @@ import msgspec
 from pipeline.errors import PlanError
 from pipeline.schema import COLUMN_TYPES, TIME_COLUMN, Schema
 
-Function: TypeAlias = Literal["sketch", "count", "sum", "min", "max", "avg"]
+Function: TypeAlias = Literal["sketch", "count", "sum", "min", "max", "avg", "first_lines", "last_lines"]
 
-FUNCTIONS: Final[tuple[Function, ...]] = ("sketch", "count", "sum", "min", "max", "avg")
+FUNCTIONS: Final[tuple[Function, ...]] = (
+    "sketch", "count", "sum", "min", "max", "avg", "first_lines", "last_lines",
+)  # fmt: skip
+# Those whose answer is one number per group, and those whose answer is text.
+NUMBER_FUNCTIONS: Final = frozenset({"count", "sum", "min", "max", "avg"})
+LINE_FUNCTIONS: Final = frozenset({"first_lines", "last_lines"})
 # Suffix of a metric's name -> its unit as answers show it. `_total` counts things unless a unit stands before it.
 UNIT_SUFFIXES: Final[dict[str, str]] = {
     "ns": "ns",
@@ -38,6 +43,7 @@ UNIT_SUFFIXES: Final[dict[str, str]] = {
     "rpm": "rpm",
     "cores": "cores",
     "state": "state",
+    "lines": "lines",
     "count": "count",
     "total": "count",
 }
@@ -89,8 +95,9 @@ class ProjectStage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=
 class Aggregate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One metric: `function` over `column` (None: count(*)); `integer` when the values are int64.
 
-    `weight` is the column that says how many times a value of a sketch counts; None: once. What is not said is not
-    encoded, so that plans from before there were weights keep their versions.
+    `weight` is the column that says how many times a value of a sketch counts; None: once. `place` is the column that
+    puts lines of one time in order; None: their texts do. What is not said is not encoded, so that plans from before
+    there were weights or places keep their versions.
     """
 
     alias: str
@@ -98,11 +105,12 @@ class Aggregate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     column: str | None
     integer: bool
     weight: str | None = None
+    place: str | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns it reads."""
-        return tuple(column for column in (self.column, self.weight) if column is not None)
+        return tuple(column for column in (self.column, self.weight, self.place) if column is not None)
 
 
 class AggregateStage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="aggregate"):

@@ -16,7 +16,7 @@ from pipeline import state_bodies
 from pipeline.errors import StateError
 from pipeline.grouping import Grouping
 from pipeline.ragged import Column, Columns, plain
-from pipeline.state import BoolArray, Described, FloatArray, IntArray, State
+from pipeline.state import BoolArray, Described, FloatArray, IntArray, State, ValueState
 from quantiles.errors import QuantilesError
 from quantiles.exact_sums import LOW_MASK, SumColumn
 
@@ -25,7 +25,7 @@ _S = TypeVar("_S", bound=State)
 
 
 @dataclass(frozen=True, slots=True)
-class CountState(State):
+class CountState(ValueState):
     """n int64[]: records, or values that are not NULL. NaN is a value."""
 
     n: IntArray
@@ -74,7 +74,7 @@ class CountState(State):
 
 
 @dataclass(frozen=True, slots=True)
-class SumState(State):
+class SumState(ValueState):
     """Exact sums; present bool[] marks the groups that had a value, the others hold 0."""
 
     sums: SumColumn
@@ -131,7 +131,7 @@ class SumState(State):
 
 
 @dataclass(frozen=True, slots=True)
-class AvgState(State):
+class AvgState(ValueState):
     """Exact sums and n int64[]; the average is sum / n, taken when read. n = 0 is absent."""
 
     sums: SumColumn
@@ -187,7 +187,7 @@ class AvgState(State):
 
 
 @dataclass(frozen=True, slots=True)
-class _ExtremeState(State):
+class _ExtremeState(ValueState):
     """values int64[] or float64[], never NaN; present bool[] marks the groups that had one, the others hold 0."""
 
     values: Values

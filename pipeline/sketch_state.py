@@ -15,7 +15,7 @@ from pipeline.errors import StateError
 from pipeline.grouping import Grouping
 from pipeline.ragged import Column, Columns, Ragged, lists, plain
 from pipeline.sketch_cells import bytes_of
-from pipeline.state import Described, FloatArray, IntArray, State
+from pipeline.state import Described, FloatArray, IntArray, State, ValueState
 from quantiles.array_types import SampleArray
 from quantiles.errors import CorruptSketchError
 from quantiles.exact_sums import SumColumn
@@ -27,7 +27,7 @@ MAX_WEIGHT: Final = 2**32
 
 
 @dataclass(frozen=True, slots=True)
-class SketchState(State):
+class SketchState(ValueState):
     """Sketches of the metric's scale. NaN is counted apart in each."""
 
     column: SketchColumn

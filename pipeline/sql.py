@@ -121,8 +121,9 @@ def _last_stages(groups: Groups) -> tuple[ProjectStage, AggregateStage]:
         column = None if metric.argument is None else values.setdefault(metric.argument.sql, metric.name)
         # No metric has a name with a point in it.
         weight = None if metric.weight is None else values.setdefault(metric.weight.sql, f"{metric.name}.weight")
+        place = None if metric.place is None else values.setdefault(metric.place.sql, f"{metric.name}.place")
         integer = metric.argument is None or metric.function == "count" or metric.argument.kind == "int64"
-        aggregates.append(Aggregate(metric.name, metric.function, column, integer, weight))
+        aggregates.append(Aggregate(metric.name, metric.function, column, integer, weight, place))
     columns = {label: typed.sql for label, typed in groups.labels.items()}
     columns |= {column: sql for sql, column in values.items()}
     return ProjectStage(columns), AggregateStage(groups.window_ns, list(groups.labels), aggregates)

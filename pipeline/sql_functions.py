@@ -94,7 +94,7 @@ OTHER_FUNCTIONS: Final = (
     "REGEXP_EXTRACT",
 )  # fmt: skip
 FUNCTION_NAMES: Final = sorted([signature.name for signature in FUNCTIONS.values()] + list(OTHER_FUNCTIONS))
-AGGREGATE_NAMES: Final = ("sketch", "count", "sum", "min", "max", "avg")
+AGGREGATE_NAMES: Final = ("sketch", "count", "sum", "min", "max", "avg", "first_lines", "last_lines")
 ALLOWED: Final = (
     "allowed: columns, literals, + - * / % DIV ||, = <> < <= > >=, AND OR NOT, [NOT] IN (literals), BETWEEN, [I]LIKE, "
     f"IS [NOT] NULL|TRUE|FALSE and {', '.join(FUNCTION_NAMES)}"

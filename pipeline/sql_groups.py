@@ -11,7 +11,7 @@ from typing import Final
 from sqlglot import exp
 
 from pipeline.errors import QueryError, nearest
-from pipeline.plan import UNIT_SUFFIXES, Function
+from pipeline.plan import LINE_FUNCTIONS, UNIT_SUFFIXES, Function
 from pipeline.schema import SKETCH, is_column_name
 from pipeline.sql_expressions import NULL, SKETCH_SHAPE, Expressions, Typed
 from pipeline.sql_functions import AGGREGATE_NAMES
@@ -27,24 +27,30 @@ _METRIC_NAME: Final = re.compile(r"[a-z_][a-z0-9_]*\Z")
 _AGGREGATES: Final[dict[type[exp.Expr], Function]] = {
     exp.Count: "count", exp.Sum: "sum", exp.Min: "min", exp.Max: "max", exp.Avg: "avg",
 }  # fmt: skip
+# Aggregates that SQL has not.
+_OWN_AGGREGATES: Final[dict[str, Function]] = {
+    "sketch": "sketch", "first_lines": "first_lines", "last_lines": "last_lines",
+}  # fmt: skip
 _WINDOW_SHAPE: Final = "want TUMBLE(ts, INTERVAL '<n>' SECOND|MINUTE|HOUR), n a whole number, at most 24 hours"
 _METRIC_SHAPE: Final = f"a metric is {'|'.join(AGGREGATE_NAMES)}(<expression>) AS <name>"
 _WEIGHT_SHAPE: Final = "want sketch(<expression>) or sketch(<expression>, <how many times it counts>)"
+_LINES_SHAPE: Final = "want {0}(<text>) or {0}(<text>, <number that orders lines of one time>)"
 
 
 @dataclass(frozen=True, slots=True)
 class MetricItem:
-    """An aggregate of SELECT; argument is None for count(*), weight for all but sketch(x, w)."""
+    """An aggregate of SELECT; argument is None for count(*). Only sketches may have a weight, only lines a place."""
 
     name: str
     function: Function
     argument: Typed | None
     weight: Typed | None = None
+    place: Typed | None = None
 
     @property
     def arguments(self) -> tuple[Typed, ...]:
         """What it takes."""
-        return tuple(typed for typed in (self.argument, self.weight) if typed is not None)
+        return tuple(typed for typed in (self.argument, self.weight, self.place) if typed is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +135,13 @@ class Groups:
         if function != "count" and suffix not in UNIT_SUFFIXES:
             units = ", ".join(f"_{unit}" for unit in UNIT_SUFFIXES)
             raise self._text.error(at, f"metric name {name!r} does not say its unit", f"end it in one of {units}")
+        if function in LINE_FUNCTIONS and suffix != "lines":
+            raise self._text.error(at, f"metric {name!r} of {function} holds lines", "end its name in _lines")
         given = call.expressions if isinstance(call, exp.Anonymous) else [call.this, *call.expressions]
         arguments = [argument for argument in given if argument is not None]
-        if function == "sketch" and len(arguments) == 2:
+        if function in LINE_FUNCTIONS:
+            self.metrics.append(self._lines(call, arguments, function, name))
+        elif function == "sketch" and len(arguments) == 2:
             argument = self._argument(call, arguments[:1], function)
             if argument is not None and argument.kind == SKETCH:
                 what = (
@@ -141,6 +151,24 @@ class Groups:
             self.metrics.append(MetricItem(name, function, argument, self._weight(arguments[1])))
         else:
             self.metrics.append(MetricItem(name, function, self._argument(call, arguments, function)))
+
+    def _lines(self, call: exp.Expr, arguments: list[exp.Expr], function: Function, name: str) -> MetricItem:
+        shape = _LINES_SHAPE.format(function)
+        if len(arguments) not in (1, 2):
+            raise self._text.error(call, f"{function} takes one argument or two, not {len(arguments)}", shape)
+        found: list[Typed] = []
+        for argument, wanted, called, hint in zip(
+            arguments, ("string", "int64"), ("text", "place"), ("VARCHAR", "BIGINT"), strict=False
+        ):
+            if isinstance(argument, exp.Star | exp.Distinct):
+                raise self._text.error(argument, f"{self._text.words(argument)} is no {called} of a line", shape)
+            typed = self._expressions.typed(argument)
+            if typed.kind != wanted:
+                what = f"the {called} {self._text.words(argument)} is {typed.kind}; want {wanted}"
+                convert = f"convert it: CAST(... AS {hint})"
+                raise self._text.error(argument, what, shape if typed.kind in (NULL, SKETCH) else convert)
+            found.append(typed)
+        return MetricItem(name, function, found[0], place=found[1] if len(found) == 2 else None)
 
     def _argument(self, call: exp.Expr, arguments: list[exp.Expr], function: Function) -> Typed | None:
         if len(arguments) != 1:
@@ -255,8 +283,8 @@ class Groups:
 
 
 def _function_of(node: exp.Expr) -> Function | None:
-    if isinstance(node, exp.Anonymous) and node.name.lower() == "sketch":
-        return "sketch"
+    if isinstance(node, exp.Anonymous) and node.name.lower() in _OWN_AGGREGATES:
+        return _OWN_AGGREGATES[node.name.lower()]
     return _AGGREGATES.get(type(node))
 
 

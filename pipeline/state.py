@@ -41,11 +41,6 @@ class State(ABC):
     def __len__(self) -> int:
         """Number of groups."""
 
-    @classmethod
-    @abstractmethod
-    def from_values(cls, metric: Described, values: pl.Series | None, groups: Grouping) -> Self:
-        """One state per group from one value per row; NULLs are skipped. None: count(*)."""
-
     @abstractmethod
     def take(self, indices: IntArray) -> Self:
         """The states at these positions, in this order."""
@@ -96,4 +91,15 @@ class State(ABC):
 
     @abstractmethod
     def answers(self) -> list[int | float | None]:
-        """What the aggregate's name promises, per group; None without values. A sketch answers its count."""
+        """What the aggregate's name promises, per group; None without values. Those of no number answer a count."""
+
+
+class ValueState(State):
+    """The state of an aggregate over values, whenever they were measured."""
+
+    __slots__ = ()
+
+    @classmethod
+    @abstractmethod
+    def from_values(cls, metric: Described, values: pl.Series | None, groups: Grouping) -> Self:
+        """One state per group from one value per row; NULLs are skipped. None: count(*)."""

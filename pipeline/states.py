@@ -6,20 +6,27 @@ import polars as pl
 
 from pipeline.errors import StateError, nearest
 from pipeline.grouping import Grouping
+from pipeline.line_state import FirstLinesState, KeptLine, LastLinesState, LinesState
 from pipeline.plan import Aggregate, Metric
 from pipeline.scalar_states import AvgState, CountState, MaxState, MinState, SumState
+from pipeline.schema import TIME_COLUMN
 from pipeline.sketch_state import SketchState
-from pipeline.state import Described, State
+from pipeline.state import Described, State, ValueState
 
 __all__ = [
     "AvgState",
     "CountState",
     "Described",
+    "FirstLinesState",
+    "KeptLine",
+    "LastLinesState",
+    "LinesState",
     "MaxState",
     "MinState",
     "SketchState",
     "State",
     "SumState",
+    "ValueState",
     "accumulate",
     "state_class",
 ]
@@ -31,6 +38,8 @@ _CLASSES: Final[dict[str, type[State]]] = {
     "min": MinState,
     "max": MaxState,
     "avg": AvgState,
+    "first_lines": FirstLinesState,
+    "last_lines": LastLinesState,
 }
 
 
@@ -50,6 +59,12 @@ def accumulate(aggregate: Aggregate, rows: pl.DataFrame, groups: Grouping, scale
     """The aggregate's states over a batch, one per group."""
     metric = Metric(aggregate.alias, aggregate.function, aggregate.integer, "", scale)
     values = None if aggregate.column is None else rows[aggregate.column]
+    kind = state_class(aggregate.function)
+    if issubclass(kind, LinesState) and values is not None:
+        places = None if aggregate.place is None else rows[aggregate.place]
+        return kind.from_lines(values, rows[TIME_COLUMN].to_numpy(), places, groups)
+    if not issubclass(kind, ValueState):
+        raise StateError(f"{aggregate.function} needs a column; the plan is damaged")
     if aggregate.weight is not None and values is not None:
         return SketchState.from_weighted(metric, values, rows[aggregate.weight], groups)
-    return state_class(aggregate.function).from_values(metric, values, groups)
+    return kind.from_values(metric, values, groups)

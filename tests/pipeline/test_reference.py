@@ -22,6 +22,8 @@ def test_the_reference_names_everything_a_query_may_use(name):
 
 
 def test_the_examples_of_the_reference_compile():
-    schemas = {**SCHEMAS, "logs": {"line": "string"}}
+    schemas = {**SCHEMAS, "logs": {"line": "string", "place": "int64"}}
     plans = [compile_query("x", sql, schemas, TABLES) for sql in re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)]
-    assert [metric.name for plan in plans for metric in plan.metrics] == ["probe_rtt_us", "probes", "stat_ms"]
+    assert [metric.name for plan in plans for metric in plan.metrics] == [
+        "probe_rtt_us", "probes", "app_error_lines", "app_last_lines", "app_lines_total", "stat_ms",
+    ]  # fmt: skip

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import StateError
 from pipeline.grouping import Grouping
-from pipeline.plan import FUNCTIONS, Metric
+from pipeline.plan import FUNCTIONS, LINE_FUNCTIONS, Metric
 from pipeline.ragged import as_series
 from pipeline.states import CountState, SketchState, State, state_class
 
@@ -27,7 +27,12 @@ def state_of(function: str, integer: bool) -> State:
     return state_class(function).from_values(metric(function, integer), values, GROUPS)
 
 
-KINDS = [(function, integer) for function in FUNCTIONS for integer in (True, False) if function != "count" or integer]
+KINDS = [
+    (function, integer)
+    for function in FUNCTIONS
+    for integer in (True, False)
+    if function not in LINE_FUNCTIONS and (function != "count" or integer)
+]
 each_kind = pytest.mark.parametrize(("function", "integer"), KINDS)
 
 
