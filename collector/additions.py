@@ -64,8 +64,9 @@ def _add_partial(frame: Frame, plans: Plans, pending: Pending, limit: SeriesLimi
     version = plans.versions[frame.header.version]
     columns = unpack_ragged(frame.body, Partial.schema(version.plan))
     partial = Partial.from_columns(version.plan, columns)
-    # A count is no more than its group's records, and would wrap around in a page: bounded as they are.
-    for name in ("rows", *(f"{metric.name}.n" for metric in version.plan.metrics if f"{metric.name}.n" in columns)):
+    # A count is no more than its group's records, and would wrap around in a page: bounded as they are. So are bytes.
+    amounts = [f"{metric.name}.{part}" for metric in version.plan.metrics for part in ("n", "bytes")]
+    for name in ("rows", *(amount for amount in amounts if amount in columns)):
         _check_amounts(frame.header, as_series(name, columns[name], pl.Int64()))
     left_out = None
     windows, rows = partial.keys["window"].to_numpy(), partial.keys["rows"].to_numpy()
@@ -184,7 +185,7 @@ def _check_amounts(header: Header, amounts: pl.Series) -> None:
     most = int(amounts.to_numpy().max(initial=0))
     if most > RECORDS_MAX:
         raise UnusableFrameError(
-            f"a {header.kind} frame of {header.agent} speaks of {most} records; at most {RECORDS_MAX}"
+            f"a {header.kind} frame of {header.agent} speaks of {most} records or bytes; at most {RECORDS_MAX}"
         )
 
 

@@ -14,6 +14,8 @@ from store.tables import SERIES_PER_PAGE
 
 # 64 series each: 262,144 sketches or about 100 MB, merged before the next are read.
 PAGES_AT_ONCE = 4_096
+# Of text, which takes more when it is unpacked.
+TEXT_PAGES_AT_ONCE = 64
 # So few pages are never too much: what they hold is not looked at.
 _FEW_PAGES = 256
 _SAMPLE_PAGES = 32
@@ -35,7 +37,7 @@ class PageRange:
     to_ns: int
     series_groups: tuple[int, ...] | None = None
 
-    def pages(self, connection: sa.Connection) -> Iterator[list[Row]]:
+    def pages(self, connection: sa.Connection, at_once: int = PAGES_AT_ONCE) -> Iterator[list[Row]]:
         """Lists of (window_ns, series_group, page_version, data), in order of window, group, partition."""
         text, values = self._where()
         return chunks(
@@ -43,7 +45,7 @@ class PageRange:
             f"SELECT window_ns, series_group, page_version, data FROM pages {text} "
             "ORDER BY window_ns, series_group, partition",
             values,
-            PAGES_AT_ONCE,
+            at_once,
         )
 
     def count(self, connection: sa.Connection) -> int:

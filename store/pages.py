@@ -2,8 +2,9 @@
 
     u8 page format = 1 | u8 n | n x u8 slot, ascending | n x u32 body length (LE) | the n bodies, one after another
 
-A series' slot is its id modulo SERIES_PER_PAGE. Bodies are in the codec of their state (quantiles/FORMAT.md for
-sketches, pipeline/states for the scalar ones). Reading many pages gives flat columns and one joined buffer, so that
+In format 2, for bodies of text, the last part is packed (packed_bodies.py). A series' slot is its id modulo
+SERIES_PER_PAGE. Bodies are in the codec of their state (quantiles/FORMAT.md for sketches, pipeline/line_bodies.py for
+lines, pipeline/states for the scalar ones). Reading many pages gives flat columns and one joined buffer, so that
 thousands of sketches are decoded in one call.
 """
 
@@ -16,13 +17,18 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import PipelineError
+from pipeline.line_bodies import slices
+from pipeline.plan import LINE_FUNCTIONS
 from pipeline.states import Described, SketchState, State, state_class
 from quantiles.errors import QuantilesError
 from quantiles.merged_bodies import merge_bodies
 from store.errors import CorruptPageError
+from store.packed_bodies import pack, unpack
 from store.tables import SERIES_PER_PAGE
 
 PAGE_FORMAT = 1
+PACKED_FORMAT = 2
+FORMATS = (PAGE_FORMAT, PACKED_FORMAT)
 _HEADER_BYTES = 2
 # Up to so many pages of one or two series each are read one by one.
 _FEW = 48
@@ -44,19 +50,25 @@ class PageContents:
     lengths: Int64Array
     buffer: bytes
 
+    def only(self, entries: Int64Array) -> "PageContents":
+        """The contents with these entries alone, in this order."""
+        ends = np.cumsum(self.lengths)
+        bodies = slices(np.frombuffer(self.buffer, np.uint8), (ends - self.lengths)[entries], ends[entries])
+        return PageContents(self.page[entries], self.series[entries], self.lengths[entries], bodies.tobytes())
 
-def write_page(series: Int64Array, lengths: Int64Array, bodies: bytes) -> bytes:
+
+def write_page(series: Int64Array, lengths: Int64Array, bodies: bytes, *, packed: bool = False) -> bytes:
     """One page from ascending series ids of one group, their body lengths, and the bodies joined."""
     slots = (series % SERIES_PER_PAGE).astype(np.uint8)
-    head = bytes((PAGE_FORMAT, slots.size))
-    return head + slots.tobytes() + lengths.astype("<u4").tobytes() + bodies
+    head = bytes((PACKED_FORMAT if packed else PAGE_FORMAT, slots.size))
+    return head + slots.tobytes() + lengths.astype("<u4").tobytes() + (pack(bodies) if packed else bodies)
 
 
 def read_pages(pages: Sequence[tuple[int, bytes]]) -> PageContents:
     """The entries of all `(series_group, data)` pages, in order; one pass over all of them, however small each is.
 
     Raises:
-        CorruptPageError: a page's lengths do not add up or its slots are not ascending.
+        CorruptPageError: a page's lengths do not add up, its slots are not ascending, or it cannot be unpacked.
     """
     if len(pages) <= _FEW:
         few = _read_few(pages)
@@ -69,7 +81,8 @@ def read_pages(pages: Sequence[tuple[int, bytes]]) -> PageContents:
         raise _damaged(pages, sizes < _HEADER_BYTES)
     n = flat[starts + 1].astype(np.int64)
     bodies_at = _HEADER_BYTES + 5 * n
-    bad = (flat[starts] != PAGE_FORMAT) | (n > SERIES_PER_PAGE) | (sizes < bodies_at)
+    packed = flat[starts] == PACKED_FORMAT
+    bad = ((flat[starts] != PAGE_FORMAT) & ~packed) | (n > SERIES_PER_PAGE) | (sizes < bodies_at)
     if bad.any():
         raise _damaged(pages, bad)
     page = np.repeat(np.arange(len(pages), dtype=np.int64), n)
@@ -77,13 +90,16 @@ def read_pages(pages: Sequence[tuple[int, bytes]]) -> PageContents:
     slots = flat[starts[page] + _HEADER_BYTES + place].astype(np.int64)
     at = starts[page] + _HEADER_BYTES + n[page] + 4 * place
     lengths = sum((flat[at + byte].astype(np.int64) << 8 * byte for byte in range(4)), np.zeros(page.size, np.int64))
-    bad = np.bincount(page, lengths, len(pages)).astype(np.int64) != sizes - bodies_at
+    unpacked = np.bincount(page, lengths, len(pages)).astype(np.int64)
+    bad = (unpacked != sizes - bodies_at) & ~packed
     bad[page[1:][(np.diff(slots) <= 0) & (np.diff(page) == 0)]] = True
     if bad.any():
         raise _damaged(pages, bad)
     groups = np.array([group for group, _ in pages], np.int64)
-    ends = bodies_at.tolist()
-    buffer = b"".join([data[end:] for (_, data), end in zip(pages, ends, strict=True)])
+    bodies = [data[end:] for (_, data), end in zip(pages, bodies_at.tolist(), strict=True)]
+    for place in np.flatnonzero(packed).tolist():
+        bodies[place] = unpack(bodies[place], int(unpacked[place]))
+    buffer = b"".join(bodies)
     return PageContents(page, groups[page] * SERIES_PER_PAGE + slots, lengths, buffer)
 
 
@@ -138,6 +154,9 @@ def merged_states(function: str, metric: Described, contents: PageContents, grou
     left_out = groups < 0
     codes = np.where(left_out, n_groups, groups) if left_out.any() else groups
     n_codes = n_groups + bool(left_out.any())
+    if function in LINE_FUNCTIONS and left_out.any():  # text is not decoded to be left out
+        entries = np.flatnonzero(~left_out)
+        return merged_states(function, metric, contents.only(entries), groups[entries], n_groups)
     if function == "sketch":
         try:
             merged: State = SketchState(
@@ -154,8 +173,10 @@ def _damaged(pages: Sequence[tuple[int, bytes]], bad: npt.NDArray[np.bool_]) -> 
     """What is wrong with the first bad page."""
     group, data = pages[int(np.flatnonzero(bad)[0])]
     seen = f"the page of series group {group}, {len(data)} bytes,"
-    if len(data) < _HEADER_BYTES or data[0] != PAGE_FORMAT:
-        return CorruptPageError(f"{seen} starts with {data[:1].hex()!r}, wanted format {PAGE_FORMAT}")
+    if len(data) < _HEADER_BYTES or data[0] not in FORMATS:
+        return CorruptPageError(
+            f"{seen} starts with {data[:1].hex()!r}, wanted format {PAGE_FORMAT} or {PACKED_FORMAT}"
+        )
     if data[1] > SERIES_PER_PAGE or len(data) < _HEADER_BYTES + 5 * data[1]:
         return CorruptPageError(f"{seen} claims {data[1]} series; at most {SERIES_PER_PAGE}, 5 bytes each")
     return CorruptPageError(f"{seen} has slots or lengths that do not hold")

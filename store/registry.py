@@ -14,7 +14,7 @@ import numpy.typing as npt
 import sqlalchemy as sa
 
 from pipeline.errors import PlanError
-from pipeline.plan import Metric, Plan, decode_plan, encode_plan
+from pipeline.plan import LINE_FUNCTIONS, Metric, Plan, decode_plan, encode_plan
 from store import tables
 from store.errors import MetricChangedError, MetricTakenError, UnknownMetricError
 from store.upsert import insert, insert_missing
@@ -298,4 +298,6 @@ def _refuse_changed(connection: sa.Connection, plan: Plan, query_id: int) -> Non
 
 
 def _described(metric: Metric) -> str:
+    if metric.function in LINE_FUNCTIONS:
+        return metric.function
     return f"{metric.function} of {'integers' if metric.integer else 'floats'} at scale {metric.scale}"

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from pipeline.plan import Metric
+from pipeline.plan import LINE_FUNCTIONS, Metric
 from store import tables
 from store.changes import BY_JOBS, note_page_changes
 from store.levels import TOO_OLD, Floors, Int64Array, Level, load_floors
-from store.page_writes import PagePlace, cut_into_pages, stored_pages, upsert_pages
+from store.page_writes import PagePlace, cut_into_pages, page_groups, stored_pages, upsert_pages
 from store.pages import merged_states, read_pages
 from store.registry import RegisteredVersion, ValidRange, valid_ranges
 from store.tables import LEVEL_OWN_WINDOW
@@ -133,12 +133,32 @@ def _merged_pages(
     target: Level,
     window: int,
 ) -> list[tuple[int, int, int, bytes]]:
-    """(window, series group, version, data) of one coarser window's pages.
+    """(window, series group, version, data) of one coarser window's pages; of text one group of series at a time.
 
     A page's version is one more than the sum of those it is made of, so that it grows whenever one of them does.
     """
     column = tables.pages.c.window_ns
-    stored = stored_pages(connection, place, (column >= window) & (column < window + target.width_ns))
+    finer = (column >= window) & (column < window + target.width_ns)
+    if metric.function not in LINE_FUNCTIONS:
+        return _merged_groups(connection, place, metric, ranges, (finer, window), None)
+    groups = page_groups(connection, place, finer)
+    return [
+        page
+        for group in groups
+        for page in _merged_groups(connection, place, metric, ranges, (finer, window), (group, group))
+    ]
+
+
+def _merged_groups(
+    connection: sa.Connection,
+    place: PagePlace,
+    metric: Metric,
+    ranges: Sequence[ValidRange],
+    windows: tuple[sa.ColumnElement[bool], int],
+    groups: tuple[int, int] | None,
+) -> list[tuple[int, int, int, bytes]]:
+    finer, window = windows
+    stored = stored_pages(connection, place, finer, groups)
     if place.level == LEVEL_OWN_WINDOW:
         stored = [page for page in stored if any(r.from_ns <= page.window_ns < r.to_ns for r in ranges)]
     if not stored:

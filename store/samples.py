@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
 
+from pipeline.plan import LINE_FUNCTIONS
 from pipeline.states import State
 from store import tables
 from store.claims import JOBS_TOPIC
@@ -32,6 +33,7 @@ Int64Array = npt.NDArray[np.int64]
 
 # Pages in a block: memory stays bounded, and an interrupted read ends soon.
 _PAGES_AT_ONCE = 1_024
+_TEXT_PAGES_AT_ONCE = 64
 # With more ranges than this, coarser windows are taken only where they fit a common divisor of all range ends.
 _MOST_PIECES = 32
 # A question for fewer page groups names them; one for more reads all and drops what does not match.
@@ -176,6 +178,9 @@ def read(connection: sa.Connection, planned: PlannedRead, pause: Callable[[], No
             if kept.size:
                 codes.append(groups[kept])
                 times.append(ends[contents.page[kept]])
+                if planned.row.function in LINE_FUNCTIONS:
+                    states.append(decode_states(planned.row.function, planned.row, contents.only(kept)))
+                    continue
                 decoded = decode_states(planned.row.function, planned.row, contents)
                 states.append(decoded if kept.size == groups.size else decoded.take(kept))
             continue
@@ -256,9 +261,10 @@ def _blocks(connection: sa.Connection, planned: PlannedRead) -> Iterator[tuple[l
     if not planned.series.ids.size:
         return
     n_groups = np.unique(planned.series.ids // SERIES_PER_PAGE).size
+    at_once = _TEXT_PAGES_AT_ONCE if planned.row.function in LINE_FUNCTIONS else _PAGES_AT_ONCE
     for piece in planned.pieces:
         width_ns, stop = piece.segment.level.width_ns, piece.segment.to_ns
-        block_ns = max(1, _PAGES_AT_ONCE // n_groups) * width_ns
+        block_ns = max(1, at_once // n_groups) * width_ns
         conditions = _conditions(planned, piece)
         at: int | None = _next_window(connection, conditions, piece.segment.from_ns)
         while at is not None:

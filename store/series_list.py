@@ -15,7 +15,7 @@ from store import tables
 from store.errors import CorruptPageError
 from store.label_matchers import Matcher, matches_all
 from store.levels import Segment
-from store.pages import PAGE_FORMAT, Int64Array
+from store.pages import FORMATS, Int64Array
 from store.postgresql import binary
 from store.registry import MetricRow
 from store.snapshot import Snapshot
@@ -106,7 +106,7 @@ def _newest(connection: sa.Connection, row: MetricRow, version_id: int, segment:
 def _series_in(heads: Sequence[tuple[int, bytes]]) -> tuple[Int64Array, Int64Array]:
     """(series ids, which page each comes from) of pages, told by their first bytes."""
     for group, head in heads:
-        if len(head) < _HEAD_BYTES or head[0] != PAGE_FORMAT or not head[1] <= min(SERIES_PER_PAGE, len(head) - 2):
+        if len(head) < _HEAD_BYTES or head[0] not in FORMATS or not head[1] <= min(SERIES_PER_PAGE, len(head) - 2):
             raise CorruptPageError(f"the page of series group {group} begins with {head[:2].hex()!r}, which is no page")
     counts = np.array([head[1] for _, head in heads], np.int64)
     slots = np.frombuffer(b"".join([head[_HEAD_BYTES : _HEAD_BYTES + head[1]] for _, head in heads]), np.uint8)

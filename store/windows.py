@@ -13,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
 
-from pipeline.states import State
+from pipeline.plan import LINE_FUNCTIONS
+from pipeline.states import LinesState, State
 from store.errors import SelectionError, TooManyGroupsError, UnknownLabelError
 from store.label_matchers import Matcher
 from store.levels import Segment
-from store.page_reads import Cost, PageRange, estimate
+from store.page_reads import PAGES_AT_ONCE, TEXT_PAGES_AT_ONCE, Cost, PageRange, estimate
 from store.pages import PageContents, merged_states, read_pages
 from store.registry import BEGINNING_NS, END_NS, MetricRow
 from store.series_labels import Groups
@@ -27,6 +28,8 @@ from store.tables import SERIES_PER_PAGE
 Int64Array = npt.NDArray[np.int64]
 # With more groups of series than this, all pages are read and what is not meant is left out.
 _MOST_SERIES_GROUPS = 64
+# Merged text is merged again as soon as it is so much more than it was after the last time.
+_TEXT_BYTES = 32 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,9 +248,10 @@ def _pieces(
 ) -> tuple[list[_Piece], int]:
     """Merged groups, some thousand pages at a time; and the sum of the pages' versions."""
     pieces: list[_Piece] = []
-    newest = groups = 0
+    newest = groups = waiting = 0
+    at_once = TEXT_PAGES_AT_ONCE if row.function in LINE_FUNCTIONS else PAGES_AT_ONCE
     for read in reads:
-        for pages in read.pages.pages(connection):
+        for pages in read.pages.pages(connection, at_once):
             if bounds.check is not None:
                 bounds.check()
             windows = np.array([window for window, _, _, _ in pages], np.int64)
@@ -261,7 +265,13 @@ def _pieces(
                 if groups > bounds.max_groups:
                     raise TooManyGroupsError(groups, bounds.max_groups)
             if len(keys):
-                pieces.append((keys, merged_states(row.function, row, contents, codes, len(keys))))
+                state = merged_states(row.function, row, contents, codes, len(keys))
+                pieces.append((keys, state))
+                waiting += state.nbytes if isinstance(state, LinesState) else 0
+                if waiting > _TEXT_BYTES:
+                    keys, merged_text = _together(pieces)
+                    assert isinstance(merged_text, LinesState)
+                    pieces, waiting = [(keys, merged_text)], -merged_text.nbytes
     return pieces, newest
 
 

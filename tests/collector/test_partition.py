@@ -75,6 +75,39 @@ def test_a_header_with_text_that_is_no_utf_8_is_a_dead_letter_and_the_stream_goe
     assert_same(bench.stored(), truth(bench.plan, RECORDS))
 
 
+def test_lines_of_partials_and_of_drained_rows_are_kept_as_those_of_one_pass(bench: Bench) -> None:
+    long = "x" * 3_000
+    bench.plan = probe_plan(
+        f"""SELECT s.tor AS tor, first_lines(REPLACE(src, 'a', '{long}'), rtt_us) AS src_first_lines,
+        last_lines(REPLACE(src, 'b', '{long}')) AS src_last_lines, count(*) AS probes_total
+        FROM probes LEFT JOIN hosts AS s ON probes.src = s.ip GROUP BY TUMBLE(ts, INTERVAL '10' SECOND), s.tor"""
+    )
+    agents = [FakeAgent(bench.plan, name=f"agent-{k}", incarnation=f"{k:032x}") for k in range(3)]
+    frames = [
+        frame
+        for place in range(12)
+        for frame in agents[place % 3].send(RECORDS[5 * place : 5 * place + 5], (0, 99, 1)[place % 3])
+    ]
+    collector = bench.collector()
+    for part in (frames[:9], frames[9:]):
+        bench.publish(part)
+        bench.drain(collector)
+    wanted = truth(bench.plan, RECORDS)
+    assert_same(bench.stored(), wanted)
+    kept = [int(wanted.states[name].counts.sum()) for name in ("src_first_lines", "src_last_lines")]  # type: ignore[attr-defined]
+    assert kept[1] < kept[0] < len(RECORDS)
+
+
+def test_a_partial_that_speaks_of_impossibly_many_bytes_is_a_dead_letter(bench: Bench) -> None:
+    bench.plan = probe_plan("SELECT last_lines(src) AS x_lines FROM probes GROUP BY TUMBLE(ts, INTERVAL '10' SECOND)")
+    frame = truth(bench.plan, RECORDS).to_frame().with_columns(pl.lit(2**41).alias("x_lines.bytes"))
+    bench.publish([FakeAgent(bench.plan).frame("partial", pack_columns(frame), cut=9)])
+    bench.drain(bench.collector())
+    assert dead_letters(bench) == [
+        "a partial frame of agent-1 speaks of 2199023255552 records or bytes; at most 1099511627776"
+    ]
+
+
 def test_a_frame_on_another_partition_than_its_own_is_a_dead_letter(bench: Bench) -> None:
     bench.publish(FakeAgent(bench.plan, partition=1).send(RECORDS, 99), partition=0)
     bench.drain(bench.collector())

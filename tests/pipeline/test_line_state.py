@@ -13,11 +13,12 @@ from pipeline.chain import Chain
 from pipeline.errors import StateError
 from pipeline.gathering import Gathering
 from pipeline.grouping import Grouping
-from pipeline.line_rule import FIRST, LAST, LINE_COST, MAX_TEXT_BYTES, Rule
+from pipeline.line_rule import FIRST, LAST, LINE_COST, MAX_TEXT_BYTES
 from pipeline.partial import Partial
 from pipeline.plan import LINE_FUNCTIONS, Metric
 from pipeline.sql import compile_query
 from pipeline.states import FirstLinesState, KeptLine, LastLinesState, LinesState, MinState, state_class
+from tests.kept_lines import Line, exactly
 
 SCHEMAS = {"logs": {"job": "string", "text": "string", "place": "int64"}}
 SQL = """
@@ -25,21 +26,8 @@ SELECT job, first_lines(CASE WHEN text <> 'quiet' THEN text END, place) AS log_f
        last_lines(text, place) AS log_last_lines, first_lines(text) AS unplaced_lines, count(*) AS log_lines_total
 FROM logs WHERE text IS NULL OR text <> 'dropped' GROUP BY TUMBLE(ts, INTERVAL '10' SECOND), job
 """
-Line = tuple[int, int, str]
 CLASSES: list[type[LinesState]] = [FirstLinesState, LastLinesState]
 both = pytest.mark.parametrize("kind", CLASSES)
-
-
-def exactly(lines: list[Line], rule: Rule) -> list[Line]:
-    """The lines that the rule keeps, by its words."""
-    ordered = sorted(((time, place, text.encode()) for time, place, text in lines), reverse=rule.newest)
-    found, cost = [], 0
-    for time, place, text in ordered:
-        if cost >= rule.enough_bytes:
-            break
-        found.append((time, place, text.decode()))
-        cost += LINE_COST + len(text)
-    return found[::-1] if rule.newest else found
 
 
 def state_of(kind: type[LinesState], lines: list[Line], group: list[int] | None = None) -> LinesState:

@@ -34,6 +34,7 @@ def test_pages_round_trip(pages: list[tuple[int, dict[int, bytes]]]) -> None:
         b"",
         b"\x01",
         b"\x02\x00",
+        b"\x03\x00",
         b"\x01\x05abc",
         b"\x01\xff" + bytes(2000),
         write_page(np.array([1, 2]), np.array([1, 1]), b"ab")[:-1],

@@ -57,7 +57,7 @@ def test_series_are_read_in_the_order_in_which_they_came_and_matched(engine):
     assert (sources, matched) == (["c", "a", "b", "ab"], ["a", "ab"])
 
 
-@pytest.mark.parametrize("page", [b"", b"\x01", b"\x02\x00", b"\x01\x41" + bytes(0x41), b"\x01\x03\x00\x01"])
+@pytest.mark.parametrize("page", [b"", b"\x01", b"\x03\x00", b"\x01\x41" + bytes(0x41), b"\x01\x03\x00\x01"])
 def test_bytes_that_begin_no_page_are_refused(engine, page):
     world = LevelsWorld(engine, plan_of(10))
     world.flush([(5, "a", 1)])

@@ -11,8 +11,12 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.chain import Chain
 from pipeline.coded import Coded
+from pipeline.errors import PartialError
+from pipeline.partial import Partial
 from pipeline.ragged import Ragged
+from pipeline.sql import compile_query
 from wire.columns import pack_columns, unpack_columns, unpack_ragged
 from wire.errors import CorruptFrameError, FrameTooLargeError
 from wire.frame import decode_frame
@@ -106,6 +110,48 @@ def test_columns_are_packed_as_the_newest_pinned_frame_shows() -> None:
     pinned = decode_frame(bytes.fromhex("".join((GOLDEN / "drained_planes_v1.hex").read_text().split()))).body
     payloads = [zstandard.ZstdDecompressor().decompress(body) for body in (pinned, pack_columns(pinned_rows()))]
     assert payloads[0] == payloads[1]  # compressed they may differ, by zstd's release
+
+
+def pinned_lines() -> Partial:
+    """Lines of three groups, one of them empty."""
+    sql = """SELECT job, first_lines(text, place) AS job_first_lines, last_lines(text) AS job_last_lines
+    FROM logs GROUP BY TUMBLE(ts, INTERVAL '10' SECOND), job"""
+    plan = compile_query("job_logs", sql, {"logs": {"job": "string", "text": "string", "place": "int64"}}, {})
+    begin = 1_795_000_000_000_000_000
+    rows = pl.DataFrame(
+        {
+            "ts": [begin, begin, begin + 1_500_000_000, begin + 7, begin + 9_000_000_000],
+            "job": ["a", "a", "a", "b", "c"],
+            "text": ["Traceback (most recent call last):", '  File "é.py", line 3', "RuntimeError: x", None, ""],
+            "place": [40, 75, 9_000_000_000, 3, None],
+        }
+    )
+    chain = Chain(plan, {})
+    return chain.finish(chain.prepare(rows), after=0).sorted()
+
+
+def test_lines_are_packed_as_their_pinned_frame_shows_and_come_back() -> None:
+    pinned = decode_frame(bytes.fromhex("".join((GOLDEN / "partial_lines_v1.hex").read_text().split())))
+    lines = pinned_lines()
+    packed = pack_columns(lines.to_columns())
+    payloads = [zstandard.ZstdDecompressor().decompress(body) for body in (pinned.body, packed)]
+    assert payloads[0] == payloads[1]
+    assert pinned.header.version == lines.plan.version
+    read = Partial.from_columns(lines.plan, unpack_ragged(pinned.body, Partial.schema(lines.plan)))
+    assert read.keys.equals(lines.keys)
+    for name, state in lines.states.items():
+        assert read.states[name].to_bodies()[0] == state.to_bodies()[0]
+
+
+@given(st.integers(0, 20_000), st.integers(1, 255))
+@settings(max_examples=100, deadline=None)
+def test_lines_altered_without_a_checksum_raise_nothing_else(place: int, other: int) -> None:
+    lines = pinned_lines()
+    payload = bytearray(zstandard.ZstdDecompressor().decompress(pack_columns(lines.to_columns())))
+    payload[place % len(payload)] ^= other
+    with contextlib.suppress(CorruptFrameError, PartialError):
+        columns = unpack_ragged(zstandard.ZstdCompressor().compress(bytes(payload)), Partial.schema(lines.plan))
+        assert len(Partial.from_columns(lines.plan, columns).sorted()) == 3
 
 
 @given(st.integers(0, 5_000))
