@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from api.models import Model, Number, Time, TimeNs
+from pipeline.plan import Function
 
 
 class CoverageModel(Model):
@@ -99,10 +100,33 @@ class ValueGroup(_Group):
     coverage: CoverageModel
 
 
+class LineModel(Model):
+    """One kept line."""
+
+    time: Time
+    time_ns: TimeNs
+    place: int = Field(
+        description="Orders lines of one time, as the query says: where in its file it begins, say; 0 where it says "
+        "nothing.",
+        examples=[40_961],
+    )
+    text: str = Field(description="Cut after 4,080 bytes.", examples=["RuntimeError: CUDA error: out of memory"])
+
+
+class LinesGroup(_Group):
+    """Kept lines of one group in one window, oldest first."""
+
+    lines: list[LineModel]
+    lines_seen: int = Field(description="How many lines there were; those that are not here are not kept.")
+    bytes_seen: int = Field(description="Their bytes, before any was cut.")
+    all_kept: bool = Field(description="Whether `lines` is all there were.")
+    coverage: CoverageModel
+
+
 class _Answer(Model):
     metric: str = Field(examples=["hiccup_us"])
     query: str = Field(description="The query that produces the metric.", examples=["hiccups"])
-    function: Literal["sketch", "count", "sum", "min", "max", "avg"]
+    function: Function
     unit: str = Field(description="Unit of the values, named by the metric's suffix.", examples=["us"])
     by: list[str]
     start: Time
@@ -126,6 +150,12 @@ class DistributionAnswer(_Answer):
 
     scale: int = Field(description="Bins per octave of these buckets are 2**scale, in all groups.", examples=[6])
     groups: list[DistributionGroup]
+
+
+class LinesAnswer(_Answer):
+    """Kept lines, by group and step."""
+
+    groups: list[LinesGroup]
 
 
 class ValuesAnswer(_Answer):

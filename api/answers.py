@@ -14,6 +14,7 @@ from api.params import Question, RangeParameters, read_question
 from api.running import Run
 from api.service import Service
 from api.times import rfc_3339
+from pipeline.plan import LINE_FUNCTIONS
 from store.coverage import FRESHNESS_NS, Coverage, CoverageFacts, expected_agents, load_coverage
 from store.errors import TooManyGroupsError
 from store.registry import MetricRow
@@ -72,11 +73,21 @@ class RangeAnswer:
         return {"labels": group.labels, **span(group.start_ns, group.end_ns)}
 
 
-def answer_range(service: Service, given: RangeParameters, functions: Collection[str], other: str) -> RangeAnswer:
+def route_of(function: str) -> str:
+    """The path that answers questions for metrics of a function."""
+    if function in LINE_FUNCTIONS:
+        return "/api/v1/lines"
+    return "/api/v1/quantiles" if function == "sketch" else "/api/v1/values"
+
+
+def answer_range(
+    service: Service, given: RangeParameters, functions: Collection[str], max_groups: int | None = None
+) -> RangeAnswer:
     """Merge what was asked for, in one read transaction.
 
     Args:
-        functions: the kinds of metric this route answers; others are sent to the route `other`.
+        functions: the kinds of metric this route answers; others are sent to their own.
+        max_groups: of the answer, where that is fewer than the settings say.
 
     Raises:
         ParameterError, LimitError, WrongFunctionError: the question cannot be answered.
@@ -91,11 +102,14 @@ def answer_range(service: Service, given: RangeParameters, functions: Collection
         row = seen.view.metric(question.metric)
         if row.function not in functions:
             able = [known for known in seen.view.metrics.values() if known.function in functions]
-            raise _wrong_function(row, able, other)
+            raise _wrong_function(row, able)
         step_ns = None if question.step_ns is None else -(-question.step_ns // row.window_ns) * row.window_ns
         check_labels(f"label of {row.name}", row.labels, by=question.by, where=question.where)
         selection = Selection(row.name, question.start_ns, question.end_ns, question.by, question.where, step_ns)
-        entry, facts, key = _answered(reads.answers, seen, row, selection, admitted.bounds, question)
+        bounds = admitted.bounds
+        if max_groups is not None and (bounds.max_groups is None or max_groups < bounds.max_groups):
+            bounds = replace(bounds, max_groups=max_groups)
+        entry, facts, key = _answered(reads.answers, seen, row, selection, bounds, question)
     settled = now_ns >= entry.merged.end_ns + FRESHNESS_NS
     keep = _Keep(reads.answers, key, entry, _digest(seen, row, facts) if settled else None)
     return RangeAnswer(question, step_ns, entry.merged, _coverage_reader(facts, now_ns), keep)
@@ -176,10 +190,10 @@ def span(start_ns: int, end_ns: int) -> dict[str, object]:
     return {"start": rfc_3339(start_ns), "end": rfc_3339(end_ns), "start_ns": start_ns, "end_ns": end_ns}
 
 
-def _wrong_function(row: MetricRow, able: list[MetricRow], other: str) -> WrongFunctionError:
+def _wrong_function(row: MetricRow, able: list[MetricRow]) -> WrongFunctionError:
     names = [known.name for known in able[:_NAMES_LISTED]]
     more = f" and {len(able) - len(names)} more" if len(able) > len(names) else ""
-    instead = f"/api/v1/{other}?metric={row.name}"
+    instead = f"{route_of(row.function)}?metric={row.name}"
     return WrongFunctionError(
         f"{row.name} is a {row.function}, which this route does not answer; ask {instead}. "
         f"Metrics it answers: {', '.join(names) or 'none yet'}{more}",

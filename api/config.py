@@ -70,6 +70,8 @@ class ApiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     max_groups: _Limit = 20_000
     #: Buckets in one answer, over all groups and steps.
     max_buckets: _Limit = 200_000
+    #: Bytes of kept lines in one answer, over all groups and steps; each line counts 64 beside its text.
+    max_text_bytes: _Limit = 16 * 2**20
     #: Of stored pages, by estimate, that one answer may be merged from.
     max_read_bytes: _Limit = 2_000_000_000
     #: Reads above 32 MiB that may run at a time; a few more wait for their turn.

@@ -1,10 +1,9 @@
 """The shapes of lists: metrics, series, labels, cardinality, frames that were kept, and what retention left."""
 
-from typing import Literal
-
 from pydantic import Field
 
 from api.models import Model, Time, TimeNs
+from pipeline.plan import Function
 
 
 class MetricEntry(Model):
@@ -12,7 +11,7 @@ class MetricEntry(Model):
 
     name: str = Field(examples=["hiccup_us"])
     query: str = Field(examples=["hiccups"])
-    function: Literal["sketch", "count", "sum", "min", "max", "avg"]
+    function: Function
     unit: str = Field(examples=["us"])
     labels: list[str] = Field(description="What `by` and `where` can name.", examples=[["host"]])
     window_ns: int = Field(examples=[10000000000])

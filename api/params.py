@@ -97,6 +97,16 @@ class DistributionParameters(RangeParameters):
     )
 
 
+class LinesParameters(RangeParameters):
+    """A question for kept lines."""
+
+    max_lines: int | None = Field(
+        default=None,
+        description="At most so many lines of each group: the oldest of first_lines, the newest of last_lines.",
+        examples=[20],
+    )
+
+
 class PageParameters(BaseModel):
     """Where a list continues, and how much of it to send."""
 

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from pipeline.plan import Function
+
 State = Annotated[
     Literal["running", "changing", "retiring", "retired", "reviving"],
     Field(description="`changing` and `retiring` run what they did until `next.valid_from`, `reviving` nothing yet."),
@@ -50,7 +52,7 @@ class MetricOfQuery(_Model):
     """A metric that the query produces."""
 
     name: str = Field(examples=["probe_rtt_us"])
-    function: Literal["sketch", "count", "sum", "min", "max", "avg"]
+    function: Function
     unit: str
 
 

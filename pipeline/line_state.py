@@ -4,8 +4,9 @@ A state is small whatever it has seen (line_rule.py says which lines are kept), 
 it has seen, so that readers know whether what they read is all there was. NULLs are no lines.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from itertools import islice
 from typing import ClassVar, Final, Self
 
 import numpy as np
@@ -67,18 +68,26 @@ class LinesState(State):
         return int(self.n[i]), int(self.seen_bytes[i])
 
     def lines(self, i: int) -> list[KeptLine]:
-        """The kept lines of group i, oldest first."""
-        first = int(self.counts[:i].sum())
-        here = slice(first, first + int(self.counts[i]))
-        at = int(self.lengths[:first].sum())
-        data = self.text[at : at + int(self.lengths[here].sum())].tobytes()
-        found, at = [], 0
-        for time, place, length in zip(
-            self.times[here].tolist(), self.places[here].tolist(), self.lengths[here].tolist(), strict=True
-        ):
-            found.append(KeptLine(time, place, data[at : at + length].decode()))
-            at += length
-        return found
+        """The kept lines of group i, oldest first; of all groups, `each` gives them faster."""
+        return next(self.take(np.array([i])).each())
+
+    def each(self) -> Iterator[list[KeptLine]]:
+        """The kept lines of one group after the other, oldest first."""
+        data, at = self.text.tobytes(), 0
+        lines = zip(self.times.tolist(), self.places.tolist(), self.lengths.tolist(), strict=True)
+        for count in self.counts.tolist():
+            found = []
+            for time, place, length in islice(lines, count):
+                found.append(KeptLine(time, place, data[at : at + length].decode()))
+                at += length
+            yield found
+
+    def at_most(self, lines: int) -> Self:
+        """The same with no more than so many lines of each group, from the end that is kept; only to be read."""
+        counts = np.minimum(self.counts, lines)
+        ends = np.cumsum(self.counts)
+        firsts = ends - counts if self.rule.newest else ends - self.counts
+        return self._picked(self.n, self.seen_bytes, counts, _ranges(firsts, counts))
 
     @classmethod
     def from_lines(cls, texts: pl.Series, times: IntArray, places: pl.Series | None, groups: Grouping) -> Self:
@@ -106,8 +115,7 @@ class LinesState(State):
     def take(self, indices: IntArray) -> Self:
         counts = self.counts[indices]
         firsts = (np.cumsum(self.counts) - self.counts)[indices]
-        places = np.arange(int(counts.sum())) + np.repeat(firsts - (np.cumsum(counts) - counts), counts)
-        return self._picked(self.n[indices], self.seen_bytes[indices], counts, places)
+        return self._picked(self.n[indices], self.seen_bytes[indices], counts, _ranges(firsts, counts))
 
     @classmethod
     def _joined(cls, states: Sequence[State]) -> Self:
@@ -231,6 +239,12 @@ def _added(amounts: IntArray, groups: IntArray, n_groups: int) -> IntArray:
 def _firsts(counts: IntArray) -> IntArray:
     """Where the lines of each group that has some begin."""
     return (np.cumsum(counts) - counts)[counts > 0]
+
+
+def _ranges(firsts: IntArray, counts: IntArray) -> IntArray:
+    """firsts[i], firsts[i] + 1, ... counts[i] of them, one range behind the other."""
+    places: IntArray = np.arange(int(counts.sum())) + np.repeat(firsts - (np.cumsum(counts) - counts), counts)
+    return places
 
 
 def _steps(values: IntArray, counts: IntArray) -> IntArray:

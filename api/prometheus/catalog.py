@@ -1,7 +1,8 @@
 """Which metrics and series a selector means: matchers over `__name__` and labels, against the store's dictionary.
 
-A label with an empty value is the same as none, as in Prometheus; series that differ in nothing else are one. Series
-are those that ever reported: the dictionary does not know when.
+Metrics that keep lines have no samples and are not among them. A label with an empty value is the same as none, as in
+Prometheus; series that differ in nothing else are one. Series are those that ever reported: the dictionary does not
+know when.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +11,9 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from api.promql.errors import UnsupportedError
 from api.promql.samples import Labels
+from pipeline.plan import LINE_FUNCTIONS
 from store.label_matchers import Matcher, predicate
 from store.registry import MetricRow
 from store.samples import SeriesCodes
@@ -40,8 +43,24 @@ class SeriesCatalog:
         self._seen = seen
 
     def metrics(self) -> list[MetricRow]:
-        """All metrics by name."""
-        return list(self._seen.view.metrics.values())
+        """All metrics by name; those that keep lines are no time series, and are left out."""
+        return [row for row in self._seen.view.metrics.values() if row.function not in LINE_FUNCTIONS]
+
+    def refuse_lines(self, matchers: Sequence[Matcher]) -> None:
+        """Return when no metric that keeps lines is asked for by its name.
+
+        Raises:
+            UnsupportedError: one is; says where its lines are.
+        """
+        for matcher in matchers:
+            row = (
+                self._seen.view.metrics.get(matcher.value) if (matcher.label, matcher.operator) == (NAME, "=") else None
+            )
+            if row is not None and row.function in LINE_FUNCTIONS:
+                raise UnsupportedError(
+                    f"{row.name} keeps lines of text ({row.function}), which are no samples; "
+                    f"ask /api/v1/lines?metric={row.name}"
+                )
 
     def matching(self, matchers: Sequence[Matcher]) -> list[MetricSeries]:
         """Every metric with a series that all matchers hold for, by name.

@@ -67,6 +67,7 @@ class StoreSource(AbstractContextManager["StoreSource"]):
 
         Raises:
             TooMuchError: more series or samples than the limits allow.
+            UnsupportedError: it names a metric that keeps lines.
             SelectionError: a matcher's regular expression is none.
             DatabaseUnavailableError: the database does not answer; raised on leaving the block too.
         """
@@ -74,7 +75,9 @@ class StoreSource(AbstractContextManager["StoreSource"]):
             self._seen = Snapshot(self._stack.enter_context(self._database.reading()), self._catalog)
         seen = self._seen
         self._interrupt()
-        found = SeriesCatalog(seen).matching(request.matchers)
+        catalog = SeriesCatalog(seen)
+        catalog.refuse_lines(request.matchers)
+        found = catalog.matching(request.matchers)
         self._refuse_many_series(found)
         asked = Instants(request.first_ns, max(request.first_ns, request.last_ns), request.step_ns, request.range_ns)
         planned = [self._planned(seen, series, request, asked) for series in found]

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.answers import route_of
 from api.list_models import MetricsPage
 from api.pagination import page_of
 from api.params import MetricsParameters
@@ -30,7 +31,6 @@ def list_metrics(request: Request, given: Annotated[MetricsParameters, Query()],
 
 
 def _entry(row: MetricRow) -> dict[str, object]:
-    is_sketch = row.function == "sketch"
     return {
         "name": row.name,
         "query": row.query,
@@ -38,6 +38,6 @@ def _entry(row: MetricRow) -> dict[str, object]:
         "unit": row.unit,
         "labels": list(row.labels),
         "window_ns": row.window_ns,
-        "scale": row.scale if is_sketch else None,
-        "href": f"/api/v1/{'quantiles' if is_sketch else 'values'}?metric={row.name}",
+        "scale": row.scale if row.function == "sketch" else None,
+        "href": f"{route_of(row.function)}?metric={row.name}",
     }

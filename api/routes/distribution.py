@@ -47,7 +47,7 @@ def get_distribution(request: Request, given: Annotated[DistributionParameters, 
     wanted = read_format(request, given.format)
     resolution = read_resolution(given.scale, given.max_buckets)
     limits = read_below(given.below, service.config)
-    found = answer_range(service, given, {"sketch"}, other="values")
+    found = answer_range(service, given, {"sketch"})
     version = found.merged.newest_version
     if wanted == "csv":
         columns = BELOW_ROW if limits else BUCKET_ROW

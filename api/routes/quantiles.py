@@ -39,7 +39,7 @@ def get_quantiles(request: Request, given: Annotated[QuantileParameters, Query()
     """
     wanted = read_format(request, given.format)
     levels = read_levels(given.q, service.config)
-    found = answer_range(service, given, {"sketch"}, other="values")
+    found = answer_range(service, given, {"sketch"})
     version = found.merged.newest_version
     if wanted == "csv":
         return csv_answer(request, found.question.by, COLUMNS, _rows(_groups(found, levels)), version)

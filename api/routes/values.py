@@ -15,13 +15,13 @@ from api.question_route import QuestionRoute
 from api.responses import json_answer, number
 from api.service import Parts
 from api.times import rfc_3339
+from pipeline.plan import NUMBER_FUNCTIONS
 from pipeline.states import AvgState
 from store.windows import Group
 
 router = APIRouter(tags=["values"], route_class=QuestionRoute)
 
 COLUMNS = ("start", "end", "value", "count", *CSV_COVERAGE)
-FUNCTIONS = frozenset({"count", "sum", "min", "max", "avg"})
 
 
 @router.get(
@@ -34,7 +34,7 @@ FUNCTIONS = frozenset({"count", "sum", "min", "max", "avg"})
 def get_values(request: Request, given: Annotated[RangeParameters, Query()], service: Parts) -> Response:
     """One number by group and step. Averages are merged as sum and count, so they are never averages of averages."""
     wanted = read_format(request, given.format)
-    found = answer_range(service, given, FUNCTIONS, other="quantiles")
+    found = answer_range(service, given, NUMBER_FUNCTIONS)
     version = found.merged.newest_version
     if wanted == "csv":
         return csv_answer(request, found.question.by, COLUMNS, _rows(found), version)

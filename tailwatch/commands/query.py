@@ -3,20 +3,21 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from tailwatch.errors import AnswerError
 from tailwatch.http_client import Answer, get, get_csv
-from tailwatch.terminal import table
+from tailwatch.terminal import harmless, table
 
 _Answer = TypeVar("_Answer", Answer, str)
 _DEFAULT_LEVELS = (0.5, 0.9, 0.99)
 _WRONG_KIND = "urn:tailwatch:problem:wrong-kind-of-metric"
+_OTHER_ROUTES = ("/api/v1/values", "/api/v1/lines")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Ask and print; a metric that is no sketch is asked for its value where no -q was given."""
+    """Ask and print; a metric that is no sketch is asked for its value or its lines where no -q was given."""
     if args.output == "csv":
         sys.stdout.write(_ask(args, get_csv))
         return 0
@@ -31,6 +32,8 @@ def as_text(answer: Answer) -> str:
     span = f"{answer['start']} to {answer['end']}"
     if not groups:
         return f"no data for {answer['metric']} from {span}"
+    if "lines" in groups[0]:
+        return "\n".join([f"{answer['metric']}, {span}", "", *_lines(answer), _trust(answer)])
     labels = list(answer["by"])
     stepped = answer["step_ns"] is not None
     levels = [value["q"] for value in groups[0].get("values", [])]
@@ -56,7 +59,19 @@ def _ask(args: argparse.Namespace, get_answer: Callable[[str, str, Sequence[tupl
     except AnswerError as error:
         if args.levels or error.problem.get("type") != _WRONG_KIND:
             raise
-        return get_answer(args.url, "/api/v1/values", common)
+        instead = str(error.problem.get("instead", "")).partition("?")[0]
+        return get_answer(args.url, instead if instead in _OTHER_ROUTES else _OTHER_ROUTES[0], common)
+
+
+def _lines(answer: Answer) -> Iterator[str]:
+    """The kept lines of each group, below a line that says whose they are and how many there were."""
+    for group in answer["groups"]:
+        whose = " ".join(f"{name}={harmless(value)}" for name, value in group["labels"].items())
+        start = f" from {group['start']}" if answer["step_ns"] is not None else ""
+        kept = f"{len(group['lines']):,} of {group['lines_seen']:,} lines"
+        yield f"{whose}{': ' if whose else ''}{kept}{start}"
+        yield from (f"  {line['time']}  {harmless(line['text'])}" for line in group["lines"])
+        yield ""
 
 
 def _numbers(group: dict[str, Any]) -> list[str]:

@@ -20,6 +20,7 @@ from api.app import create_app
 from api.config import ApiConfig
 from store.connect import open_engine
 from tests.api.drives_world import ODD, VIRTUAL, add_drives
+from tests.api.lines_world import add_lines
 from tests.api.world import INCARNATION, asking, fill, probe_records
 
 #: Operations that are described but not asked here, and why.
@@ -42,7 +43,9 @@ MATCHERS = [
 ]  # fmt: skip
 #: What some parameters hold, whatever route they belong to.
 MEANT = {
-    "metric": st.sampled_from(["probe_rtt_us", "odd_ratio", "probes_total", "probe_rtt_mean_us", "probe_rtt_min_us"]),
+    "metric": st.sampled_from(
+        ["probe_rtt_us", "odd_ratio", "probes_total", "probe_rtt_mean_us", "job_first_lines", "job_last_lines"]
+    ),
     "q": st.lists(st.sampled_from(["0", "0.5", "0.99", "1", "99", "NaN", "0.1,0.2", "1e-400"]), min_size=1, max_size=3),
     "by": st.lists(LABEL, max_size=3) | st.just([",".join(f"l{i}" for i in range(200))]),
     "where": st.lists(st.sampled_from(MATCHERS), max_size=3) | st.just(["host!=a"] * 200),
@@ -50,6 +53,7 @@ MEANT = {
     "end": TIME,
     "step": st.sampled_from(["10s", "1s", "1m", "7s", "0.001", "1w", "-10s", "0", "1e9", "NaN"]),
     "below": st.lists(st.sampled_from(["200", "500,1e6", "-1", "NaN", "1e308"]), max_size=3),
+    "max_lines": st.sampled_from(["1", "20", "1000", "0"]),
     "format": st.sampled_from(["json", "csv"]),
     "cursor": st.sampled_from(["aG9zdA", "NQ", "_w", "c3RhdGUfMx92HzIuMw", "d2Vhch8zH24f", "c2luY2UfMx92HzllOTk"]),
     "agent": st.sampled_from(["agent-host0", "agent-host1", "nobody"]),
@@ -117,6 +121,7 @@ def client(tmp_path_factory):
     engine = open_engine(world.url)
     with engine.begin() as connection:
         add_drives(connection)
+    add_lines(engine)
     engine.dispose()
     with asking(world.url) as asked:
         yield asked

@@ -12,6 +12,7 @@ OPERATIONS = {
     "/api/v1/quantiles": "get_quantiles",
     "/api/v1/values": "get_values",
     "/api/v1/distribution": "get_distribution",
+    "/api/v1/lines": "get_lines",
     "/api/v1/metrics": "list_metrics",
     "/api/v1/labels": "list_labels",
     "/api/v1/labels/{label}/values": "list_label_values",

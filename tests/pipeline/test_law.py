@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from pipeline.chain import Chain
 from pipeline.manifest import Manifest, drained, window_counts
 from pipeline.partial import Partial
+from pipeline.plan import LINE_FUNCTIONS
 from pipeline.scalar_states import AvgState, SumState
 from pipeline.schema import polars_schema, stream_schema
 from pipeline.sketch_state import SketchState
@@ -76,6 +77,7 @@ CALLS = [
     st.builds("{}({})".format, st.sampled_from(FUNCTIONS), st.sampled_from(ARGUMENTS)),
     st.sampled_from(["sketch(dist)", "count(dist)", "sketch(CASE WHEN ok THEN dist END)"]),
     st.builds("sketch({}, {})".format, st.sampled_from(ARGUMENTS), st.sampled_from(WEIGHTS)),
+    st.sampled_from(["first_lines(src)", "last_lines(CASE WHEN ok THEN dst END, size_b)", "first_lines(dst, err)"]),
 ]
 
 
@@ -88,7 +90,7 @@ def queries(draw):
     )
     labels = draw(st.lists(st.sampled_from(LABELS + (TABLE_LABELS if join else [])), max_size=3, unique=True))
     calls = draw(st.lists(st.one_of(CALLS), min_size=1, max_size=4))
-    metrics = [f"{call} AS m{i}_total" for i, call in enumerate(calls)]
+    metrics = [f"{call} AS m{i}_{'lines' if '_lines(' in call else 'total'}" for i, call in enumerate(calls)]
     where = f"WHERE {' AND '.join(f'({c})' for c in conditions)}" if conditions else ""
     keys = [label.rsplit(" AS ", 1)[-1] for label in labels]
     group_by = ", ".join([f"TUMBLE(ts, INTERVAL {draw(st.sampled_from(WINDOWS))})", *keys])
@@ -171,7 +173,7 @@ def absolute_sums(chain: Chain, rows: pl.DataFrame) -> dict[tuple[object, ...], 
     totals: dict[tuple[object, ...], dict[str, float]] = defaultdict(lambda: defaultdict(float))
     labels = [rows[name].cast(pl.String).fill_null("").to_list() for name in chain.plan.labels]
     for metric in chain.plan.aggregates:
-        if metric.column is None or metric.integer:
+        if metric.column is None or metric.integer or metric.function in LINE_FUNCTIONS:
             continue
         values = rows[metric.column].to_list()
         if rows[metric.column].dtype == pl.Binary:
@@ -273,7 +275,9 @@ def test_the_result_is_what_plain_python_computes_from_the_rows(data):
                 assert answer == len(groups[key])
                 continue
             values = [row[metric.column] for row in groups[key] if row[metric.column] is not None]
-            if values and isinstance(values[0], bytes):
+            if metric.function in LINE_FUNCTIONS:
+                assert answer == len(values)
+            elif values and isinstance(values[0], bytes):
                 counts = [int(held(cell).totals()[0]) if metric.function == "sketch" else 1 for cell in values]
                 assert answer == sum(counts)
             elif metric.weight is None:

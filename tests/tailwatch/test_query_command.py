@@ -118,6 +118,24 @@ def test_a_metric_that_is_no_sketch_is_asked_for_its_value(api: StandIn, capsys:
     assert capsys.readouterr().err == "error: a count\n"
 
 
+def test_a_metric_that_keeps_lines_is_asked_for_them_and_none_steers_the_terminal(
+    api: StandIn, capsys: pytest.CaptureFixture[str]
+) -> None:
+    problem = {"type": "urn:tailwatch:problem:wrong-kind-of-metric", "detail": "a first_lines"}
+    api.put("/api/v1/quantiles", problem | {"instead": "/api/v1/lines?metric=app_error_lines"}, 400)
+    line = {"time": "2026-11-22T07:00:01Z", "time_ns": 1, "place": 0, "text": "error \x1b[31mred"}
+    group = {"labels": {"host": "a"}, "start": HEAD["start"], "lines": [line], "lines_seen": 1_200}
+    api.put("/api/v1/lines", {**HEAD, "metric": "app_error_lines", "groups": [group]})
+    assert main(["query", "app_error_lines", "--by", "host", "--url", api.url]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == "app_error_lines, 2026-11-22T07:00:00Z to 2026-11-22T07:01:00Z"
+    assert printed[2:4] == ["host=a: 1 of 1,200 lines", r"  2026-11-22T07:00:01Z  error \x1b[31mred"]
+    assert printed[-1] == "coverage 87.5 %, 1 of 2 agents"
+    api.put("/api/v1/lines", {**HEAD, "step_ns": 10, "groups": [group | {"labels": {}}]})
+    assert main(["query", "app_error_lines", "--url", api.url]) == 0
+    assert capsys.readouterr().out.splitlines()[2] == "1 of 1,200 lines from 2026-11-22T07:00:00Z"
+
+
 def test_a_refusal_is_one_readable_message(api: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
     api.put("/api/v1/quantiles", {"detail": "unknown metric 'm_u'", "nearest": "m_us", "status": 404}, 404)
     assert main(["query", "m_u", "--url", api.url]) == 1
