@@ -67,7 +67,9 @@ flush_age_seconds = Gauge(
     registry=REGISTRY,
 )
 pending_bytes = Gauge(
-    "tailwatch_collector_pending_bytes", "Bytes of frames whose additions are not flushed yet.", registry=REGISTRY
+    "tailwatch_collector_pending_bytes",
+    "Bytes of frames whose additions are not flushed yet, and of lines in them.",
+    registry=REGISTRY,
 )
 partitions_held = Gauge(
     "tailwatch_collector_partitions_held", "Partitions claimed by this collector.", registry=REGISTRY

@@ -85,7 +85,7 @@ class Partition:
 
     @property
     def pending_bytes(self) -> int:
-        """Bytes of frames whose additions are in memory."""
+        """Bytes of frames whose additions are in memory, and of the lines in them."""
         return self._pending.bytes
 
     def gathered(self) -> Iterable[Gathering]:

@@ -10,6 +10,7 @@ from collector.series_limit import Refused
 from pipeline.gathering import Gathering
 from pipeline.manifest import Manifest
 from pipeline.partial import Partial
+from pipeline.states import LinesState
 from store.agent_status import AgentStatus
 from store.claims import Counts
 from store.fleet import AgentReport
@@ -45,6 +46,8 @@ class Pending:
         gathered = self._gathered.get(version) or Gathering(partial.plan)
         gathered.add(partial)
         self._gathered[version] = gathered  # not before: of what could not be added, nothing is pending
+        # Text takes a hundred times what a frame of it does, where all ranks of a job write the same.
+        self.bytes += sum(state.nbytes for state in partial.states.values() if isinstance(state, LinesState))
         self.count("groups", len(partial))
 
     def refuse(self, version: RegisteredVersion, agent: str, refused: Refused) -> None:

@@ -69,18 +69,17 @@ class LinesState(State):
 
     def lines(self, i: int) -> list[KeptLine]:
         """The kept lines of group i, oldest first; of all groups, `each` gives them faster."""
-        return next(self.take(np.array([i])).each())
+        first = int(self.counts[:i].sum())
+        here = slice(first, first + int(self.counts[i]))
+        at = int(self.lengths[:first].sum())
+        text = self.text[at : at + int(self.lengths[here].sum())].tobytes()
+        return list(_lines(self.times[here], self.places[here], self.lengths[here], text))
 
     def each(self) -> Iterator[list[KeptLine]]:
         """The kept lines of one group after the other, oldest first."""
-        data, at = self.text.tobytes(), 0
-        lines = zip(self.times.tolist(), self.places.tolist(), self.lengths.tolist(), strict=True)
+        lines = _lines(self.times, self.places, self.lengths, self.text.tobytes())
         for count in self.counts.tolist():
-            found = []
-            for time, place, length in islice(lines, count):
-                found.append(KeptLine(time, place, data[at : at + length].decode()))
-                at += length
-            yield found
+            yield list(islice(lines, count))
 
     def at_most(self, lines: int) -> Self:
         """The same with no more than so many lines of each group, from the end that is kept; only to be read."""
@@ -228,6 +227,13 @@ class LastLinesState(LinesState):
     @staticmethod
     def concat(states: Sequence[State]) -> "LastLinesState":
         return LastLinesState._joined(states)
+
+
+def _lines(times: IntArray, places: IntArray, lengths: IntArray, text: bytes) -> Iterator[KeptLine]:
+    at = 0
+    for time, place, length in zip(times.tolist(), places.tolist(), lengths.tolist(), strict=True):
+        yield KeptLine(time, place, text[at : at + length].decode())
+        at += length
 
 
 def _added(amounts: IntArray, groups: IntArray, n_groups: int) -> IntArray:

@@ -17,9 +17,11 @@ from agents.spool import Checkpoint, Incarnation, Spool
 from agents.spool_room import SpoolRoom
 from agents.uplink import Uplink
 from agents.waiting import SpoolFrame
+from pipeline.chain import Chain
 from pipeline.manifest import MANIFEST_SCHEMA, Manifest
+from pipeline.partial import Partial
 from tests.agents.world import CHAIN, MACHINE, Received, assert_same_answer, publisher_to, received, truth
-from tests.fleet import probe_records
+from tests.fleet import probe_plan, probe_records
 from wire.columns import unpack_columns
 from wire.frame import decode_frame
 from wire.heartbeat import Heartbeat, decode_heartbeat
@@ -75,6 +77,30 @@ def test_partials_merge_into_the_oldest_place_and_lose_nothing(tmp_path: Path) -
     assert got.heartbeats[-1].sent_ns == 30
     kinds = [header.kind for header in got.headers]
     assert kinds.index("partial") < kinds.index("manifest")
+
+
+def test_lines_that_merge_in_a_full_spool_are_those_of_one_pass(tmp_path: Path) -> None:
+    long = "x" * 2_000
+    plan = probe_plan(
+        f"""SELECT first_lines(REPLACE(src, 'a', '{long}'), rtt_us) AS a_lines, last_lines(src) AS b_lines
+        FROM probes GROUP BY TUMBLE(ts, INTERVAL '10' SECOND)"""
+    )
+    chain = Chain(plan, {})
+    spool, room = Spool(tmp_path / "spool.db", MACHINE, 30_000), SpoolRoom([chain])
+    life, parts = spool.begin("agent-1", 1), [probe_records(150, seed) for seed in range(20)]
+    for number, rows in enumerate(parts, start=1):
+        run = QueryRun(chain, AGGREGATE)
+        run.run(rows)
+        spool.store(
+            life, Checkpoint(number, [*frames_of(run.take(), number), beat(number)], {}, number, False), room.make
+        )
+        room.settle()
+    assert room.merged_frames > 5
+    with publisher_to(tmp_path / "log.db") as publisher:
+        Uplink(spool, publisher).drain(10.0)
+    spool.close()
+    merged = Partial.merge(received(tmp_path / "log.db", chain).partials).sorted()
+    assert merged.to_frame().equals(truth(pl.concat(parts), chain))
 
 
 def test_drained_rows_are_dropped_oldest_first_and_the_manifest_says_so(tmp_path: Path) -> None:

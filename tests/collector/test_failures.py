@@ -20,7 +20,7 @@ from store.connect import open_engine
 from store.errors import SchemaError
 from tests.collector.conftest import Bench
 from tests.collector.test_partition import dead_letters
-from tests.fleet import TABLES, FakeAgent, probe_records, truth
+from tests.fleet import TABLES, FakeAgent, probe_plan, probe_records, truth
 from tests.promptness import promptly
 from tests.stored import assert_same
 from wire.columns import pack_columns
@@ -77,6 +77,22 @@ def test_a_full_disk_keeps_everything_until_there_is_room_and_reads_go_on(
     collector._next_flush = 0.0
     bench.drain(collector)
     assert_same(bench.stored(), truth(bench.plan, RECORDS))
+
+
+def test_lines_count_against_the_memory_limit_as_they_are_in_memory_and_not_as_they_travel(bench: Bench) -> None:
+    long = "x" * 4_000
+    bench.plan = probe_plan(
+        f"SELECT src, last_lines(REPLACE(src, 'a', '{long}')) AS src_lines FROM probes "
+        "GROUP BY TUMBLE(ts, INTERVAL '10' SECOND), src"
+    )
+    frame = FakeAgent(bench.plan).send(RECORDS, 99)[0]
+    collector = bench.collector()
+    bench.publish([frame])
+    bench.drain(collector)
+    collector._next_flush = time.monotonic() + 1e6
+    bench.publish([FakeAgent(bench.plan, name="agent-2").send(RECORDS, 99)[0]])
+    bench.drain(collector)
+    assert collector._pending_bytes() > 3 * len(frame)
 
 
 def test_reading_pauses_at_the_memory_limit_while_the_database_is_away_and_goes_on_afterwards(

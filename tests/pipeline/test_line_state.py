@@ -193,6 +193,11 @@ def test_take_and_reduce_move_whole_groups(kind: type[LinesState]) -> None:
     state = state_of(kind, lines, [0, 1, 3, 1, 1, 3, 0, 1, 3])
     assert [len(state.lines(i)) for i in range(4)] == [2, 4, 0, 3]
     assert state.answers() == [2, 4, 0, 3]
+    assert list(state.each()) == [state.lines(i) for i in range(4)]
+    few = state.at_most(2)
+    ends = [(state.lines(i)[:2] if kind is FirstLinesState else state.lines(i)[-2:]) for i in range(4)]
+    assert list(few.each()) == ends
+    assert few.answers() == state.answers()
     taken = state.take(np.array([3, 2, 3, 0]))
     assert [seen_in(taken, i) for i in range(4)] == [seen_in(state, i) for i in (3, 2, 3, 0)]
     merged = taken.reduce(np.array([1, 0, 1, 1]), 3)
