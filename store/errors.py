@@ -14,6 +14,8 @@ StoreError
 ├── BackupError              a copy of the database cannot be made
 ├── DriveActionError         what was said of a drive cannot be kept so
 ├── DriveModelError          a model for drives cannot be installed or promoted
+├── GpuRowError              what was said of a job on GPUs cannot be kept so
+├── RetryModelError          a state of retry advice is not there, or not the next one
 └── UnknownNameError         `.nearest` holds the closest known name, or None
     ├── UnknownMetricError
     ├── UnknownLabelError
@@ -91,6 +93,14 @@ class DriveActionError(StoreError):
 
 class DriveModelError(StoreError):
     """A model is too large, not there, or another one has its place; the message says what to do."""
+
+
+class GpuRowError(StoreError):
+    """An attempt, a diagnosis or advice with a text, number or time that cannot be kept; nothing was written."""
+
+
+class RetryModelError(StoreError):
+    """A state of retry advice is too large, not there, or does not follow the active one; the message says more."""
 
 
 class UnknownNameError(StoreError):

@@ -2,9 +2,10 @@
 
 from alembic import context
 
-from store import drive_tables
+from store import drive_tables, gpu_tables
 
-# All tables have one metadata; drives' module is imported so that theirs are in it.
-context.configure(connection=context.config.attributes["connection"], target_metadata=drive_tables.drives.metadata)
+# All tables have one metadata; the modules of drives and of jobs on GPUs are imported so that theirs are in it.
+_, metadata = drive_tables.drives.metadata, gpu_tables.gpu_attempts.metadata
+context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
 with context.begin_transaction():
     context.run_migrations()

@@ -1,0 +1,200 @@
+"""Why attempts failed, as it was last found: one row an attempt, listed for people and counted for series.
+
+A later diagnosis takes the place of an earlier one, whoever found it, and counts the revision up where it differs.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias
+
+import sqlalchemy as sa
+
+from store.gpu_checks import check_json, check_key, check_number, check_time, check_whole
+from store.gpu_tables import NAME_MAX, gpu_failures
+from store.texts import storable_name, storable_text
+from store.upsert import insert
+
+Status: TypeAlias = Literal["answered", "abstained"]
+Origin: TypeAlias = Literal["agents", "upload"]
+DIAGNOSIS_MAX: Final = 4 * 2**20
+_TEXT_MAX: Final = 16_384
+
+_T = gpu_failures
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureRow:
+    """Why one attempt failed.
+
+    Attributes:
+        failed_ns: when it failed; found_ns: when this was found.
+        status: `abstained` where no cause is sure enough.
+        reason, category, retry, action: None unless answered. guess: the best reason found; None: there is none.
+        confidence: of `guess`, in [0, 1].
+        node, rank: where the root stands, None where unknown. user: "" where unknown.
+        lost_gpu_s: GPU seconds of the attempt up to the failure, None where unknown.
+        template: masked text of the last error lines, for those that no rule knows.
+        diagnosis: all of it as JSON, as `tailwatch gpu classify` prints it.
+        reported: an attempt was reported that failed; else only its log says so.
+        id, revision: given by the store.
+    """
+
+    job: str
+    number: int
+    failed_ns: int
+    found_ns: int
+    status: Status
+    reason: str | None = None
+    category: str | None = None
+    guess: str | None = None
+    confidence: float
+    retry: str | None = None
+    action: str | None = None
+    node: str | None = None
+    rank: int | None = None
+    user: str = ""
+    gpus: float | None = None
+    lost_gpu_s: float | None = None
+    template: str | None = None
+    diagnosis: str
+    rules_version: str
+    origin: Origin = "agents"
+    reported: bool = True
+    synthetic: bool = False
+    id: int = 0
+    revision: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FailureFilter:
+    """Which failures; what is None does not matter. `start_ns` is included, `end_ns` is not."""
+
+    job: str | None = None
+    reason: str | None = None
+    category: str | None = None
+    user: str | None = None
+    node: str | None = None
+    status: Status | None = None
+    start_ns: int | None = None
+    end_ns: int | None = None
+    synthetic: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FailurePlace:
+    """Where in the list a failure stands."""
+
+    failed_ns: int
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class FailurePage:
+    """Failures, the newest first; `after` is the place for the next page, None on the last one."""
+
+    rows: tuple[FailureRow, ...]
+    after: FailurePlace | None
+
+
+@dataclass(frozen=True, slots=True)
+class FailureCount:
+    """How many failures of one kind; `lost_gpu_s` is the sum of those that know it."""
+
+    category: str | None
+    reason: str | None
+    status: Status
+    synthetic: bool
+    failures: int
+    lost_gpu_s: float
+
+
+def put_failure(connection: sa.Connection, row: FailureRow) -> int:
+    """Keep a diagnosis in place of the one before; returns its number. The same again changes nothing.
+
+    Raises:
+        GpuRowError: the job's name or a number cannot be kept, or the diagnosis is too long.
+    """
+    values = _values(row)
+    statement = insert(connection, _T).values(values | {"revision": 1})
+    said = [name for name in values if name not in ("job", "number", "found_ns")]
+    differs = sa.or_(*(_T.c[name].is_distinct_from(statement.excluded[name]) for name in said))
+    changed: dict[str, Any] = {name: statement.excluded[name] for name in (*said, "found_ns")}
+    upsert = statement.on_conflict_do_update(
+        index_elements=["job", "number"], set_=changed | {"revision": _T.c.revision + 1}, where=differs
+    )
+    written = connection.execute(upsert.returning(_T.c.id)).scalar_one_or_none()
+    if written is not None:
+        return int(written)
+    query = sa.select(_T.c.id).where(_T.c.job == row.job, _T.c.number == row.number)
+    return int(connection.execute(query).scalar_one())
+
+
+def failures_of(connection: sa.Connection, job: str) -> list[FailureRow]:
+    """What was found of a job's attempts, by number."""
+    return [
+        FailureRow(**row._asdict()) for row in connection.execute(_rows().where(_T.c.job == job).order_by(_T.c.number))
+    ]
+
+
+def list_failures(
+    connection: sa.Connection,
+    where: FailureFilter,
+    *,
+    limit: int,
+    after: FailurePlace | None = None,
+    with_diagnosis: bool = False,
+) -> FailurePage:
+    """A page of the list, newest first: the first one, or the one after a place.
+
+    Pages neither repeat nor leave out a failure whose time stays. Without `with_diagnosis` these long texts are not
+    read, and "" stands in their place.
+    """
+    conditions = [_T.c[name] == wanted for name in _EQUAL if (wanted := getattr(where, name)) is not None]
+    if where.start_ns is not None:
+        conditions.append(_T.c.failed_ns >= where.start_ns)
+    if where.end_ns is not None:
+        conditions.append(_T.c.failed_ns < where.end_ns)
+    if after is not None:
+        place = sa.tuple_(sa.literal(after.failed_ns), sa.literal(after.id))
+        conditions.append(sa.tuple_(_T.c.failed_ns, _T.c.id) < place)
+    query = _rows(with_diagnosis=with_diagnosis).where(*conditions)
+    query = query.order_by(_T.c.failed_ns.desc(), _T.c.id.desc()).limit(limit + 1)
+    rows = [FailureRow(**row._asdict()) for row in connection.execute(query)]
+    last = rows[limit - 1] if len(rows) > limit else None
+    return FailurePage(tuple(rows[:limit]), None if last is None else FailurePlace(last.failed_ns, last.id))
+
+
+def failure_counts(connection: sa.Connection, start_ns: int, end_ns: int) -> list[FailureCount]:
+    """Failures with `failed_ns` in [start_ns, end_ns), counted by category, reason, status and whether made up."""
+    kinds = _T.c.category, _T.c.reason, _T.c.status, _T.c.synthetic
+    query = sa.select(*kinds, sa.func.count(), sa.func.coalesce(sa.func.sum(_T.c.lost_gpu_s), 0.0))
+    query = query.where(_T.c.failed_ns >= start_ns, _T.c.failed_ns < end_ns).group_by(*kinds)
+    counts = [FailureCount(*row) for row in connection.execute(query)]
+    return sorted(counts, key=lambda one: (one.category or "", one.reason or "", one.status, one.synthetic))
+
+
+_EQUAL = ("job", "reason", "category", "user", "node", "status", "synthetic")
+_COLUMNS = tuple(FailureRow.__slots__)
+
+
+def _rows(*, with_diagnosis: bool = True) -> "sa.Select[Any]":
+    without = {} if with_diagnosis else {"diagnosis": sa.literal("").label("diagnosis")}
+    return sa.select(*(without.get(name, _T.c[name]) for name in _COLUMNS))
+
+
+def _values(row: FailureRow) -> dict[str, Any]:
+    """As the columns take it; of texts that are there to be read, what does not fit is cut."""
+    check_key(row.job, row.number)
+    check_json("diagnosis", row.diagnosis, DIAGNOSIS_MAX)
+    for name in ("confidence", "gpus", "lost_gpu_s"):
+        check_number(name, getattr(row, name))
+    for name in ("failed_ns", "found_ns"):
+        check_time(name, getattr(row, name))
+    check_whole("rank", row.rank)
+    values = {name: getattr(row, name) for name in _COLUMNS if name not in ("id", "revision")}
+    for name in ("node", "user"):
+        if values[name] is not None:
+            values[name] = storable_name(values[name], NAME_MAX)
+    for name in ("action", "template"):
+        if values[name] is not None:
+            values[name] = storable_text(values[name], _TEXT_MAX)
+    return values
