@@ -32,6 +32,7 @@ from store.flush import DeadLetter, Flush, Quarantined, quarantine_size, quarant
 from store.interruptions import MissingFrames
 from store.leases import known_clocks_ns
 from store.series import SeriesIds
+from store.texts import storable_text
 from wire.errors import CorruptFrameError, NewerFrameError, WireError
 from wire.frame import WIRE_VERSION, Frame, Header, decode_frame
 from wire.heartbeat import decode_heartbeat
@@ -326,21 +327,15 @@ class Partition:
 
     def _quarantine(self, record: Record, version: str, reason: str, *, marked: bool) -> None:
         log.warning("frame quarantined partition=%d offset=%d reason=%s", record.partition, record.offset, reason)
-        kept = Quarantined(record.offset, version, _storable(reason), marked, record.payload)
+        kept = Quarantined(record.offset, version, storable_text(reason, _REASON_MAX), marked, record.payload)
         self._pending.quarantined.append(kept)
         self._pending.count("quarantined")
         self.kept_frames += 1
 
     def _bury(self, record: Record, reason: str) -> None:
         log.warning("dead letter partition=%d offset=%d reason=%s", record.partition, record.offset, reason)
-        self._pending.dead_letters.append(DeadLetter(record.offset, _storable(reason), record.payload))
+        self._pending.dead_letters.append(DeadLetter(record.offset, storable_text(reason, _REASON_MAX), record.payload))
         self._pending.count("dead_letters")
-
-
-def _storable(reason: str) -> str:
-    """A reason as every database takes it: PostgreSQL's text has no NUL, UTF-8 no surrogates."""
-    text = reason.replace("\x00", "\\0")[:_REASON_MAX]
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _place(mark: Mark, gap: Gap) -> str:

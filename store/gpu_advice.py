@@ -5,12 +5,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from store.gpu_checks import check_json, check_key, check_number
-from store.gpu_tables import gpu_advice
+from store.gpu_checks import check_row
+from store.gpu_tables import NAME_MAX, gpu_advice
+from store.texts import is_storable
 from store.upsert import insert
 
 _T = gpu_advice
-_BODY_MAX = 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,10 +32,8 @@ def put_advice(connection: sa.Connection, row: AdviceRow) -> None:
     Raises:
         GpuRowError: a text or number that cannot be kept.
     """
-    check_key(row.job, row.number)
-    check_json("body", row.body, _BODY_MAX)
-    check_number("probability", row.probability)
     values: dict[str, Any] = {name: getattr(row, name) for name in AdviceRow.__slots__}
+    check_row(_T, values)
     statement = insert(connection, _T).values(values)
     said = {name: statement.excluded[name] for name in values if name not in ("job", "number")}
     connection.execute(statement.on_conflict_do_update(index_elements=["job", "number"], set_=said))
@@ -43,6 +41,8 @@ def put_advice(connection: sa.Connection, row: AdviceRow) -> None:
 
 def advice_of(connection: sa.Connection, job: str, number: int) -> AdviceRow | None:
     """What was advised about this attempt; None: nothing."""
+    if not is_storable(job, NAME_MAX):
+        return None
     query = sa.select(*(_T.c[name] for name in AdviceRow.__slots__)).where(_T.c.job == job, _T.c.number == number)
     row = connection.execute(query).one_or_none()
     return None if row is None else AdviceRow(**row._asdict())

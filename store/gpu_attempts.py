@@ -13,9 +13,10 @@ import msgspec
 import sqlalchemy as sa
 
 from store.errors import GpuRowError
-from store.gpu_checks import check_key, check_name, check_number, check_time, check_whole
+from store.gpu_checks import check_row, check_text
 from store.gpu_counters import take_numbers
-from store.gpu_tables import gpu_attempts
+from store.gpu_tables import NAME_MAX, gpu_attempts
+from store.texts import is_storable
 from store.upsert import batched, insert
 
 RUNNING: Final = "running"
@@ -26,7 +27,8 @@ NODES_MAX: Final = 65_536
 _T = gpu_attempts
 _AT_ONCE = 500
 _READ_AT_ONCE = 5_000
-_COUNTER = "attempts"
+#: What the writers of attempts take their turns by.
+COUNTER: Final = "attempts"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +83,7 @@ def put_attempts(connection: sa.Connection, rows: Sequence[AttemptRow]) -> int:
         check_attempt(row)
     if not rows:
         return 0
-    first = take_numbers(connection, _COUNTER, len(rows))
+    first = take_numbers(connection, COUNTER, len(rows))
     now = _known(connection, {(row.job, row.number) for row in rows})
     changed: set[tuple[str, int]] = set()
     for row in rows:
@@ -113,26 +115,20 @@ def check_attempt(row: AttemptRow) -> None:
     Raises:
         GpuRowError: the message names the field, what it holds and what is wanted.
     """
-    check_key(row.job, row.number)
-    for name in ("user", "queue"):
-        check_name(name, getattr(row, name))
+    check_row(_T, _values(row))
     for node in row.nodes:
-        check_name("nodes", node, at_least=1)
+        check_text("nodes", node, NAME_MAX, at_least=1)
     if len(row.nodes) > NODES_MAX:
         raise GpuRowError(f"nodes has {len(row.nodes)} names; want at most {NODES_MAX}")
     if row.outcome not in OUTCOMES:
         raise GpuRowError(f"outcome is {row.outcome[:80]!r}; want {', '.join(OUTCOMES)}")
-    check_number("gpus", row.gpus)
-    for name in ("exit_code", "signal"):
-        check_whole(name, getattr(row, name))
-    for name in ("submitted_ns", "start_ns", "end_ns", "reported_ns"):
-        check_time(name, getattr(row, name))
 
 
 def attempts_of(connection: sa.Connection, jobs: Sequence[str]) -> dict[str, list[AttemptRow]]:
     """Job -> its attempts by number, of each of these jobs that is known."""
     found: dict[str, list[AttemptRow]] = {}
-    for some in batched(sorted(set(jobs)), _AT_ONCE):
+    # A name that cannot be stored is nobody's; PostgreSQL would refuse to look for it.
+    for some in batched(sorted({job for job in jobs if is_storable(job, NAME_MAX)}), _AT_ONCE):
         query = _rows().where(_T.c.job.in_(some)).order_by(_T.c.job, _T.c.number)
         for row in connection.execute(query):
             found.setdefault(row.job, []).append(_attempt(row))
@@ -190,12 +186,12 @@ def _write(connection: sa.Connection, rows: Sequence[AttemptRow]) -> None:
     written = {name: statement.excluded[name] for name in (*_WRITTEN, "latest_ns") if name not in ("job", "number")}
     connection.execute(
         statement.on_conflict_do_update(index_elements=["job", "number"], set_=written),
-        [
-            {name: getattr(row, name) for name in _WRITTEN}
-            | {"nodes": msgspec.json.encode(row.nodes).decode(), "latest_ns": row.latest_ns}
-            for row in rows
-        ],
+        [_values(row) | {"nodes": msgspec.json.encode(row.nodes).decode()} for row in rows],
     )
+
+
+def _values(row: AttemptRow) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in (*_WRITTEN, "latest_ns")}
 
 
 def _rows() -> "sa.Select[Any]":

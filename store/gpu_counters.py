@@ -22,3 +22,8 @@ def take_numbers(connection: sa.Connection, name: str, n: int) -> int:
     )
     last = int(connection.execute(taken.returning(_T.c.value)).scalar_one())
     return last - n + 1
+
+
+def take_turn(connection: sa.Connection, name: str) -> None:
+    """Keep all others who take numbers or turns of this name waiting until this transaction ends."""
+    take_numbers(connection, name, 0)

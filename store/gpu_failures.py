@@ -8,14 +8,13 @@ from typing import Any, Final, Literal, TypeAlias
 
 import sqlalchemy as sa
 
-from store.gpu_checks import check_json, check_key, check_number, check_time, check_whole
+from store.gpu_checks import check_row
 from store.gpu_tables import NAME_MAX, gpu_failures
-from store.texts import storable_name, storable_text
+from store.texts import is_storable, storable_name, storable_text
 from store.upsert import insert
 
 Status: TypeAlias = Literal["answered", "abstained"]
 Origin: TypeAlias = Literal["agents", "upload"]
-DIAGNOSIS_MAX: Final = 4 * 2**20
 _TEXT_MAX: Final = 16_384
 
 _T = gpu_failures
@@ -130,9 +129,10 @@ def put_failure(connection: sa.Connection, row: FailureRow) -> int:
 
 def failures_of(connection: sa.Connection, job: str) -> list[FailureRow]:
     """What was found of a job's attempts, by number."""
-    return [
-        FailureRow(**row._asdict()) for row in connection.execute(_rows().where(_T.c.job == job).order_by(_T.c.number))
-    ]
+    if not is_storable(job, NAME_MAX):
+        return []
+    query = _rows().where(_T.c.job == job).order_by(_T.c.number)
+    return [FailureRow(**row._asdict()) for row in connection.execute(query)]
 
 
 def list_failures(
@@ -148,7 +148,11 @@ def list_failures(
     Pages neither repeat nor leave out a failure whose time stays. Without `with_diagnosis` these long texts are not
     read, and "" stands in their place.
     """
-    conditions = [_T.c[name] == wanted for name in _EQUAL if (wanted := getattr(where, name)) is not None]
+    wanted = {name: value for name in _EQUAL if (value := getattr(where, name)) is not None}
+    wanted |= {name: storable_name(wanted[name], NAME_MAX) for name in _OUTSIDE if name in wanted}
+    if not all(is_storable(value, NAME_MAX) for value in wanted.values() if isinstance(value, str)):
+        return FailurePage((), None)  # nothing is called so; PostgreSQL would refuse to look for it
+    conditions = [_T.c[name] == value for name, value in wanted.items()]
     if where.start_ns is not None:
         conditions.append(_T.c.failed_ns >= where.start_ns)
     if where.end_ns is not None:
@@ -173,6 +177,7 @@ def failure_counts(connection: sa.Connection, start_ns: int, end_ns: int) -> lis
 
 
 _EQUAL = ("job", "reason", "category", "user", "node", "status", "synthetic")
+_OUTSIDE = ("node", "user")  # names that nobody may refuse: they come with logs
 _COLUMNS = tuple(FailureRow.__slots__)
 
 
@@ -183,18 +188,12 @@ def _rows(*, with_diagnosis: bool = True) -> "sa.Select[Any]":
 
 def _values(row: FailureRow) -> dict[str, Any]:
     """As the columns take it; of texts that are there to be read, what does not fit is cut."""
-    check_key(row.job, row.number)
-    check_json("diagnosis", row.diagnosis, DIAGNOSIS_MAX)
-    for name in ("confidence", "gpus", "lost_gpu_s"):
-        check_number(name, getattr(row, name))
-    for name in ("failed_ns", "found_ns"):
-        check_time(name, getattr(row, name))
-    check_whole("rank", row.rank)
     values = {name: getattr(row, name) for name in _COLUMNS if name not in ("id", "revision")}
-    for name in ("node", "user"):
+    for name in _OUTSIDE:
         if values[name] is not None:
             values[name] = storable_name(values[name], NAME_MAX)
     for name in ("action", "template"):
         if values[name] is not None:
             values[name] = storable_text(values[name], _TEXT_MAX)
+    check_row(_T, values)
     return values

@@ -11,7 +11,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from store.errors import RetryModelError
-from store.gpu_counters import take_numbers
+from store.gpu_counters import take_turn
 from store.gpu_tables import gpu_retry_models
 from store.postgresql import binary
 
@@ -51,7 +51,7 @@ def put_model(
     """
     if not 0 < len(data) <= STATE_MAX_BYTES:
         raise RetryModelError(f"a state of {len(data)} bytes; want 1 to {STATE_MAX_BYTES}")
-    take_numbers(connection, _COUNTER, 1)
+    take_turn(connection, _COUNTER)
     active = active_model(connection)
     if parent != (seen := "" if active is None else active.digest):
         raise RetryModelError(
@@ -83,7 +83,7 @@ def roll_back(connection: sa.Connection, generation: int, now_ns: int, note: str
     Raises:
         RetryModelError: no such state is kept.
     """
-    take_numbers(connection, _COUNTER, 1)
+    take_turn(connection, _COUNTER)
     row = _one(connection, generation)
     if row.active:
         return row
@@ -120,12 +120,12 @@ def model_data(connection: sa.Connection, generation: int) -> bytes:
 
 def forget_models(connection: sa.Connection, keep: int, limit: int = 10) -> int:
     """Delete the oldest states, at most `limit`, but never the `keep` newest nor the active one; returns how many."""
+    take_turn(connection, _COUNTER)  # nobody goes back to one of them meanwhile
     newest = sa.select(_T.c.generation).order_by(_T.c.generation.desc()).limit(max(keep, 1))
     old = sa.select(_T.c.generation).where(~_T.c.active, _T.c.generation.not_in(newest))
     generations = connection.execute(old.order_by(_T.c.generation).limit(limit)).scalars().all()
     if generations:
-        # Somebody may have gone back to one of them since it was read.
-        connection.execute(sa.delete(_T).where(_T.c.generation.in_(generations), ~_T.c.active))
+        connection.execute(sa.delete(_T).where(_T.c.generation.in_(generations)))
     return len(generations)
 
 

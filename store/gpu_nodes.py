@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 
 import sqlalchemy as sa
 
+from store.gpu_checks import check_row
 from store.gpu_tables import NAME_MAX, gpu_nodes
 from store.texts import storable_name
 from store.upsert import insert
@@ -28,14 +29,21 @@ class NodeRow:
 
 
 def put_nodes(connection: sa.Connection, rows: Sequence[NodeRow], checked_ns: int) -> None:
-    """Keep the results of a test of `checked_ns` in place of the one before; nodes that are not in it go."""
-    named = {storable_name(row.node, NAME_MAX): row for row in rows}
+    """Keep the results of a test of `checked_ns` in place of the one before; nodes that are not in it go.
+
+    Raises:
+        GpuRowError: a number or text that cannot be kept.
+    """
+    named = {name: asdict(row) | {"node": name} for row in rows for name in [storable_name(row.node, NAME_MAX)]}
+    for values in named.values():
+        values["checked_ns"] = checked_ns
+        check_row(_T, values)
     if named:
         statement = insert(connection, _T)
         said = {name: statement.excluded[name] for name in NodeRow.__slots__ if name != "node"}
         connection.execute(
             statement.on_conflict_do_update(index_elements=["node"], set_=said),
-            [asdict(row) | {"node": node, "checked_ns": checked_ns} for node, row in sorted(named.items())],
+            [values for _, values in sorted(named.items())],
         )
     connection.execute(sa.delete(_T).where(_T.c.checked_ns != checked_ns))
 

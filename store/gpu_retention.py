@@ -4,32 +4,49 @@ Each call deletes a few rows, the oldest first, in the caller's transaction, whi
 it returns 0, it never makes anybody wait long.
 """
 
+from typing import Any
+
 import sqlalchemy as sa
 
+from store.gpu_attempts import COUNTER
+from store.gpu_counters import take_turn
 from store.gpu_tables import gpu_advice, gpu_attempts, gpu_failures
 
-#: A second's work at most, also where rows have long diagnoses.
+#: With attempts on many nodes and long diagnoses, some tenths of a second.
 ROWS_AT_ONCE = 1_000
 
 
 def forget_attempts(connection: sa.Connection, before_ns: int, limit: int = ROWS_AT_ONCE) -> int:
-    """Delete attempts of which the latest that is known lies before then, at most `limit`; returns how many."""
+    """Delete attempts of which the latest that is known lies before then, at most `limit`; returns how many.
+
+    Must come first in its transaction, but for the lease, as all that writes attempts.
+    """
+    take_turn(connection, COUNTER)
     t = gpu_attempts
-    old = sa.select(t.c.id).where(t.c.latest_ns < before_ns).order_by(t.c.latest_ns, t.c.id).limit(limit)
-    # The time once more: a report may have come for one of them since it was read.
-    return connection.execute(sa.delete(t).where(t.c.id.in_(old), t.c.latest_ns < before_ns)).rowcount
+    return _deleted(connection, t, [t.c.id], t.c.latest_ns, before_ns, limit)
 
 
 def forget_failures(connection: sa.Connection, before_ns: int, limit: int = ROWS_AT_ONCE) -> int:
     """Delete diagnoses of attempts that failed before then, at most `limit`; returns how many."""
     t = gpu_failures
-    old = sa.select(t.c.id).where(t.c.failed_ns < before_ns).order_by(t.c.failed_ns, t.c.id).limit(limit)
-    return connection.execute(sa.delete(t).where(t.c.id.in_(old), t.c.failed_ns < before_ns)).rowcount
+    return _deleted(connection, t, [t.c.id], t.c.failed_ns, before_ns, limit)
 
 
 def forget_advice(connection: sa.Connection, before_ns: int, limit: int = ROWS_AT_ONCE) -> int:
     """Delete advice given before then, at most `limit`; returns how many."""
     t = gpu_advice
-    old = sa.select(t.c.job, t.c.number).where(t.c.given_ns < before_ns).order_by(t.c.given_ns).limit(limit)
-    doomed = sa.tuple_(t.c.job, t.c.number).in_(old)
-    return connection.execute(sa.delete(t).where(doomed, t.c.given_ns < before_ns)).rowcount
+    return _deleted(connection, t, [t.c.job, t.c.number], t.c.given_ns, before_ns, limit)
+
+
+def _deleted(
+    connection: sa.Connection,
+    table: sa.Table,
+    key: "list[sa.Column[Any]]",
+    time_ns: "sa.Column[int]",
+    before_ns: int,
+    limit: int,
+) -> int:
+    old = sa.select(*key).where(time_ns < before_ns).order_by(time_ns, *key).limit(limit)
+    named: Any = sa.tuple_(*key) if len(key) > 1 else key[0]
+    # The time once more: what was written anew since it was read stays.
+    return connection.execute(sa.delete(table).where(named.in_(old), time_ns < before_ns)).rowcount

@@ -1,4 +1,4 @@
-"""The newest features of a chunk, and the job's progress."""
+"""The newest features of a chunk."""
 
 import datetime as dt
 
@@ -7,7 +7,6 @@ import polars as pl
 import sqlalchemy as sa
 
 from store.drive_features import put_features, read_features
-from store.drive_progress import Progress, forget_progress, read_progress, write_progress
 from tests.store.drives_world import DAY, noted
 
 ONE_DAY = dt.timedelta(days=1)
@@ -41,17 +40,3 @@ def test_the_newest_features_of_a_version_are_given_back_by_number(engine: sa.En
         found = read_features(connection, 0, "v2")
         assert found is not None
         assert found[1].equals(other)
-
-
-def test_progress_is_kept_by_scope_and_key_and_forgotten_from_below(engine: sa.Engine) -> None:
-    with engine.begin() as connection:
-        write_progress(connection, "hours", {5: Progress(1), 6: Progress(2, "x")}, 7)
-        write_progress(connection, "hours", {6: Progress(3), -1: Progress(4)}, 8)
-        write_progress(connection, "chunks", {5: Progress(9)}, 8)
-        write_progress(connection, "chunks", {}, 8)
-        assert read_progress(connection, "hours") == {-1: Progress(4), 5: Progress(1), 6: Progress(3)}
-        forget_progress(connection, "hours", below_key=6)
-        assert read_progress(connection, "hours") == {6: Progress(3)}
-        forget_progress(connection, "hours")
-        assert read_progress(connection, "hours") == {}
-        assert read_progress(connection, "chunks") == {5: Progress(9)}
