@@ -11,7 +11,6 @@ import sqlalchemy as sa
 
 from store.errors import GpuRowError
 from store.gpu_failures import (
-    FailureCount,
     FailureFilter,
     FailurePage,
     FailurePlace,
@@ -76,19 +75,21 @@ def test_two_who_find_something_of_one_attempt_at_once_leave_one_row(engine: sa.
     assert row.revision == 10, "each differed from the one before it"
 
 
-@pytest.mark.parametrize("bad", BAD_TEXTS)
-def test_names_from_logs_are_written_out_and_found_by_what_they_were(engine: sa.Engine, bad: str) -> None:
-    (number,) = put(engine, failure(node=bad, user=bad, template="\x00" * 40_000, action=f"ask {bad}"))
-    with engine.connect() as connection:
-        for where in (FailureFilter(node=bad), FailureFilter(user=bad)):
-            (row,) = list_failures(connection, where, limit=9).rows
-            assert row.id == number
-        for where in (FailureFilter(job=bad), FailureFilter(reason=bad), FailureFilter(category=bad)):
-            assert list_failures(connection, where, limit=9) == FailurePage((), None)
-        assert failures_of(connection, bad) == []
-    assert row.template == "\\0" * 8192
-    with pytest.raises(GpuRowError, match=r"^job holds"):
-        put(engine, failure(bad))
+def test_names_from_logs_are_written_out_and_found_by_what_they_were(engine: sa.Engine) -> None:
+    for number, bad in enumerate(BAD_TEXTS, 1):
+        (key,) = put(
+            engine, failure("train", number, node=bad, user=bad, template="\x00" * 40_000, action=f"ask {bad}")
+        )
+        with engine.connect() as connection:
+            for where in (FailureFilter(node=bad), FailureFilter(user=bad)):
+                (row,) = list_failures(connection, where, limit=9).rows
+                assert row.id == key
+            for where in (FailureFilter(job=bad), FailureFilter(reason=bad), FailureFilter(category=bad)):
+                assert list_failures(connection, where, limit=9) == FailurePage((), None)
+            assert failures_of(connection, bad) == []
+        assert row.template == "\\0" * 8192
+        with pytest.raises(GpuRowError, match=r"^job holds"):
+            put(engine, failure(bad))
 
 
 def test_what_cannot_be_kept_is_refused_by_name(engine: sa.Engine) -> None:
@@ -173,7 +174,10 @@ def test_counts_are_those_of_the_stretch_by_kind_with_what_was_lost(engine: sa.E
         found = failure_counts(connection, NOW_NS + 3, NOW_NS + 11)
         assert failure_counts(connection, 0, NOW_NS) == []
     assert len(found) == len(lost) > 3
-    assert {FailureCount(*kind, len(each), sum(each)) for kind, each in lost.items()} == set(found)
+    counted = {(each.category, each.reason, each.status, each.synthetic): each for each in found}
+    assert counted.keys() == lost.keys()
+    for kind, values in lost.items():
+        assert (counted[kind].failures, counted[kind].lost_gpu_s) == (len(values), sum(values))
 
 
 def test_lists_are_read_in_their_order_along_an_index(engine: sa.Engine) -> None:
