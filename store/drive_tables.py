@@ -7,7 +7,7 @@ DRIVES_PER_CHUNK). One scheduled job writes all of it under a lease. The API wri
 
 import sqlalchemy as sa
 
-from store.tables import metadata
+from store.tables import metadata, progress_table
 
 DRIVES_PER_CHUNK = 1024
 
@@ -152,12 +152,4 @@ drive_models = sa.Table(
 )
 
 # What the job has taken in and done, in scopes that it names itself (store/drive_progress.py).
-drive_progress = sa.Table(
-    "drive_progress",
-    metadata,
-    sa.Column("scope", sa.String(64), primary_key=True),
-    sa.Column("key", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("value", sa.BigInteger, nullable=False),
-    sa.Column("body", sa.Text),
-    sa.Column("updated_ns", sa.BigInteger, nullable=False),
-)
+drive_progress = progress_table("drive_progress")

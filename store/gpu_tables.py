@@ -6,7 +6,7 @@ touches any of these. Times are ns UTC. What lists filter and count by has colum
 
 import sqlalchemy as sa
 
-from store.tables import metadata
+from store.tables import metadata, progress_table
 
 NAME_MAX = 256
 
@@ -136,15 +136,7 @@ gpu_nodes = sa.Table(
 )
 
 # How far the job has come, in scopes that it names itself (store/gpu_progress.py).
-gpu_progress = sa.Table(
-    "gpu_progress",
-    metadata,
-    sa.Column("scope", sa.String(64), primary_key=True),
-    sa.Column("key", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("value", sa.BigInteger, nullable=False),
-    sa.Column("body", sa.Text),
-    sa.Column("updated_ns", sa.BigInteger, nullable=False),
-)
+gpu_progress = progress_table("gpu_progress")
 
 # Numbers that are given out in the order of commits (store/gpu_counters.py).
 gpu_counters = sa.Table(

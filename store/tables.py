@@ -13,6 +13,20 @@ LEVEL_OWN_WINDOW = 0  # the query's own window; coarser levels come above it (st
 metadata = sa.MetaData()
 _id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
+
+def progress_table(name: str) -> sa.Table:
+    """Where a job notes how far it has come, in scopes that it names itself (store/job_progress.py)."""
+    return sa.Table(
+        name,
+        metadata,
+        sa.Column("scope", sa.String(64), primary_key=True),
+        sa.Column("key", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("value", sa.BigInteger, nullable=False),
+        sa.Column("body", sa.Text),
+        sa.Column("updated_ns", sa.BigInteger, nullable=False),
+    )
+
+
 offsets = sa.Table(
     "offsets",
     metadata,
