@@ -58,14 +58,17 @@ def raise_floor(
 
 
 def _limit(floors: Floors, level: Level, retention: Retention, now_ns: int) -> int:
-    """Where retention wants the floor: whole windows of the next level, and never above a finer floor."""
+    """Where retention wants the floor: whole windows of the next level, and never above a finer floor.
+
+    A floor inside a window of the next level would part it: what lies above the floor would be there twice, and a
+    late record would have it computed anew without what lies below.
+    """
     above = floors.above(level.number)
     # Where the next level does not exist, its windows being no wider, this one stands in for it.
     stands_for = range(level.number, above.number if above is not None else len(retention.kept_ns))
     kept_ns = max(retention.kept_ns[number] for number in stands_for)
-    limit_ns = (above or level).start_of(now_ns - kept_ns)
     finer = [floor for other, floor in zip(floors.levels, floors.floors_ns, strict=True) if other.number < level.number]
-    return min([limit_ns, *finer])
+    return (above or level).start_of(min([now_ns - kept_ns, *finer]))
 
 
 def _first_window(connection: sa.Connection, version: RegisteredVersion, number: int, floor_ns: int) -> int | None:

@@ -181,17 +181,59 @@ def test_a_version_that_was_not_valid_stays_out_of_coarser_windows(world: Levels
     assert world.coverage(0, 6 * HOUR_S).records_merged == before.records_merged + 2
 
 
+def _raise_floors(world: LevelsWorld, kept_h: tuple[int, int, int], now_h: int) -> None:
+    """As a round does it that has rolled nothing up, because what waits came after that."""
+    own, minutes, hours = (hours * HOUR_S * SECOND_NS for hours in kept_h)
+    now_ns = (ORIGIN_S + now_h * HOUR_S) * SECOND_NS
+    for level in (0, 1):
+        rises = True
+        while rises:
+            with world.engine.begin() as connection:
+                rises = raise_floor(connection, world.version(), level, Retention((own, minutes, hours)), now_ns)
+
+
 def test_nothing_finer_goes_while_a_coarser_window_waits_to_be_computed(world: LevelsWorld) -> None:
     world.flush(records(300, 9))
-    version, pages = world.version(), world.pages(0)
-    kept = Retention((HOUR_S * SECOND_NS,) * 3)
-    now_ns = (ORIGIN_S + 20 * HOUR_S) * SECOND_NS
-    for level in (0, 1, 0, 1):
-        with world.engine.begin() as connection:
-            raise_floor(connection, version, level, kept, now_ns)
+    pages = world.pages(0)
+    _raise_floors(world, (1, 1, 1), 20)
     assert max(world.floors().floors_ns) <= ORIGIN_S * SECOND_NS + min(world.taken)[0] * SECOND_NS
     assert world.pages(0) == pages
     world.assert_true(0, 6 * HOUR_S)
+
+
+def test_a_floor_that_a_finer_one_holds_back_stays_at_the_edge_of_a_coarser_window(world: LevelsWorld) -> None:
+    """A late record holds back the own windows' floor in the middle of an hour; no hour may be parted there."""
+    late_s = HOUR_S + 27 * 60
+    world.flush([(at, "a", at) for at in range(0, 3 * HOUR_S, 900)])
+    world.round(3 * HOUR_S)
+    world.flush([(late_s, "a", 5)])
+    _raise_floors(world, (3, 3, 90), 8)
+    floors_s = [floor // SECOND_NS - ORIGIN_S for floor in world.floors().floors_ns]
+    assert floors_s[:2] == [late_s, HOUR_S]
+    for _ in range(2):
+        for stretch in ((0, 3 * HOUR_S), (HOUR_S, late_s + 600), (late_s, 3 * HOUR_S)):
+            world.assert_true(*stretch)
+        world.assert_true(0, 3 * HOUR_S, HOUR_S)
+        world.round(8 * HOUR_S)
+    assert world.waiting() == 0
+
+
+def test_a_coarser_window_is_not_computed_again_from_what_is_left_of_it(world: LevelsWorld) -> None:
+    """Floors came to stand inside coarser windows before they kept to their edges; a database may have such a one."""
+    world.flush([(at, "a", 1) for at in range(0, 2 * HOUR_S, 900)])
+    world.round(2 * HOUR_S)
+    floor_ns = (ORIGIN_S + 20 * 60) * SECOND_NS
+    with world.engine.begin() as connection:
+        connection.exec_driver_sql(f"UPDATE level_floors SET floor_ns = {floor_ns} WHERE level < 2")
+        for table in ("pages", "manifests"):
+            connection.exec_driver_sql(f"DELETE FROM {table} WHERE level < 2 AND window_ns < {floor_ns}")
+    world.flush([(40 * 60, "a", 1), (HOUR_S + 40 * 60, "a", 1)])
+    assert world.waiting() == 2
+    world.round(2 * HOUR_S)
+    world.round(3 * HOUR_S, kept_s=(1.0 * HOUR_S, 1.0 * HOUR_S, 9.0 * HOUR_S))
+    assert world.waiting() == 0
+    hours = world.ask("probes_total", 0, 2 * HOUR_S, HOUR_S).groups
+    assert [hour.state.answers()[0] for hour in hours] == [4, 5], "the first one keeps what is left of it nowhere else"
 
 
 @pytest.mark.parametrize("inner", ["round", "flush"])
