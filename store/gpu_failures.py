@@ -1,6 +1,7 @@
 """Why attempts failed, as it was last found: one row an attempt, listed for people and counted for series.
 
-A later diagnosis takes the place of an earlier one, whoever found it, and counts the revision up where it differs.
+A later diagnosis takes the place of an earlier one and counts the revision up where it differs; but what all of a job's
+log says, uploaded, does not give way to what the lines say that agents kept of it.
 """
 
 from dataclasses import dataclass
@@ -109,6 +110,8 @@ class FailureCount:
 def put_failure(connection: sa.Connection, row: FailureRow) -> int:
     """Keep a diagnosis in place of the one before; returns its number. The same again changes nothing.
 
+    One of uploaded logs stays whatever the lines that agents kept say: they know no better than all of the log.
+
     Raises:
         GpuRowError: the job's name or a number cannot be kept, or the diagnosis is too long.
     """
@@ -116,9 +119,12 @@ def put_failure(connection: sa.Connection, row: FailureRow) -> int:
     statement = insert(connection, _T).values(values | {"revision": 1})
     said = [name for name in values if name not in ("job", "number", "found_ns")]
     differs = sa.or_(*(_T.c[name].is_distinct_from(statement.excluded[name]) for name in said))
+    knows_more = sa.or_(_T.c.origin == "agents", statement.excluded.origin == "upload")
     changed: dict[str, Any] = {name: statement.excluded[name] for name in (*said, "found_ns")}
     upsert = statement.on_conflict_do_update(
-        index_elements=["job", "number"], set_=changed | {"revision": _T.c.revision + 1}, where=differs
+        index_elements=["job", "number"],
+        set_=changed | {"revision": _T.c.revision + 1},
+        where=sa.and_(differs, knows_more),
     )
     written = connection.execute(upsert.returning(_T.c.id)).scalar_one_or_none()
     if written is not None:

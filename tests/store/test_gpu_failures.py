@@ -25,7 +25,7 @@ from tests.store.gpu_world import BAD_TEXTS, NOW_NS, failure, plans
 WHOLE = failure(
     "train", 3, status="abstained", reason=None, category=None, guess="nccl_timeout", confidence=0.25,
     retry="other_node", action="drain it", node="n1", rank=7, user="ann", gpus=16.0, lost_gpu_s=57600.5,
-    template="error <*>", diagnosis='{"é": "\\u0000"}', origin="upload", reported=False, synthetic=True,
+    template="error <*>", diagnosis='{"é": "\\u0000"}', origin="agents", reported=False, synthetic=True,
 )  # fmt: skip
 
 
@@ -51,7 +51,7 @@ def test_a_diagnosis_is_given_back_as_it_was_kept(engine: sa.Engine) -> None:
 def test_a_diagnosis_that_differs_anywhere_takes_the_place_of_the_one_before(engine: sa.Engine) -> None:
     other: dict[str, Any] = {
         "failed_ns": NOW_NS - 1, "status": "answered", "confidence": 0.5, "retry": "never", "node": None, "rank": None,
-        "gpus": None, "lost_gpu_s": 1.0, "origin": "agents", "reported": True, "synthetic": False,
+        "gpus": None, "lost_gpu_s": 1.0, "origin": "upload", "reported": True, "synthetic": False,
     }  # fmt: skip
     given = "job", "number", "found_ns", "id", "revision"
     for number, field in enumerate((each.name for each in fields(FailureRow) if each.name not in given), 1):
@@ -62,6 +62,14 @@ def test_a_diagnosis_that_differs_anywhere_takes_the_place_of_the_one_before(eng
         assert of_job(engine, field) == [replace(before, id=key, revision=1)], "found again: nothing new"
         assert put(engine, after, after) == [key] * 2
         assert of_job(engine, field) == [replace(after, id=key, revision=2)]
+
+
+def test_what_all_of_a_log_says_does_not_give_way_to_what_agents_kept_of_it(engine: sa.Engine) -> None:
+    (number,) = put(engine, failure(reason="xid", origin="agents"))
+    uploads = [failure(reason="gpu_oom", origin="upload"), failure(reason="disk_full", origin="upload")]
+    for revision, upload in enumerate(uploads, 2):
+        assert put(engine, upload, failure(reason="xid", origin="agents")) == [number] * 2
+        assert of_job(engine) == [replace(upload, id=number, revision=revision)]
 
 
 def test_two_who_find_something_of_one_attempt_at_once_leave_one_row(engine: sa.Engine) -> None:
