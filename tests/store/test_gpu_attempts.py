@@ -56,10 +56,20 @@ def test_an_attempt_is_given_back_as_it_was_told(engine: sa.Engine) -> None:
     assert found.keys() == {"train", "other"}
 
 
-def test_a_job_s_attempts_come_by_number(engine: sa.Engine) -> None:
-    put(engine, *(report("train", number) for number in (10, 2, 1)))
+def test_attempts_of_many_jobs_come_by_number_whatever_is_asked_at_once(
+    engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu_attempts, "_AT_ONCE", 2)
+    rows = [report(f"job {n}", number, user=f"{n} {number}") for n in range(5) for number in (10, 2, n + 3)]
+    assert put(engine, *rows) == 15
+    assert put(engine, *rows) == 0
+    assert put(engine, *(replace(row, gpus=1.0) for row in rows[::2])) == 8
     with engine.connect() as connection:
-        assert [row.number for row in attempts_of(connection, ["train"])["train"]] == [1, 2, 10]
+        found = attempts_of(connection, [f"job {n}" for n in range(6)])
+    assert {job: [row.number for row in of_job] for job, of_job in found.items()} == {
+        f"job {n}": [2, n + 3, 10] for n in range(5)
+    }
+    assert all(row.user == f"{job[4:]} {row.number}" for job, of_job in found.items() for row in of_job)
 
 
 def test_reports_in_parts_make_one_attempt_and_what_they_do_not_say_stays(engine: sa.Engine) -> None:
