@@ -82,19 +82,17 @@ def test_reports_in_parts_make_one_attempt_and_what_they_do_not_say_stays(engine
     assert (row.outcome, row.exit_code, row.signal, row.reported_ns) == ("failed", 1, None, NOW_NS + 10)
 
 
-def test_a_later_report_overrides_but_running_never_how_it_ended(engine: sa.Engine) -> None:
-    put(engine, report(outcome="failed", gpus=8.0, nodes=("n1", "n2")))
-    put(engine, report(outcome=RUNNING, gpus=0.0, nodes=("n3",)))
-    row = one(engine)
+def test_a_later_report_overrides_but_running_never_how_it_ended() -> None:
+    row = merged(
+        report(outcome="failed", gpus=8.0, nodes=("n1", "n2")), report(outcome=RUNNING, gpus=0.0, nodes=("n3",))
+    )
     assert (row.outcome, row.gpus, row.nodes) == ("failed", 0.0, ("n3",))
-    put(engine, report(outcome="preempted"))
-    assert one(engine).outcome == "preempted"
+    assert merged(row, report(outcome="preempted")).outcome == "preempted"
 
 
-def test_what_was_once_made_up_stays_so(engine: sa.Engine) -> None:
-    put(engine, report(synthetic=True))
-    put(engine, report(outcome="passed", synthetic=False))
-    assert one(engine).synthetic
+def test_what_was_once_made_up_stays_so() -> None:
+    assert merged(report(synthetic=True), report(outcome="passed", synthetic=False)).synthetic
+    assert merged(report(synthetic=False), report(synthetic=True)).synthetic
 
 
 def test_a_report_that_says_nothing_new_writes_nothing(engine: sa.Engine) -> None:
