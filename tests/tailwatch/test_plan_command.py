@@ -99,7 +99,7 @@ def test_a_file_without_records_and_a_missing_one_are_told_from_a_silent_source(
     assert "met no records of stream probes" in notes[1]
     live = written(tmp_path, sources=[{"kind": "datagrams", "stream": "probes", "path": str(tmp_path / "rows.sock")}])
     (first, *_) = planned(capsys, "--config", str(live), "--seconds", "1")["notes"]
-    assert "gave no records in 1." in first
+    assert re.search(r"gave no records in \d+\.\d", first)
 
 
 def test_cores_that_were_not_measured_as_an_agent_are_told_to_be_too_low(
