@@ -18,6 +18,7 @@ from functools import partial
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from analytics.gpu.cleaning import Origin, last_lines_of_block, lines_of_block
 from analytics.gpu.cleaning_binary import LOOKED_AT, told_of
@@ -123,7 +124,7 @@ class _Pass:
         number = block.first_line + len(feeds)
         self._lines = number - data.endswith(b"\n")
         self._windows.end_of_block(lines_before(data, len(data), number, REACH))
-        self._remember(block)
+        self._remember(block, feeds)
 
     def result(self) -> Scan:
         """What there was; the log is at its end."""
@@ -155,13 +156,12 @@ class _Pass:
         for place, match in matches:
             self._kept.add(place, match.line.number, partial(_itself, match))
 
-    def _remember(self, block: Block) -> None:
+    def _remember(self, block: Block, feeds: npt.NDArray[np.int64]) -> None:
         """The last lines of the log so far: those of this block, and of the ones before while it has too few."""
-        start = start_of_last(block.data, TAIL_LINES)
-        first_line = block.first_line + block.data.count(b"\n", 0, start)
+        start, lines = start_of_last(block.data, feeds, TAIL_LINES)
         if start:
             self._last.clear()
-        self._last.append(Block(block.data[start:], first_line, 0 if start else block.continued))
+        self._last.append(Block(block.data[start:], block.first_line + lines, 0 if start else block.continued))
         while len(self._last) > _MOST_REMEMBERED:
             self._last.popleft()
 

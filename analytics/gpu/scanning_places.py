@@ -83,14 +83,10 @@ def first_lines(data: bytes, number: int, count: int) -> list[Raw]:
     return [first, *lines_after(data, 0, number, count - 1)] if data else []
 
 
-def start_of_last(data: bytes, count: int) -> int:
-    """Where the last `count` lines begin."""
-    at = len(data) - data.endswith(b"\n")
-    for _ in range(count):
-        at = data.rfind(b"\n", 0, at)
-        if at < 0:
-            return 0
-    return at + 1
+def start_of_last(data: bytes, feeds: npt.NDArray[np.int64], count: int) -> tuple[int, int]:
+    """Where the last `count` lines begin, and how many lines stand before them."""
+    before = len(feeds) - data.endswith(b"\n") - count
+    return (int(feeds[before]) + 1, before + 1) if before >= 0 else (0, 0)
 
 
 def shown(raw: bytes) -> bytes:
