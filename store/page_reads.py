@@ -27,7 +27,7 @@ _USUAL_BYTES = 8_192
 class PageRange:
     """Pages of one metric of one version at one level, whose windows start in [from_ns, to_ns).
 
-    series_groups: only these; None means all.
+    series_groups: only these; None means all. text: whether the metric keeps lines.
     """
 
     version_id: int
@@ -36,8 +36,9 @@ class PageRange:
     from_ns: int
     to_ns: int
     series_groups: tuple[int, ...] | None = None
+    text: bool = False
 
-    def pages(self, connection: sa.Connection, at_once: int = PAGES_AT_ONCE) -> Iterator[list[Row]]:
+    def pages(self, connection: sa.Connection) -> Iterator[list[Row]]:
         """Lists of (window_ns, series_group, page_version, data), in order of window, group, partition."""
         text, values = self._where()
         return chunks(
@@ -45,7 +46,7 @@ class PageRange:
             f"SELECT window_ns, series_group, page_version, data FROM pages {text} "
             "ORDER BY window_ns, series_group, partition",
             values,
-            at_once,
+            TEXT_PAGES_AT_ONCE if self.text else PAGES_AT_ONCE,
         )
 
     def count(self, connection: sa.Connection) -> int:

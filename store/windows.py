@@ -18,7 +18,7 @@ from pipeline.states import LinesState, State
 from store.errors import SelectionError, TooManyGroupsError, UnknownLabelError
 from store.label_matchers import Matcher
 from store.levels import Segment
-from store.page_reads import PAGES_AT_ONCE, TEXT_PAGES_AT_ONCE, Cost, PageRange, estimate
+from store.page_reads import Cost, PageRange, estimate
 from store.pages import PageContents, merged_states, read_pages
 from store.registry import BEGINNING_NS, END_NS, MetricRow
 from store.series_labels import Groups
@@ -210,7 +210,8 @@ def _planned(
     uneven = _uneven([segment for _, segment in found], selection.step_ns)
     reads: list[_Read] = []
     for version_id, segment in found:
-        pages = PageRange(version_id, row.metric_id, segment.level.number, segment.from_ns, segment.to_ns, few)
+        number, text = segment.level.number, row.function in LINE_FUNCTIONS
+        pages = PageRange(version_id, row.metric_id, number, segment.from_ns, segment.to_ns, few, text)
         reads.append(_Read(segment, pages, *_cuts(segment, uneven)))
     return reads
 
@@ -249,9 +250,8 @@ def _pieces(
     """Merged groups, some thousand pages at a time; and the sum of the pages' versions."""
     pieces: list[_Piece] = []
     newest = groups = waiting = 0
-    at_once = TEXT_PAGES_AT_ONCE if row.function in LINE_FUNCTIONS else PAGES_AT_ONCE
     for read in reads:
-        for pages in read.pages.pages(connection, at_once):
+        for pages in read.pages.pages(connection):
             if bounds.check is not None:
                 bounds.check()
             windows = np.array([window for window, _, _, _ in pages], np.int64)

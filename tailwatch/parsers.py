@@ -210,7 +210,9 @@ def _add_topic(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def _add_query(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    query = command_parser(commands.add_parser, "query", "ask the API for quantiles (or sums and counts) of a metric")
+    query = command_parser(
+        commands.add_parser, "query", "ask the API for quantiles (or sums, counts, lines) of a metric"
+    )
     query.add_argument("metric", metavar="METRIC", help="name of a metric, for example hiccup_us")
     query.add_argument(
         "-q", dest="levels", action="append", type=float, metavar="Q", help="quantile level in [0, 1]; may be repeated"

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.states import Described, FirstLinesState, State
-from store import page_writes, pages, samples, windows
+from store import page_reads, page_writes, pages, samples, windows
 from store.errors import CorruptPageError
 from store.label_matchers import Matcher
 from store.packed_bodies import MAX_BODY_BYTES, pack, unpack
@@ -67,7 +67,7 @@ def test_lines_of_many_jobs_are_the_same_however_few_pages_are_read_and_merged_a
 ) -> None:
     many = records(300, 7, to_s=120, jobs=150)
     for module, name in (
-        (windows, "TEXT_PAGES_AT_ONCE"), (windows, "_TEXT_BYTES"),
+        (page_reads, "TEXT_PAGES_AT_ONCE"), (windows, "_TEXT_BYTES"),
         (samples, "_TEXT_PAGES_AT_ONCE"), (page_writes, "_TEXT_PAGES_AT_ONCE"),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, 1)
