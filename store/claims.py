@@ -15,10 +15,14 @@ from store import tables
 from store.errors import FencedError
 from store.upsert import insert, insert_missing
 
-#: What scheduled jobs write windows under: a stream that no transport has, since a slash is in no topic's name, and
-#: partition numbers that no transport gives. The position is the job's own count of what it wrote.
-JOBS_TOPIC: Final = "jobs/drives"
+#: What scheduled jobs write windows under: streams that no transport has, since a slash is in no topic's name, and
+#: partition numbers that no transport gives, each once. The position is the job's own count of what it wrote.
+DRIVES_TOPIC: Final = "jobs/drives"
 DRIVES_PARTITION: Final = -2
+GPU_TOPIC: Final = "jobs/gpu"
+GPU_PARTITION: Final = -3
+GPU_FAILURES_PARTITION: Final = -4
+JOBS_TOPICS: Final = (DRIVES_TOPIC, GPU_TOPIC)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import sqlalchemy as sa
 
 from store import tables
-from store.claims import COUNTERS, JOBS_TOPIC
+from store.claims import COUNTERS, JOBS_TOPICS
 from store.errors import UnknownAgentError
 from store.interruptions import AWAY, Interruption, shorten_absence, write_interruptions
 from store.tables import LEVEL_OWN_WINDOW
@@ -145,7 +145,7 @@ def collectors(connection: sa.Connection) -> list[CollectorRow]:
     table = tables.offsets
     rows = connection.execute(
         sa.select(table.c.owner, sa.func.count().label("n"), sa.func.max(table.c.flushed_ns).label("flushed_ns"))
-        .where(table.c.topic != JOBS_TOPIC)
+        .where(table.c.topic.not_in(JOBS_TOPICS))
         .group_by(table.c.owner)
         .order_by(table.c.owner)
     )

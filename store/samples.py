@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from pipeline.plan import LINE_FUNCTIONS
 from pipeline.states import State
 from store import tables
-from store.claims import JOBS_TOPIC
+from store.claims import JOBS_TOPICS
 from store.levels import Floors, Segment
 from store.pages import decode_states, merged_states, read_pages
 from store.postgresql import binary
@@ -135,7 +135,7 @@ def estimated(connection: sa.Connection, planned: PlannedRead, enough: int) -> i
     n_series, asked = planned.series.ids.size, planned.asked
     instants = (asked.newest_ns - asked.first_ns) // asked.step_ns + 1
     # A window of a series has a page in each partition that had records of it; a job's series in the job's alone.
-    counted = sa.select(sa.func.count()).select_from(tables.offsets).where(tables.offsets.c.topic != JOBS_TOPIC)
+    counted = sa.select(sa.func.count()).select_from(tables.offsets).where(tables.offsets.c.topic.not_in(JOBS_TOPICS))
     partitions = max(1, connection.execute(counted).scalar_one())
     most: list[int] = []
     for piece in planned.pieces:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from store.catalog import Catalog, CatalogView
 from store.changes import HOUR_NS, page_changes
-from store.claims import JOBS_TOPIC
+from store.claims import JOBS_TOPICS
 from store.levels import BEGINNING_NS, Segment, segments_of, waiting_windows
 from store.registry import END_NS
 from store.rows import rows
@@ -43,7 +43,8 @@ class Snapshot:
 
     def _pages_per_window(self) -> int:
         ((last,),) = rows(self.connection, "SELECT max(id) FROM series")
-        ((partitions,),) = rows(self.connection, "SELECT count(*) FROM offsets WHERE topic <> ?", (JOBS_TOPIC,))
+        others = f"topic NOT IN ({', '.join('?' * len(JOBS_TOPICS))})"
+        ((partitions,),) = rows(self.connection, f"SELECT count(*) FROM offsets WHERE {others}", JOBS_TOPICS)
         return (int(last or 0) // SERIES_PER_PAGE + 1) * max(1, int(partitions))
 
     def _waiting(self, version_id: int, start_ns: int, end_ns: int) -> list[tuple[int, int]] | None:

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from agents.sources.streams import BUILTIN_STREAMS, declared_schema
-from collector.jobs.drive_streams import COLLECTOR_STREAMS
+from collector.jobs.job_streams import COLLECTOR_STREAMS
 from pipeline.errors import QueryError, SchemaError, TableError
 from pipeline.plan import Plan
 from pipeline.schema import Schema

@@ -15,7 +15,8 @@ import sqlalchemy as sa
 from analytics.ssd.columns import DAYS
 from analytics.ssd.feature_names import RANKED
 from analytics.ssd.fleet_reference import FleetReference, fleet_reference
-from collector.jobs.drive_intake import Pace, day_of
+from collector.jobs.drive_intake import day_of
+from collector.jobs.pace import Pace
 from store.drive_actions import failures
 from store.drive_days import read_days
 from store.drive_progress import Progress, forget_progress, read_progress, write_progress

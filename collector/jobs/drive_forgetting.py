@@ -4,13 +4,13 @@ Done at the end of a round, after everything else. Days go first, since a drive 
 """
 
 import logging
-from collections.abc import Callable
 from typing import Final
 
 import sqlalchemy as sa
 
 from collector.jobs.config import DrivesConfig
-from collector.jobs.drive_intake import DAYS_SCOPE, Pace, day_of
+from collector.jobs.drive_intake import DAYS_SCOPE, day_of
+from collector.jobs.pace import Pace, until_none
 from store.drive_days import delete_days
 from store.drive_progress import forget_progress
 from store.drive_retention import forget_drives, forget_models
@@ -38,20 +38,7 @@ def forget_old(engine: sa.Engine, config: DrivesConfig, today: int, pace: Pace) 
     def models(connection: sa.Connection) -> int:
         return forget_models(connection, (today - config.keep_models_days) * _DAY_NS)
 
-    _until_none(engine, days, pace)
-    forgotten = _until_none(engine, old_drives, pace), _until_none(engine, models, pace)
+    until_none(engine, days, pace)
+    forgotten = until_none(engine, old_drives, pace), until_none(engine, models, pace)
     if any(forgotten):
         log.info("forgotten of old: drives=%d models=%d", *forgotten)
-
-
-def _until_none(engine: sa.Engine, delete: Callable[[sa.Connection], int], pace: Pace) -> int:
-    """Transactions until there is nothing left to delete; returns how much there was."""
-    total = 0
-    while True:
-        with engine.begin() as connection:
-            pace.hold(connection)
-            deleted = delete(connection)
-        if not deleted:
-            return total
-        total += deleted
-        pace.rest()

@@ -6,8 +6,7 @@ late records came, or when more came meanwhile; and making it again gives the sa
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
 from typing import Final
 
@@ -20,6 +19,7 @@ from analytics.ssd.days import drive_days, drive_names, names_if_any
 from analytics.ssd.timeline import LOOKBACK_D
 from collector import own_metrics
 from collector.jobs.drive_readings import DriveQuery, changed_days, drive_query, labels_of, readings
+from collector.jobs.pace import Pace
 from store.catalog import Catalog
 from store.drive_days import by_chunk, put_days, read_days
 from store.drive_progress import Progress, read_progress, write_progress
@@ -44,26 +44,10 @@ _IDENTITY: Final = {
 }
 _NUMBERED: Final[dict[str, pl.DataType]] = {"drive": pl.String(), "number": pl.Int64()}
 
-Hold = Callable[[sa.Connection], None]
-Spare = Callable[[str, Exception], None]
-
 
 def day_of(number: int) -> date:
     """Days since 1970 as a date."""
     return EPOCH + timedelta(days=number)
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How the job gets on with others: `hold` proves the lease in a transaction, `rest` is called between two of them.
-
-    Both may raise to end the round. `spare` is told what part of the work cannot be done, and why: the others are, and
-    the round counts as failed.
-    """
-
-    hold: Hold
-    rest: Callable[[], None]
-    spare: Spare
 
 
 class DriveIntake:

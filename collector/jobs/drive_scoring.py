@@ -32,8 +32,9 @@ from analytics.ssd.verdicts import Acknowledgement, Assessment, State
 from collector import own_metrics
 from collector.jobs.config import DrivesConfig
 from collector.jobs.drive_fleet import kept_reference, known_failures
-from collector.jobs.drive_intake import CHUNKS_SCOPE, EPOCH, Pace, day_of
+from collector.jobs.drive_intake import CHUNKS_SCOPE, EPOCH, day_of
 from collector.jobs.drive_scorers import Loaded, Scorers, ScorerShelf
+from collector.jobs.pace import Pace
 from store.drive_actions import DriveAction, acknowledged_in, fleet_mutes, muted_in
 from store.drive_days import read_days
 from store.drive_features import put_features

@@ -1,8 +1,6 @@
 """The streams that the scoring job makes itself: what it says of drives, as records that queries read like any others.
 
-No agent has them: an agent leaves out the queries on streams that none of its sources feeds. Read by whoever compiles
-queries, agents too, so nothing of the store may be imported here. `origin` is "measured", or "synthetic" where a
-generator made the drive up (the demo), or the model learned from such drives: nobody shall take one for the other.
+`origin` (job_streams.py) is "synthetic" where a generator made the drive up, or the model learned from such drives.
 """
 
 from collections.abc import Mapping
@@ -10,9 +8,6 @@ from types import MappingProxyType
 from typing import Final
 
 from pipeline.schema import Schema
-
-MEASURED: Final = "measured"
-SYNTHETIC: Final = "synthetic"
 
 #: One row a drive. `state` as analytics.ssd.verdicts.State numbers it; what is not known is NULL.
 DRIVE_VERDICTS: Final[Schema] = {
@@ -37,6 +32,6 @@ DRIVE_COUNTS: Final[Schema] = {
     "drives": "int64",
 }
 
-COLLECTOR_STREAMS: Final[Mapping[str, Schema]] = MappingProxyType(
+DRIVE_STREAMS: Final[Mapping[str, Schema]] = MappingProxyType(
     {"drive_verdicts": DRIVE_VERDICTS, "drive_counts": DRIVE_COUNTS}
 )

@@ -12,7 +12,7 @@ def run(args: argparse.Namespace) -> int:
 
     from agents.sources.streams import known_streams
     from api.server import serve
-    from collector.jobs.drive_streams import COLLECTOR_STREAMS
+    from collector.jobs.job_streams import COLLECTOR_STREAMS
     from tailwatch.faster_kernels import faster_kernels_beside
     from tailwatch.settings_flags import loaded_from
 

@@ -12,8 +12,8 @@ from analytics.ssd.days import drive_days
 from collector.config import CollectorConfig
 from collector.jobs.config import DrivesConfig, JobsConfig
 from collector.jobs.drive_intake import day_of, note_chunk
-from collector.jobs.drive_streams import COLLECTOR_STREAMS
 from collector.jobs.drives import DriveRounds
+from collector.jobs.job_streams import COLLECTOR_STREAMS
 from pipeline.chain import Chain
 from pipeline.plan import Plan
 from pipeline.schema import polars_schema

@@ -10,11 +10,12 @@ from collector import own_metrics
 from collector.config import CollectorConfig
 from collector.jobs import drive_series
 from collector.jobs.config import DrivesConfig, JobsConfig
-from collector.jobs.drive_series import STEP_NS, DriveSeries
-from collector.jobs.drive_streams import COLLECTOR_STREAMS
+from collector.jobs.drive_series import DriveSeries
+from collector.jobs.job_series import STEP_NS
+from collector.jobs.job_streams import COLLECTOR_STREAMS
 from collector.jobs.rounds import Rounds
 from pipeline.sql import compile_query
-from store.claims import JOBS_TOPIC, claim
+from store.claims import DRIVES_TOPIC, claim
 from store.coverage import coverage
 from store.drives import DriveVerdict, write_verdicts
 from store.errors import FencedError
@@ -154,7 +155,7 @@ def test_the_job_makes_no_more_series_of_a_query_than_it_may_have_and_says_what_
     with world.engine.connect() as connection:
         (use,) = [one for one in series_use(connection) if one.query == "drive_verdicts"]
     assert use.series == 8
-    assert [(one.agent, one.groups, one.records) for one in use.refused] == [(JOBS_TOPIC, 2, 2)]
+    assert [(one.agent, one.groups, one.records) for one in use.refused] == [(DRIVES_TOPIC, 2, 2)]
     # One that starts anew knows nothing, and keeps to it all the same.
     series(world, series_max=8).write(NOW + 2 * STEP_NS)
     assert set(values(world, "drive_state", "drive", at_ns=NOW + 2 * STEP_NS)) == set(shown)
@@ -222,7 +223,7 @@ def test_what_counts_partitions_and_collectors_does_not_count_the_job(world: Dri
     with world.engine.connect() as connection:
         before = (collectors(connection), totals(connection), Snapshot(connection).pages_per_window())
     series(world).write(NOW)
-    assert JOBS_TOPIC in {row[0] for row in world.table("offsets")}
+    assert DRIVES_TOPIC in {row[0] for row in world.table("offsets")}
     with world.engine.connect() as connection:
         assert (collectors(connection), totals(connection), Snapshot(connection).pages_per_window()) == before
         seen = Snapshot(connection)
