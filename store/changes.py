@@ -60,6 +60,19 @@ def page_changes(connection: sa.Connection, versions: Sequence[int], start_ns: i
     return int(changes)
 
 
+def hour_changes(connection: sa.Connection, versions: Sequence[int], from_hour: int, to_hour: int) -> dict[int, int]:
+    """Hour (since 1970) in [from_hour, to_hour] -> how often its pages and manifests have changed; 0 is left out."""
+    if not versions:
+        return {}
+    found = rows(
+        connection,
+        "SELECT hour, sum(changes) FROM page_changes "
+        f"WHERE version_id IN ({', '.join(map(str, versions))}) AND hour >= ? AND hour <= ? GROUP BY hour",
+        (from_hour, to_hour),
+    )
+    return {int(hour): int(changes) for hour, changes in found}
+
+
 def series_changes(connection: sa.Connection, query_id: int) -> int:
     """How often the query may have got new series."""
     ((changes,),) = rows(

@@ -133,6 +133,12 @@ def put_failure(connection: sa.Connection, row: FailureRow) -> int:
     return int(connection.execute(query).scalar_one())
 
 
+def drop_failure(connection: sa.Connection, job: str, number: int) -> bool:
+    """Take back a diagnosis that agents' lines led to: the attempt did not fail after all. What was uploaded stays."""
+    found = sa.delete(_T).where(_T.c.job == job, _T.c.number == number, _T.c.origin == "agents")
+    return connection.execute(found).rowcount > 0
+
+
 def failures_of(connection: sa.Connection, job: str) -> list[FailureRow]:
     """What was found of a job's attempts, by number."""
     if not is_storable(job, NAME_MAX):

@@ -4,12 +4,14 @@ Written in the transaction whose work they are about, under the job's lease: who
 killed finds exactly what was committed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from store.upsert import insert
+from store.upsert import batched, insert
+
+_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +55,9 @@ class ProgressTable:
         c = self.table.c
         condition = [c.scope == scope] if below_key is None else [c.scope == scope, c.key < below_key]
         connection.execute(sa.delete(self.table).where(*condition))
+
+    def drop(self, connection: sa.Connection, scope: str, keys: Sequence[int]) -> None:
+        """Delete these entries of a scope."""
+        c = self.table.c
+        for some in batched(sorted(keys), _AT_ONCE):
+            connection.execute(sa.delete(self.table).where(c.scope == scope, c.key.in_(some)))

@@ -6,8 +6,8 @@ from collector.jobs.drive_readings import QUERY
 from collector.jobs.job_lag import Noted
 from store import tables
 from store.drive_overview import ROUNDS_SCOPE
-from store.drive_progress import forget_progress, read_progress, write_progress
-from store.drive_tables import drives
+from store.drive_tables import drive_progress, drives
+from store.job_progress import ProgressTable
 
 #: Under key 0, since when there are drives, or readings that may become some.
 DUE_SCOPE = "drives due"
@@ -22,4 +22,4 @@ def _is_due(connection: sa.Connection) -> bool:
     return connection.execute(found).one_or_none() is not None
 
 
-NOTED = Noted(DUE_SCOPE, ROUNDS_SCOPE, _is_due, read_progress, write_progress, forget_progress)
+NOTED = Noted(ProgressTable(drive_progress), DUE_SCOPE, ROUNDS_SCOPE, _is_due)

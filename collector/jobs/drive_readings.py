@@ -15,8 +15,8 @@ import polars as pl
 import sqlalchemy as sa
 
 from pipeline.scalar_states import MaxState, MinState
+from store.changes import hour_changes
 from store.registry import MetricRow
-from store.rows import rows
 from store.samples import Instants, SeriesCodes, WindowStates, plan, read
 from store.snapshot import Snapshot
 
@@ -89,17 +89,10 @@ def drive_query(seen: Snapshot) -> DriveQuery | None:
 
 def changed_days(connection: sa.Connection, query: DriveQuery, from_day: int, to_day: int) -> dict[int, int]:
     """Day (days since 1970) in [from_day, to_day] -> how often its windows have changed so far; 0 is left out."""
-    if not query.versions:
-        return {}
-    found = rows(
-        connection,
-        "SELECT hour, sum(changes) FROM page_changes "
-        f"WHERE version_id IN ({', '.join(map(str, query.versions))}) AND hour >= ? AND hour < ? GROUP BY hour",
-        (from_day * HOURS_A_DAY, (to_day + 1) * HOURS_A_DAY),
-    )
     days: dict[int, int] = {}
-    for hour, changes in found:
-        days[int(hour) // HOURS_A_DAY] = days.get(int(hour) // HOURS_A_DAY, 0) + int(changes)
+    hours = hour_changes(connection, query.versions, from_day * HOURS_A_DAY, (to_day + 1) * HOURS_A_DAY - 1)
+    for hour, changes in hours.items():
+        days[hour // HOURS_A_DAY] = days.get(hour // HOURS_A_DAY, 0) + changes
     return days
 
 
