@@ -2,6 +2,7 @@
 
 CollectorError
 ├── MetricsPortError     the collector cannot listen where its metrics are to be shown
+├── UnusableQueryError   a query that a job reads has not what the job wants of it
 └── UnusableFrameError   an intact frame whose content does not fit its plan: a dead letter
 """
 
@@ -16,3 +17,7 @@ class MetricsPortError(CollectorError):
 
 class UnusableFrameError(CollectorError):
     """The frame arrived whole, but what it says cannot be applied; the message names what is wrong."""
+
+
+class UnusableQueryError(CollectorError):
+    """A job of the collector cannot read the windows of a query; the message names what is missing."""

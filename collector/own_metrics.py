@@ -154,6 +154,41 @@ drives_without_series = Gauge(
 drives_lease_held = Gauge(
     "tailwatch_collector_drives_lease_held", "1 where this collector scores drives.", registry=REGISTRY
 )
+gpu_lag_seconds = Gauge(
+    "tailwatch_collector_gpu_lag_seconds",
+    "Seconds since the newest whole round over failed GPU jobs began, or since one was first due; 0 without any.",
+    registry=REGISTRY,
+)
+gpu_round_seconds = Histogram(
+    "tailwatch_collector_gpu_round_seconds",
+    "Time of one round over failed GPU jobs.",
+    registry=REGISTRY,
+    buckets=(0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000),
+)
+gpu_failures = Counter(
+    "tailwatch_collector_gpu_failures_total",
+    "Rounds over failed GPU jobs, or parts of one, that failed, by reason.",
+    ["reason"],
+    registry=REGISTRY,
+)
+for _reason in ("lease", "database", "damaged", "model", "data", "rules", "library", "fenced", "fault"):
+    gpu_failures.labels(_reason)
+gpu_waiting = Gauge(
+    "tailwatch_collector_gpu_waiting_jobs",
+    "Jobs with lines or reports that are not looked into yet, where this collector does it.",
+    registry=REGISTRY,
+)
+gpu_diagnosed = Counter(
+    "tailwatch_collector_gpu_diagnosed_total",
+    "Diagnoses of failed GPU jobs that were new or other than before, by status.",
+    ["status"],
+    registry=REGISTRY,
+)
+for _status in ("answered", "abstained"):
+    gpu_diagnosed.labels(_status)
+gpu_lease_held = Gauge(
+    "tailwatch_collector_gpu_lease_held", "1 where this collector looks into failed GPU jobs.", registry=REGISTRY
+)
 
 
 def serve(host: str, port: int, unwell_after_s: float = UNWELL_AFTER_S) -> None:

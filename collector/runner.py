@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from collector import own_metrics
 from collector.config import CollectorConfig
 from collector.jobs.drives import DriveRounds
+from collector.jobs.gpu_jobs import GpuRounds
 from collector.jobs.rounds import Rounds
 from collector.partition import Partition
 from collector.plans import Plans
@@ -113,7 +114,7 @@ def _ending_in_time(stop: threading.Event, *engines: sa.Engine) -> Iterator[None
 def _jobs_beside(config: CollectorConfig, engine: sa.Engine, stop: threading.Event) -> Iterator[None]:
     """The scheduled jobs in threads with connections of their own, for as long as the block runs."""
     owner = owner_name(config)
-    rounds = Rounds(config, engine, owner), DriveRounds(config, engine, owner)
+    rounds = Rounds(config, engine, owner), DriveRounds(config, engine, owner), GpuRounds(config, engine, owner)
     threads = [threading.Thread(target=one.run, args=(stop,), daemon=True) for one in rounds]
     for thread in threads:
         thread.start()

@@ -65,6 +65,44 @@ class DrivesConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             )
 
 
+class GpuConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How failed jobs on GPUs are looked into (docs/reference/collector.md#gpu-jobs).
+
+    Attributes:
+        enabled: whether this collector takes part; where none does, nothing is diagnosed.
+        interval_s: seconds between two rounds.
+        cpu_share: of one core, at most, on average over a round; between two batches of jobs the job rests.
+        settle_s: an attempt that is reported failed is looked into so long after its end, when its lines are in.
+        quiet_s: one that nobody reported is looked into when its logs have been quiet for so long.
+        look_back_s: lines and reports of what ended longer ago change no diagnosis any more.
+        keep_days: for how many days attempts, diagnoses and advice are kept.
+        keep_models: how many generations of the retry model are kept.
+        node_days: nodes are tested by the attempts of so many days.
+        rules_path: a site's own rules, "" for none.
+        series: whether series are written.
+    """
+
+    enabled: bool = True
+    interval_s: _Positive = 60.0
+    cpu_share: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.5
+    settle_s: Annotated[float, msgspec.Meta(ge=0)] = 60.0
+    quiet_s: _Positive = 900.0
+    look_back_s: Annotated[float, msgspec.Meta(ge=3600, le=90 * _DAY_S)] = 2 * _DAY_S
+    keep_days: Annotated[int, msgspec.Meta(ge=1, le=4000)] = 400
+    keep_models: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 24
+    node_days: Annotated[int, msgspec.Meta(ge=1, le=400)] = 30
+    rules_path: str = ""
+    series: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse to forget what is still looked at."""
+        if self.keep_days * _DAY_S < max(self.look_back_s, self.node_days * _DAY_S):
+            raise ValueError(
+                f"keep_days {self.keep_days} is less than node_days {self.node_days} or look_back_s "
+                f"{self.look_back_s:g}: attempts are kept at least as long as they are looked at"
+            )
+
+
 class JobsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """When the scheduled work is done.
 
@@ -72,8 +110,10 @@ class JobsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         interval_s: seconds between two rounds.
         settle_s: a coarser window is computed this long after its end, so that late data is mostly in.
         drives: the scoring of drives, in rounds of its own.
+        gpu: failed jobs on GPUs, in rounds of their own.
     """
 
     interval_s: _Positive = 30.0
     settle_s: Annotated[float, msgspec.Meta(ge=0)] = 120.0
     drives: DrivesConfig = msgspec.field(default_factory=DrivesConfig)
+    gpu: GpuConfig = msgspec.field(default_factory=GpuConfig)

@@ -10,9 +10,10 @@ from types import MappingProxyType
 from typing import Final
 
 from collector.jobs.drive_streams import DRIVE_STREAMS
+from collector.jobs.gpu_streams import GPU_STREAMS
 from pipeline.schema import Schema
 
 MEASURED: Final = "measured"
 SYNTHETIC: Final = "synthetic"
 
-COLLECTOR_STREAMS: Final[Mapping[str, Schema]] = MappingProxyType({**DRIVE_STREAMS})
+COLLECTOR_STREAMS: Final[Mapping[str, Schema]] = MappingProxyType({**DRIVE_STREAMS, **GPU_STREAMS})

@@ -89,10 +89,13 @@ class LeasedRounds(ABC):
         self._stop = stop
         while not stop.wait(min(_WAKE_S, self._settings.interval_s)):
             try:
-                if self._settings.enabled and self.is_able():
-                    self.tick(time.time_ns())
-                else:
+                if not self._settings.enabled:
                     self.look(time.time_ns())
+                elif self.is_able():
+                    self.tick(time.time_ns())
+                elif self.take(time.time_ns()):
+                    # What is due is noted, so that the lag tells of it, and the lease left to who can do the work.
+                    self.leave()
             except _StopError:
                 break
             except Exception:
@@ -231,5 +234,5 @@ class LeasedRounds(ABC):
         self._rested = time.monotonic()
 
 
-class _StopError(Exception):
-    """The collector ends; what is not done is done by the next round."""
+class _StopError(BaseException):
+    """The collector ends; what is not done is done by the next round. No fault, so what spares faults lets it pass."""

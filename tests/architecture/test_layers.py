@@ -53,6 +53,20 @@ def test_imports_go_down_the_layers_only() -> None:
     assert "0 broken" in done.stdout
 
 
+def test_a_collector_loads_no_library_of_analytics_before_there_is_something_to_analyse() -> None:
+    code = (
+        "import sys, sqlalchemy\n"
+        "from collector.config import CollectorConfig\n"
+        "from collector.jobs.drives import DriveRounds\n"
+        "from collector.jobs.gpu_jobs import GpuRounds\n"
+        "for job in (DriveRounds, GpuRounds):\n"
+        "    job(CollectorConfig(), sqlalchemy.create_engine('sqlite://'), 'tester')\n"
+        "print(sorted({'xgboost', 'drain3', 'sklearn', 'scipy', 'matplotlib'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 @pytest.mark.system
 def test_an_agent_loads_nothing_it_does_not_need(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("ts,src,rtt_us\n1795000000000000000,a,5\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Drives on SQLite and PostgreSQL in turn, or, where the database does not matter, quickly on SQLite."""
+"""Drives and GPU jobs on SQLite and PostgreSQL in turn, or, where the database does not matter, quickly on SQLite."""
 
 import shutil
 from collections.abc import Iterator
@@ -8,6 +8,7 @@ import pytest
 
 from store.connect import open_engine, upgrade
 from tests.collector.jobs.drives_world import DrivesWorld
+from tests.collector.jobs.gpu_world import GpuWorld
 
 
 @pytest.fixture
@@ -37,4 +38,34 @@ def quick_world(untouched: Path, tmp_path: Path) -> Iterator[DrivesWorld]:
     shutil.copy(untouched, tmp_path / "tailwatch.db")
     engine = open_engine(f"sqlite:///{tmp_path / 'tailwatch.db'}")
     yield DrivesWorld(engine, names=[])
+    engine.dispose()
+
+
+@pytest.fixture
+def gpu_world(upgraded_url: str) -> Iterator[GpuWorld]:
+    """An upgraded database that knows the queries on GPU jobs, and no job yet."""
+    engine = open_engine(upgraded_url)
+    yield GpuWorld.made(engine)
+    engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def untouched_gpu(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same as a file of SQLite, to be copied."""
+    path = tmp_path_factory.mktemp("untouched") / "tailwatch.db"
+    upgrade(f"sqlite:///{path}")
+    engine = open_engine(f"sqlite:///{path}")
+    GpuWorld.made(engine)
+    with engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    engine.dispose()
+    return path
+
+
+@pytest.fixture
+def quick_gpu_world(untouched_gpu: Path, tmp_path: Path) -> Iterator[GpuWorld]:
+    """The same on SQLite, without the time that upgrades take."""
+    shutil.copy(untouched_gpu, tmp_path / "tailwatch.db")
+    engine = open_engine(f"sqlite:///{tmp_path / 'tailwatch.db'}")
+    yield GpuWorld(engine)
     engine.dispose()

@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,31 +17,10 @@ from store.drive_features import read_features
 from store.drives import DriveRow, chunk_rows
 from store.windows import Selection, merged
 from tests.collector.jobs.drives_world import DAY_NS, HOUR_NS, TODAY, DrivesWorld, reading
+from tests.collector.jobs.killing import KilledError, killed_at
 
 NOW = TODAY * DAY_NS + 13 * HOUR_NS
 MOST_COMMITS = 60
-
-
-class KilledError(BaseException):
-    """Nothing catches it, as nothing catches a signal."""
-
-
-@contextmanager
-def killed_at(engine: sa.Engine, commit: int) -> Iterator[None]:
-    """The `commit`-th transaction from now on does not come to its end."""
-    left = commit
-
-    def count(connection: sa.Connection) -> None:
-        nonlocal left
-        left -= 1
-        if left == 0:
-            raise KilledError
-
-    sa.event.listen(engine, "commit", count)
-    try:
-        yield
-    finally:
-        sa.event.remove(engine, "commit", count)
 
 
 def filled(engine: sa.Engine) -> DrivesWorld:
