@@ -16,6 +16,8 @@ from api.compression import Compression
 from api.config import ApiConfig
 from api.database import Database
 from api.fleet_gauges import FleetGauges
+from api.gpu_advising import ActiveModels
+from api.log_classifier import LogClassifier
 from api.models import Problem
 from api.own_metrics import OwnMetrics
 from api.params import refuse_repeated
@@ -32,6 +34,10 @@ from api.routes import (
     drive_actions,
     drive_mutes,
     drives,
+    gpu_attempts,
+    gpu_classify,
+    gpu_failures,
+    gpu_retry,
     health,
     kept_frames,
     labels,
@@ -99,6 +105,8 @@ def create_app(config: ApiConfig, engine: sa.Engine, now_ns: Callable[[], int] =
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.writable = writable
+    app.state.log_classifier = LogClassifier(config.gpu, metrics)
+    app.state.retry_models = ActiveModels()
     app.state.service = Service(config, database, metrics, now_ns, reads)
     for resource in (
         quantiles,
@@ -114,6 +122,10 @@ def create_app(config: ApiConfig, engine: sa.Engine, now_ns: Callable[[], int] =
         drive_actions,
         drive_mutes,  # and the one above before drives, whose names may hold slashes
         drives,
+        gpu_attempts,
+        gpu_classify,
+        gpu_failures,
+        gpu_retry,
         cardinality,
         kept_frames,
         status,

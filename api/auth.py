@@ -107,6 +107,7 @@ class AccessGate:
             )
         self._keys.uses.note(key.id, self._now_ns())
         scope["tailwatch.key"] = key.name  # whoever writes down who said something asks for it
+        scope["tailwatch.allows"] = key.allows  # for routes where the scope depends on what is asked
         if wanted == ("admin",):
             log.info("admin request key=%s method=%s path=%.200r", key.name, scope["method"], scope["path"])
 

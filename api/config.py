@@ -32,6 +32,19 @@ class PrometheusConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     max_sketches: _Limit = 5_000_000
 
 
+class GpuConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything under `api.gpu:`; what classifying an uploaded log may take."""
+
+    #: A site's own signatures on top of the shipped ones, as for the collectors' job; "": none.
+    rules_path: str = ""
+    #: Of one log, unpacked; it is read while it comes, so this bounds time and not memory.
+    max_log_bytes: _Limit = 2**30
+    #: Logs that are read at the same time; others wait for a moment, then are a 503.
+    max_concurrent: _Limit = 2
+    #: The longest that a log may take to come and to be read.
+    timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 300.0
+
+
 class ApiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything under `api:` in the configuration file; port 0 takes any free one and logs which.
 
@@ -90,6 +103,8 @@ class ApiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     streams: dict[str, dict[str, str]] = {}
     #: The Prometheus-compatible API.
     prometheus: PrometheusConfig = PrometheusConfig()
+    #: Logs of GPU jobs.
+    gpu: GpuConfig = GpuConfig()
 
     def __post_init__(self) -> None:
         """Refuse what would be open to strangers by accident, and half a TLS."""

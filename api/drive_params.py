@@ -16,7 +16,7 @@ from api.drive_models import StateName
 from api.errors import LimitError, ParameterError
 from api.pagination import cursor_of, given_cursor
 from api.params import PageParameters, split_items
-from api.problems import nearest_name
+from api.words import flag, if_given, one_of
 from store.drive_list import DriveFilter, Place, Sort
 
 _Text = Annotated[str, Field(max_length=1_000)]
@@ -96,16 +96,12 @@ def read_drives(given: DrivesParameters) -> DriveQuestion:
     Raises:
         ParameterError: says which parameter, what was seen and what is accepted.
     """
-    sort = next((one for one in SORTS if one == given.sort), None)
-    if sort is None:
-        raise _refused("sort", given.sort, SORTS)
-    if given.order not in (None, "asc", "desc"):
-        raise _refused("order", given.order or "", ("asc", "desc"))
-    descending = (sort != "drive") if given.order is None else given.order == "desc"
+    sort = one_of(given.sort, SORTS, "sort")
+    order = if_given(given.order, ("asc", "desc"), "order")
+    descending = (sort != "drive") if order is None else order == "desc"
     states = [] if given.state is None else split_items([given.state], "state")
     for state in states:
-        if state not in STATES:
-            raise _refused("state", state, STATES)
+        one_of(state, STATES, "state")
     where = DriveFilter(
         states=[int(State[state.upper()]) for state in states],
         model=given.model,
@@ -115,8 +111,8 @@ def read_drives(given: DrivesParameters) -> DriveQuestion:
         firmware=given.firmware,
         min_probability=_probability(given.min_probability),
         text=given.serial or "",
-        acknowledged=_flag(given.acknowledged, "acknowledged"),
-        synthetic=_flag(given.synthetic, "synthetic"),
+        acknowledged=flag(given.acknowledged, "acknowledged"),
+        synthetic=flag(given.synthetic, "synthetic"),
     )
     return DriveQuestion(where, sort, descending, _place(given, sort))
 
@@ -190,19 +186,3 @@ def _probability(text: str | None) -> float | None:
         hint = f"; did you mean {value / 100:g}?" if 1 < value <= 100 else "; want a probability such as 0.1"
         raise ParameterError(f"min_probability={text[:60]!r} is no number in [0, 1]{hint}", parameter="min_probability")
     return value
-
-
-def _flag(text: str | None, parameter: str) -> bool | None:
-    if text is None:
-        return None
-    if text not in ("true", "false"):
-        raise _refused(parameter, text, ("true", "false"))
-    return text == "true"
-
-
-def _refused(parameter: str, seen: str, wanted: tuple[str, ...]) -> ParameterError:
-    nearest = nearest_name(seen.lower(), wanted)
-    hint = f"did you mean {nearest}? There" if nearest else "there"
-    return ParameterError(
-        f"{parameter}={seen[:60]!r} is none; {hint} are {', '.join(wanted)}", parameter=parameter, nearest=nearest
-    )

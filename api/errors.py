@@ -7,15 +7,18 @@
     │   ├── WrongFunctionError    400  the metric exists but does not answer this kind of question
     │   ├── BadQueryError         400  the SQL is no query; says the line, the column and what would be right
     │   ├── BadTableError         400  what was uploaded is no static table
+    │   ├── BadLogError           400  what was uploaded cannot be unpacked, or is no log in a form that is taken
+    │   ├── WrongMediaError       415  a body of this type is not taken here
     │   ├── UnknownNameError      404  no such name; names the nearest one
     │   └── ConflictError         409  what is there already stands against it
-    ├── RefusedError              4xx: who asks, how often, or how much comes; no route has seen the request
+    ├── RefusedError              4xx: who asks, how often, or how much comes; mostly before a route sees the request
     │   ├── UnauthorizedError     401  no key, or none that is good
     │   ├── ForbiddenError        403  the key lacks the scope
     │   ├── TooManyRequestsError  429  more requests than the key or address may make
     │   ├── TooLargeError         413, 414, 431  the body, the URL or the headers
     │   └── TooSlowError          408  the body took too long to come
     ├── UnavailableError          503: the question is fine, the answer cannot be had now
+    │   ├── NotInstalledError          501: a library that this needs is not here; names the extra
     │   ├── DatabaseUnavailableError   locked, full, gone, damaged or of another schema
     │   ├── QuestionTimeoutError       not answered within the longest time a question may take
     │   ├── ClientGoneError            nobody waits for the answer any more
@@ -102,7 +105,7 @@ class UnknownNameError(RequestError):
 
 
 class RefusedError(ApiError):
-    """A request that no route gets to see. `reason` is a short fixed word for counting."""
+    """A request that mostly no route gets to see. `reason` is a short fixed word for counting."""
 
     slug: ClassVar[str]
     title: ClassVar[str]
@@ -197,6 +200,21 @@ class BadTableError(RequestError):
     title = "This is not a table that queries can join"
 
 
+class BadLogError(RequestError):
+    """An uploaded log is packed in a way that cannot be undone, or stands in no form that is taken."""
+
+    slug = "bad-log"
+    title = "This is not a log that can be read"
+
+
+class WrongMediaError(RequestError):
+    """The route takes bodies, but none of this type."""
+
+    slug = "wrong-media-type"
+    title = "A body of this type is not taken"
+    status = 415
+
+
 class ConflictError(RequestError):
     """The request would contradict what is there; further members name it."""
 
@@ -214,12 +232,24 @@ class UnavailableError(ApiError):
 
     slug: ClassVar[str] = "unavailable"
     title: ClassVar[str] = "The service cannot answer now"
+    status: ClassVar[int] = 503
 
     def __init__(self, detail: str, *, retry_after_s: int = 1, checks: Mapping[str, object] | None = None) -> None:
         super().__init__(detail)
         self.detail = detail
         self.retry_after_s = retry_after_s
         self.members: dict[str, object] = {} if checks is None else {"checks": dict(checks)}
+
+
+class NotInstalledError(UnavailableError):
+    """What this needs is not installed where the API runs; the detail names the extra."""
+
+    slug = "not-installed"
+    title = "This needs more than is installed"
+    status = 501
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, retry_after_s=3_600)
 
 
 class DatabaseUnavailableError(UnavailableError):

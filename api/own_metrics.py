@@ -65,6 +65,18 @@ class OwnMetrics:
             registry=self.registry,
         )
 
+        self.logs_classified = Counter(
+            "tailwatch_api_logs_classified_total",
+            "Uploads of logs that were read to their end, by what came out: answered, abstained, no_failure.",
+            ["status"],
+            registry=self.registry,
+        )
+        self.log_bytes = Counter(
+            "tailwatch_api_log_bytes_total",
+            "Bytes of uploaded logs that were read, unpacked.",
+            registry=self.registry,
+        )
+
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """The metrics in the format that `accept` asks for, with its content type."""
         encode, content_type = choose_encoder(accept)

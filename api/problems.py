@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.errors import ParameterError, RequestError, UnavailableError, UnknownNameError
+from api.errors import ParameterError, RefusedError, RequestError, UnavailableError, UnknownNameError
 from pipeline.errors import StateError
 from quantiles.errors import CorruptSketchError, IncompatibleSketchError
 from store import errors as store_errors
@@ -31,7 +31,7 @@ MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:tailwatch:problem:"
 _BAD_PARAMETER = "A parameter cannot be used as given"
 _DAMAGED = (store_errors.CorruptPageError, CorruptSketchError, IncompatibleSketchError, StateError)
-_FROM_BELOW = (store_errors.UnknownNameError, store_errors.SelectionError, *_DAMAGED)
+_FROM_BELOW = (store_errors.UnknownNameError, store_errors.SelectionError, store_errors.GpuRowError, *_DAMAGED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +72,20 @@ def install(app: FastAPI) -> None:
         return describe(request, error).response()
 
     # Named one by one: what only Exception catches is answered outside the watch, and logged again by the server.
-    for kind in (RequestError, UnavailableError, RequestValidationError, HTTPException, *_FROM_BELOW, Exception):
+    ours = RequestError, RefusedError, UnavailableError
+    for kind in (*ours, RequestValidationError, HTTPException, *_FROM_BELOW, Exception):
         app.add_exception_handler(kind, answer)
 
 
 def describe(request: Request, error: Exception) -> ProblemDocument:
     """What to tell the caller about `error`; the unforeseen is logged and told in one neutral sentence."""
     error = _translated(error)
-    if isinstance(error, RequestError):
-        return ProblemDocument(error.slug, error.title, error.status, error.detail, error.members)
+    if isinstance(error, RequestError | RefusedError):
+        headers = error.headers if isinstance(error, RefusedError) else {}
+        return ProblemDocument(error.slug, error.title, error.status, error.detail, error.members, headers)
     if isinstance(error, UnavailableError):
         headers = {"Retry-After": str(error.retry_after_s)}
-        return ProblemDocument(error.slug, error.title, 503, error.detail, error.members, headers)
+        return ProblemDocument(error.slug, error.title, error.status, error.detail, error.members, headers)
     if isinstance(error, RequestValidationError):
         return _invalid(request, error)
     if isinstance(error, HTTPException):
@@ -115,7 +117,7 @@ def _translated(error: Exception) -> Exception:
     if isinstance(error, store_errors.UnknownNameError):
         parameter = "metric" if isinstance(error, store_errors.UnknownMetricError) else None
         return UnknownNameError(str(error), nearest=error.nearest, parameter=parameter)
-    if isinstance(error, store_errors.SelectionError):
+    if isinstance(error, (store_errors.SelectionError, store_errors.GpuRowError)):
         return ParameterError(str(error))
     return error
 
@@ -131,11 +133,13 @@ def _invalid(request: Request, error: RequestValidationError) -> ProblemDocument
     name = ".".join(str(part) for part in (place if in_body else place[:1]))[:60]
     if kind == "extra_forbidden" and len(place) == 1:
         return _unknown_parameter(request, name, in_body=in_body)
+    seen, bounds = str(first.get("input"))[:60], first.get("ctx", {})
     messages = {
         "missing": f"{name} is missing",
         "extra_forbidden": f"{name} is no known member; leave it out",
-        "string_too_long": f"{name} is longer than the {first.get('ctx', {}).get('max_length')} characters it may have",
-        "int_parsing": f"{name}={str(first.get('input'))[:60]!r} is not a whole number",
+        "string_too_long": f"{name} is longer than the {bounds.get('max_length')} characters it may have",
+        "literal_error": f"{name}={seen!r} is none; want {bounds.get('expected')}",
+        "int_parsing": f"{name}={seen!r} is not a whole number",
     }
     detail = messages.get(kind, f"{name}: {first['msg']}")
     return ProblemDocument("bad-parameter", _BAD_PARAMETER, 400, detail, members={"parameter": name})
@@ -156,8 +160,10 @@ def _unknown_parameter(request: Request, name: str, *, in_body: bool) -> Problem
     method = "get" if request.method == "HEAD" else request.method.lower()
     operation = request.app.openapi()["paths"][path][method]
     if in_body:
-        schema = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
-        known = list(request.app.openapi()["components"]["schemas"][schema]["properties"])
+        schema = operation["requestBody"]["content"]["application/json"]["schema"]
+        if "$ref" in schema:
+            schema = request.app.openapi()["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+        known = list(schema["properties"])
     else:
         known = [parameter["name"] for parameter in operation.get("parameters", ())]
     nearest = nearest_name(name, known)

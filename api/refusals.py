@@ -19,7 +19,7 @@ def refusal(path: str, error: RefusedError | UnavailableError) -> Response:
         status, headers = error.status, error.headers
         kind = error.prometheus_type
     else:
-        status, headers = 503, {"Retry-After": str(error.retry_after_s)}
+        status, headers = error.status, {"Retry-After": str(error.retry_after_s)}
         kind = "unavailable"
     if path == _PROMETHEUS or path.startswith(f"{_PROMETHEUS}/"):
         envelope = orjson.dumps({"status": "error", "errorType": kind, "error": error.detail})

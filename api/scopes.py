@@ -11,8 +11,12 @@ def scopes_wanted(path: str, method: str) -> tuple[str, ...]:
         return ()
     if path == "/prometheus" or path.startswith("/prometheus/"):
         return ("read",)  # Grafana asks with POST
-    if path.startswith("/api/v1/ingest"):
+    if path.startswith("/api/v1/ingest") or path == "/api/v1/gpu/attempts":
         return ("ingest",)
+    if path == "/api/v1/gpu/classify":
+        return ("read", "ingest")  # the route looks again: keeping what was found is no reading
+    if path == "/api/v1/gpu/retry-advice":
+        return ("read",)  # POST asks about attempts that are not stored
     return _to_look(path) if method in _LOOKING else ("admin",)
 
 

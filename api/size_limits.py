@@ -2,7 +2,7 @@
 
 The URL and headers are looked at first; what of them a server must hold before it can say so is bounded in
 api/connections.py. A body is taken in here, once it is known who sends it: never more of it than the limit is held,
-whether its length was announced or not, and it has to come in time.
+whether its length was announced or not, and it has to come in time. Logs are the exception: see STREAMED.
 """
 
 from asyncio import timeout
@@ -15,6 +15,8 @@ from api.own_metrics import OwnMetrics
 from api.refusals import refusal
 
 BODY_WITHIN_S = 30.0
+#: Paths whose routes read the body themselves while it comes, within limits of their own (api/log_stream.py).
+STREAMED = frozenset({"/api/v1/gpu/classify"})
 
 
 class HeadLimit:
@@ -61,7 +63,7 @@ class BodyLimit:
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not _has_body(scope):
+        if scope["type"] != "http" or scope["path"] in STREAMED or not _has_body(scope):
             await self._app(scope, receive, send)
             return
         try:

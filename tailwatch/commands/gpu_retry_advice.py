@@ -2,14 +2,12 @@
 
 import argparse
 import json
-import math
 import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tailwatch.errors import TailwatchError
 from tailwatch.gpu_retry_states import StateFile, go_back, held, read_state, save_state
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
 
 def run(args: argparse.Namespace) -> int:
     """Learn if asked to, then print the advice."""
+    from analytics.gpu.advice_document import advice_document
     from analytics.gpu.retry_advice import Limits, advise
     from analytics.gpu.retry_features import failed
     from analytics.gpu.retry_model import RetryModel
@@ -51,7 +50,8 @@ def run(args: argparse.Namespace) -> int:
     )
     advice = [advise(chain, file.model, limits) for chain in jobs.values() if failed(chain[-1])]
     if args.output == "json":
-        print(json.dumps(_document(file, learned, len(jobs), advice), indent=2, ensure_ascii=False))
+        document = {**advice_document(file.model, len(jobs), advice), "learned": learned}
+        print(json.dumps(document, indent=2, ensure_ascii=False))
     else:
         print(_text(file, learned, len(jobs), advice))
     return 0
@@ -99,29 +99,6 @@ def _learn(file: StateFile, jobs: "Sequence[Sequence[Attempt]]", name: str) -> i
     if dump_state(file.model) != before or not file.digest:
         save_state(file, f"{learned} outcomes of {'standard input' if name == '-' else Path(name).name}")
     return learned
-
-
-def _document(file: StateFile, learned: int, jobs: int, advice: "Sequence[RetryAdvice]") -> dict[str, Any]:
-    own = file.model.quality
-    return {
-        "jobs": jobs,
-        "failed": len(advice),
-        "learned": learned,
-        "state": {
-            "generation": file.model.generation,
-            "origin": file.model.origin,
-            "outcomes": own.outcomes,
-            "brier": _known(own.model.brier()),
-            "prior_brier": _known(own.prior.brier()),
-            "auc": _known(own.model.auc()),
-            "prior_auc": _known(own.prior.auc()),
-        },
-        "advice": [asdict(each) for each in advice],
-    }
-
-
-def _known(figure: float) -> float | None:
-    return None if math.isnan(figure) else figure
 
 
 def _text(file: StateFile, learned: int, jobs: int, advice: "Sequence[RetryAdvice]") -> str:

@@ -1,7 +1,10 @@
-"""One filled database and one client for all tests that only read."""
+"""One filled database and one client for all tests that only read; the same of GPU jobs, which can be had as a copy."""
+
+import shutil
 
 import pytest
 
+from tests.api.gpu_world import filled
 from tests.api.world import asking, fill
 
 
@@ -14,3 +17,24 @@ def world(tmp_path_factory):
 def client(world):
     with asking(world.url) as asked:
         yield asked
+
+
+@pytest.fixture(scope="session")
+def gpu_file(tmp_path_factory):
+    """A SQLite file with GPU jobs, for reading and for copying."""
+    path = tmp_path_factory.mktemp("gpu") / "tailwatch.db"
+    filled(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def gpu_client(gpu_file):
+    """For tests of GPU jobs that only read."""
+    with asking(f"sqlite:///{gpu_file}") as asked:
+        yield asked
+
+
+@pytest.fixture
+def gpu_url(gpu_file, tmp_path):
+    """Of a copy of the test's own."""
+    return f"sqlite:///{shutil.copy(gpu_file, tmp_path / 'tailwatch.db')}"

@@ -133,6 +133,10 @@ def test_digests_are_compared_in_constant_time(guarded, keys, monkeypatch):
         ("GET", "/api/v1/agents/a/plan", "agent"),
         ("GET", "/api/v1/agents", "read"),
         ("POST", "/api/v1/ingest/x", "ingest"),
+        ("POST", "/api/v1/gpu/attempts", "ingest"),
+        ("GET", "/api/v1/gpu/failures", "read"),
+        ("POST", "/api/v1/gpu/retry-advice", "read"),
+        ("POST", "/api/v1/gpu/retry-models/3/activate", "admin"),
         ("GET", "/prometheus/api/v1/query", "read"),
         ("POST", "/prometheus/api/v1/query_range", "read"),
         ("GET", "/prometheus", "read"),
@@ -155,6 +159,7 @@ def test_the_scope_goes_by_path_and_method(method, path, scope):
         ("GET", "/api/v1/tables/hosts/0a1b", {"read", "agent", "admin"}),
         ("PUT", "/api/v1/tables/hosts", {"admin"}),
         ("POST", "/api/v1/ingest", {"ingest", "admin"}),
+        ("POST", "/api/v1/gpu/attempts", {"ingest", "admin"}),
     ],
 )
 def test_a_key_may_do_what_its_scopes_say(guarded, keys, method, path, allowed):

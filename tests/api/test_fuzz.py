@@ -20,6 +20,7 @@ from api.app import create_app
 from api.config import ApiConfig
 from store.connect import open_engine
 from tests.api.drives_world import ODD, VIRTUAL, add_drives
+from tests.api.gpu_world import ODD_JOB, SLASHED, add_gpu_jobs, scanner
 from tests.api.lines_world import add_lines
 from tests.api.world import INCARNATION, asking, fill, probe_records
 
@@ -73,6 +74,19 @@ MEANT = {
     "changes": st.sampled_from(["0", "1000", "1001"]),
     "cause": st.sampled_from(["probability", "wear", "nothing"]),
     "column": st.sampled_from(["crc_total", "wear", "crc"]),
+    "job": st.sampled_from(["train-7", ODD_JOB, SLASHED, "log-only", "running", "nobody"]),
+    "number": st.sampled_from(["1", "2", "0", "99999999999"]),
+    "fresh": st.sampled_from(["true", "false", "1"]),
+    "keep": st.sampled_from(["true", "false", "yes"]),
+    "category": st.sampled_from(["infrastructure", "ai_engine", "users"]),
+    "status": st.sampled_from(["answered", "abstained", "no_failure"]),
+    "stands_out": st.sampled_from(["true", "false", ""]),
+    "generation": st.sampled_from(["1", "2", "3", "-1", "x"]),
+    "source": st.sampled_from(["stderr", "kernel", "kernal"]),
+    "rank": st.sampled_from(["0", "7", "-1", "1e3"]),
+    "exit_code": st.sampled_from(["0", "1", "137", "-1", "x"]),
+    "signal": st.sampled_from(["9", "0", "256"]),
+    "nodes": st.sampled_from(["gpu-1,gpu-2", "gpu-3", "a,,b", ""]),
 }
 
 
@@ -122,8 +136,11 @@ def client(tmp_path_factory):
     with engine.begin() as connection:
         add_drives(connection)
     add_lines(engine)
+    with engine.begin() as connection:
+        add_gpu_jobs(connection)
     engine.dispose()
     with asking(world.url) as asked:
+        asked.app.state.log_classifier._scanner = scanner()
         yield asked
 
 

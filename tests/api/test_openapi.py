@@ -24,6 +24,12 @@ OPERATIONS = {
     "/api/v1/drives/model": "get_drives_model",
     "/api/v1/drives/mute": "list_drive_mutes",
     "/api/v1/drives/{drive}": "get_drive",
+    "/api/v1/gpu/failures": "list_gpu_failures",
+    "/api/v1/gpu/jobs/{job}": "get_gpu_job",
+    "/api/v1/gpu/summary": "get_gpu_summary",
+    "/api/v1/gpu/nodes": "list_gpu_nodes",
+    "/api/v1/gpu/retry-advice": "get_gpu_retry_advice",
+    "/api/v1/gpu/retry-models": "list_gpu_retry_models",
     "/api/v1/cardinality": "list_cardinality",
     "/api/v1/dead-letters": "list_dead_letters",
     "/api/v1/dead-letters/reasons": "count_dead_letters",
@@ -54,6 +60,10 @@ CHANGES = {
     ("post", "/api/v1/drives/{drive}/mute"): "mute_drive",
     ("delete", "/api/v1/drives/{drive}/mute"): "unmute_drive",
     ("post", "/api/v1/drives/{drive}/outcome"): "record_drive_outcome",
+    ("post", "/api/v1/gpu/attempts"): "report_gpu_attempts",
+    ("post", "/api/v1/gpu/classify"): "classify_gpu_logs",
+    ("post", "/api/v1/gpu/retry-advice"): "advise_gpu_attempts",
+    ("post", "/api/v1/gpu/retry-models/{generation}/activate"): "activate_gpu_retry_model",
 }
 
 

@@ -1,0 +1,97 @@
+"""Retry advice over HTTP: chains of stored attempts with what was found of them, and the active state of the model.
+
+A state takes a tenth of a second to load and changes once in a while: it is loaded once and kept until another is the
+active one. Advising reads it and never changes it.
+"""
+
+import logging
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import sqlalchemy as sa
+from fastapi import Depends
+from starlette.requests import Request
+
+from analytics.errors import AnalyticsError
+from analytics.gpu.attempts import Attempt
+from analytics.gpu.reported import attempt_of
+from analytics.gpu.retry_advice import Limits, RetryAdvice, advise
+from analytics.gpu.retry_features import failed
+from analytics.gpu.retry_model import RetryModel
+from analytics.gpu.retry_state import load_state
+from analytics.gpu.signatures import Reaction
+from api.errors import UnavailableError
+from store.gpu_attempts import AttemptRow
+from store.gpu_failures import FailureRow
+from store.gpu_models import active_model, model_data
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveModel:
+    """The model that advice comes from; without a stored state, the priors alone."""
+
+    model: RetryModel
+    generation: int | None
+
+
+class ActiveModels:
+    """The active state as it was last loaded; safe to use from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._digest = ""
+        self._kept = ActiveModel(RetryModel(), None)
+
+    def now(self, connection: sa.Connection) -> ActiveModel:
+        """What advice comes from now.
+
+        Raises:
+            UnavailableError: the active state cannot be used.
+        """
+        row = active_model(connection)
+        if row is None:
+            return ActiveModel(RetryModel(), None)
+        with self._lock:
+            if row.digest != self._digest:
+                try:
+                    model = load_state(model_data(connection, row.generation))
+                except AnalyticsError as error:
+                    log.warning("retry model cannot be used generation=%d error=%s", row.generation, error)
+                    raise UnavailableError(
+                        f"the state of generation {row.generation} cannot be used: {error}; an earlier one can be made "
+                        "the active one with POST /api/v1/gpu/retry-models/GENERATION/activate",
+                        retry_after_s=60,
+                    ) from error
+                self._kept, self._digest = ActiveModel(model, row.generation), row.digest
+            return self._kept
+
+
+def chain_of(attempts: Sequence[AttemptRow], failures: Sequence[FailureRow], number: int) -> list[Attempt]:
+    """The attempts of a job up to this one, in order, each with what was found of it."""
+    found = {row.number: row for row in failures}
+    return [attempt_of(row, found.get(row.number)) for row in attempts if row.number <= number]
+
+
+def advice_for(
+    chain: Sequence[Attempt], active: ActiveModel, limits: Limits, rule: Reaction | None
+) -> RetryAdvice | str:
+    """The advice about a chain's last attempt; in words why there is none, where it did not fail."""
+    if not chain:
+        return "no attempts of the job were reported; POST /api/v1/gpu/attempts takes them"
+    if not failed(chain[-1]):
+        return (
+            f"attempt {chain[-1].number} of the job is {chain[-1].outcome}: only one that failed can be advised about"
+        )
+    return advise(chain, active.model, limits, rule)
+
+
+def _models(request: Request) -> ActiveModels:
+    models: ActiveModels = request.app.state.retry_models
+    return models
+
+
+Advising = Annotated[ActiveModels, Depends(_models)]

@@ -1,0 +1,152 @@
+"""What an upload says of a job: the answer, with advice where it was reported; kept as the collectors' job keeps it."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import msgspec
+import sqlalchemy as sa
+
+from analytics.gpu.diagnosis import Diagnosis
+from analytics.gpu.reported import lost_gpu_s
+from analytics.gpu.retry_advice import Limits, RetryAdvice
+from api.database import Database
+from api.gpu_advising import ActiveModels, advice_for, chain_of
+from api.gpu_answers import href
+from api.writing import WritableDatabase
+from store.gpu_advice import AdviceRow, put_advice
+from store.gpu_attempts import AttemptRow, attempts_of
+from store.gpu_failures import FailureRow, failures_of, put_failure
+
+_NOT_ASKED = "keep was not asked for"
+_NO_FAILURE = "nothing in the logs says that the job failed"
+_NAMELESS = "job was not named"
+
+
+@dataclass(frozen=True, slots=True)
+class GpuJob:
+    """The attempt whose logs come, and what is stored of its job; `name` is None where nobody said."""
+
+    name: str | None
+    number: int
+    attempts: Sequence[AttemptRow] = ()
+    failures: Sequence[FailureRow] = ()
+
+    @property
+    def told(self) -> AttemptRow | None:
+        """The attempt, where it was reported."""
+        return next((row for row in self.attempts if row.number == self.number), None)
+
+
+def stored_job(database: Database, name: str | None, number: int | None) -> GpuJob:
+    """What is stored of a job; without a number its last attempt is meant, and the first of one that is unknown."""
+    if not name:
+        return GpuJob(None, number or 1)
+    with database.reading() as connection:
+        attempts = attempts_of(connection, [name]).get(name, [])
+        failures = failures_of(connection, name)
+    return GpuJob(name, number or (attempts[-1].number if attempts else 1), attempts, failures)
+
+
+def answer_about(
+    found: Diagnosis,
+    job: GpuJob,
+    models: ActiveModels,
+    database: Database,
+    kept_in: WritableDatabase | None,
+    rules: str,
+    now_ns: int,
+) -> dict[str, object]:
+    """The answer to an upload; what is found is kept in `kept_in`, if there is one.
+
+    Args:
+        rules: version of the signatures.
+    """
+    failure = failure_of(found, job.name or "", job.number, job.told, rules, now_ns)
+    advice, why_not, generation = _advice(found, job, models, database, failure)
+    why_not_kept = _NOT_ASKED if kept_in is None else ""
+    if kept_in is not None and failure is None:
+        why_not_kept = _NO_FAILURE
+    elif kept_in is not None and failure is not None:
+        with kept_in.writing() as connection:
+            keep(connection, failure, advice, generation)
+    return {
+        "job": job.name,
+        "number": None if job.name is None else job.number,
+        "diagnosis": asdict(found),
+        "advice": None if advice is None else asdict(advice),
+        "why_no_advice": why_not,
+        "kept": not why_not_kept,
+        "why_not_kept": why_not_kept,
+        "href": None if why_not_kept or job.name is None else href(job.name),
+    }
+
+
+def _advice(
+    found: Diagnosis, job: GpuJob, models: ActiveModels, database: Database, failure: FailureRow | None
+) -> tuple[RetryAdvice | None, str, int | None]:
+    if job.name is None:
+        return None, _NAMELESS, None
+    if failure is None:
+        return None, _NO_FAILURE, None
+    earlier = [row for row in job.failures if row.number != job.number]
+    chain = chain_of(job.attempts, [*earlier, failure], job.number) if job.told is not None else []
+    with database.reading() as connection:
+        active = models.now(connection)
+    said = advice_for(chain, active, Limits(), found.retry)
+    return (None, said, None) if isinstance(said, str) else (said, "", active.generation)
+
+
+def failure_of(
+    found: Diagnosis, job: str, number: int, told: AttemptRow | None, rules: str, now_ns: int
+) -> FailureRow | None:
+    """The failure as it is kept; None where nothing failed.
+
+    Args:
+        told: the attempt, where it was reported.
+        rules: version of the signatures.
+    """
+    if found.status == "no_failure":
+        return None
+    failed_ns = now_ns if told is None or told.end_ns is None else told.end_ns
+    return FailureRow(
+        job=job,
+        number=number,
+        failed_ns=failed_ns,
+        found_ns=now_ns,
+        status=found.status,
+        reason=found.reason,
+        category=found.category,
+        guess=found.guess,
+        confidence=found.confidence,
+        retry=found.retry,
+        action=found.action,
+        node=found.node,
+        rank=found.rank,
+        user="" if told is None else told.user,
+        gpus=None if told is None else told.gpus,
+        lost_gpu_s=None if told is None else lost_gpu_s(told, failed_ns),
+        template=found.template,
+        diagnosis=msgspec.json.encode(found).decode(),
+        rules_version=rules,
+        origin="upload",
+        reported=told is not None and told.outcome not in ("running", "passed"),
+        synthetic=told is not None and told.synthetic,
+    )
+
+
+def keep(connection: sa.Connection, row: FailureRow, advice: RetryAdvice | None, generation: int | None) -> None:
+    """Put both in place of what was found and advised before."""
+    put_failure(connection, row)
+    if advice is not None:
+        put_advice(
+            connection,
+            AdviceRow(
+                job=row.job,
+                number=row.number,
+                given_ns=row.found_ns,
+                decision=advice.decision,
+                probability=advice.probability,
+                model_generation=generation,
+                body=msgspec.json.encode(advice).decode(),
+            ),
+        )
