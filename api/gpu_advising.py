@@ -1,7 +1,8 @@
 """Retry advice over HTTP: chains of stored attempts with what was found of them, and the active state of the model.
 
 A state takes a tenth of a second to load and changes once in a while: it is loaded once and kept until another is the
-active one. Advising reads it and never changes it.
+active one. Advising reads it and never changes it. Without a state, or with one that cannot be used, advice rests on
+the priors alone, as that of the collectors' job does.
 """
 
 import logging
@@ -22,10 +23,10 @@ from analytics.gpu.retry_features import failed
 from analytics.gpu.retry_model import RetryModel
 from analytics.gpu.retry_state import load_state
 from analytics.gpu.signatures import Reaction
-from api.errors import UnavailableError
+from store.errors import RetryModelError
 from store.gpu_attempts import AttemptRow
 from store.gpu_failures import FailureRow
-from store.gpu_models import active_model, model_data
+from store.gpu_models import RetryModelRow, active_model, model_data
 
 log = logging.getLogger(__name__)
 
@@ -38,35 +39,24 @@ class ActiveModel:
     generation: int | None
 
 
+_PRIORS = ActiveModel(RetryModel(), None)
+
+
 class ActiveModels:
     """The active state as it was last loaded; safe to use from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._digest = ""
-        self._kept = ActiveModel(RetryModel(), None)
+        self._kept = _PRIORS
 
     def now(self, connection: sa.Connection) -> ActiveModel:
-        """What advice comes from now.
-
-        Raises:
-            UnavailableError: the active state cannot be used.
-        """
+        """What advice comes from now."""
         row = active_model(connection)
-        if row is None:
-            return ActiveModel(RetryModel(), None)
+        digest = "" if row is None else row.digest
         with self._lock:
-            if row.digest != self._digest:
-                try:
-                    model = load_state(model_data(connection, row.generation))
-                except AnalyticsError as error:
-                    log.warning("retry model cannot be used generation=%d error=%s", row.generation, error)
-                    raise UnavailableError(
-                        f"the state of generation {row.generation} cannot be used: {error}; an earlier one can be made "
-                        "the active one with POST /api/v1/gpu/retry-models/GENERATION/activate",
-                        retry_after_s=60,
-                    ) from error
-                self._kept, self._digest = ActiveModel(model, row.generation), row.digest
+            if row is None or digest != self._digest:
+                self._kept, self._digest = _loaded(connection, row), digest
             return self._kept
 
 
@@ -87,6 +77,21 @@ def advice_for(
             f"attempt {chain[-1].number} of the job is {chain[-1].outcome}: only one that failed can be advised about"
         )
     return advise(chain, active.model, limits, rule)
+
+
+def _loaded(connection: sa.Connection, row: RetryModelRow | None) -> ActiveModel:
+    if row is None:
+        return _PRIORS
+    try:
+        return ActiveModel(load_state(model_data(connection, row.generation)), row.generation)
+    except (AnalyticsError, RetryModelError) as error:
+        log.warning(
+            "retry model cannot be used, advice rests on priors alone; go back to another generation generation=%d "
+            "error=%s",
+            row.generation,
+            error,
+        )
+        return _PRIORS
 
 
 def _models(request: Request) -> ActiveModels:

@@ -1,14 +1,15 @@
 """What an upload says of a job: the answer, with advice where it was reported; kept as the collectors' job keeps it."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-import msgspec
 import sqlalchemy as sa
 
 from analytics.gpu.diagnosis import Diagnosis
-from analytics.gpu.reported import lost_gpu_s
+from analytics.gpu.reported import by_scheduler, lost_gpu_s
 from analytics.gpu.retry_advice import Limits, RetryAdvice
+from analytics.gpu.retry_features import FAILED
 from api.database import Database
 from api.gpu_advising import ActiveModels, advice_for, chain_of
 from api.gpu_answers import href
@@ -61,7 +62,9 @@ def answer_about(
     Args:
         rules: version of the signatures.
     """
-    failure = failure_of(found, job.name or "", job.number, job.told, rules, now_ns)
+    told = job.told
+    found = by_scheduler(found, "" if told is None else told.outcome)
+    failure = failure_of(found, job.name or "", job.number, told, rules, now_ns)
     advice, why_not, generation = _advice(found, job, models, database, failure)
     why_not_kept = _NOT_ASKED if kept_in is None else ""
     if kept_in is not None and failure is None:
@@ -107,7 +110,10 @@ def failure_of(
     """
     if found.status == "no_failure":
         return None
-    failed_ns = now_ns if told is None or told.end_ns is None else told.end_ns
+    reported = told is not None and told.outcome in FAILED
+    failed_ns = now_ns
+    if reported and told is not None:
+        failed_ns = told.reported_ns if told.end_ns is None else told.end_ns
     return FailureRow(
         job=job,
         number=number,
@@ -126,10 +132,10 @@ def failure_of(
         gpus=None if told is None else told.gpus,
         lost_gpu_s=None if told is None else lost_gpu_s(told, failed_ns),
         template=found.template,
-        diagnosis=msgspec.json.encode(found).decode(),
+        diagnosis=json.dumps(asdict(found)),
         rules_version=rules,
         origin="upload",
-        reported=told is not None and told.outcome not in ("running", "passed"),
+        reported=reported,
         synthetic=told is not None and told.synthetic,
     )
 
@@ -147,6 +153,6 @@ def keep(connection: sa.Connection, row: FailureRow, advice: RetryAdvice | None,
                 decision=advice.decision,
                 probability=advice.probability,
                 model_generation=generation,
-                body=msgspec.json.encode(advice).decode(),
+                body=json.dumps(asdict(advice)),
             ),
         )

@@ -208,6 +208,13 @@ class GpuSummary(Model):
     synthetic_failures: int = Field(description="Of these, those that a generator made up.")
     reasons: list[FailureCountEntry] = Field(description="Those that took the most GPU time first.")
     nodes_standing_out: list[str]
+    nodes_checked: Time | None = Field(description="When nodes were last tested; null: never.")
+    nodes_checked_ns: int | None
+    last_round: Time | None = Field(
+        description="When the newest round of the collectors' job began that did all there was; null: none did."
+    )
+    last_round_ns: int | None
+    jobs_waiting: int = Field(description="Jobs with news that it has not looked into yet.")
 
 
 class NodeEntry(Model):

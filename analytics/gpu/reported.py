@@ -1,21 +1,32 @@
 """Attempts as schedulers report them, made into what diagnoses and retry advice take; whoever stores them.
 
-A report knows little at first: no GPUs, no start, no end. What is unknown stays so, and is never guessed.
+A report knows little at first: no GPUs, no start, no end. What is unknown stays so, and is never guessed. What the
+scheduler did is a fact, which logs often do not tell: it took the nodes away, its time was over, a node died.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final, Protocol, get_args
 
 import msgspec
 
 from analytics.errors import DataError
 from analytics.gpu.attempts import Attempt, Outcome
+from analytics.gpu.diagnosis import Diagnosis
 from analytics.gpu.node_events import JobFacts
 from analytics.gpu.signatures import Signature
+from analytics.gpu.taxonomy import taxonomy
 
 OUTCOMES: Final[tuple[Outcome, ...]] = get_args(Outcome)
 _DIGITS: Final = 16
+#: How an attempt ended, as the scheduler tells -> the reason that this is.
+_KNOWN_TO_SCHEDULERS: Final[Mapping[str, str]] = {
+    "timeout": "time_limit",
+    "node_failure": "node_failure",
+    "preempted": "job_preempted",
+}
+_ALWAYS: Final = "preempted"
 
 
 class Reported(Protocol):
@@ -82,12 +93,46 @@ def attempt_of(told: Reported, found: Found | None = None) -> Attempt:
 
 
 def facts_of(told: Reported) -> JobFacts:
-    """What a diagnosis takes from it: where and when it ran, and whether it failed."""
+    """What a diagnosis takes from it: where and when it ran, and whether it failed.
+
+    Of one that a person ended the logs have to tell: it may have been killed because it had failed.
+    """
     return JobFacts(
         nodes=frozenset(told.nodes),
         start_ns=told.start_ns,
         end_ns=told.end_ns,
-        failed=None if told.outcome == "running" else told.outcome != "passed",
+        failed=None if told.outcome in ("running", "killed") else told.outcome != "passed",
+    )
+
+
+def by_scheduler(found: Diagnosis, outcome: str) -> Diagnosis:
+    """The diagnosis of the logs, or what the scheduler knows better.
+
+    Where logs give no sure answer, how it ended is the answer; of a preemption it always is, for what follows from it
+    looks like failures.
+
+    Args:
+        outcome: as it was reported, "" where nothing was.
+    """
+    reason = _KNOWN_TO_SCHEDULERS.get(outcome)
+    if reason is None or (found.status == "answered" and outcome != _ALWAYS):
+        return found
+    row = taxonomy()[reason]
+    logs = "" if found.guess in (None, reason) else f"; the logs alone suggest {found.guess}"
+    return replace(
+        found,
+        status="answered",
+        reason=reason,
+        category=row.category,
+        guess=reason,
+        confidence=1.0,
+        retry=row.retry,
+        action=row.action,
+        rank=None,
+        node=None,
+        evidence=(),
+        template=None,
+        notes=(*found.notes, f"the scheduler reported that it ended with {outcome}{logs}"),
     )
 
 

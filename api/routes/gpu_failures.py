@@ -27,6 +27,7 @@ from store.gpu_advice import advice_of
 from store.gpu_attempts import attempts_of
 from store.gpu_failures import failure_counts, failures_of, list_failures
 from store.gpu_nodes import list_nodes
+from store.gpu_overview import gpu_overview
 
 router = APIRouter(tags=["gpu"])
 
@@ -88,10 +89,13 @@ def summary(request: Request, given: Annotated[SummaryParameters, Query()], serv
     with service.database.reading() as connection:
         counts = failure_counts(connection, start_ns, end_ns)
         nodes = list_nodes(connection, limit=_MOST_NODES, stands_out=True)
+        known = gpu_overview(connection)
     content = {
         **times_of({"start": start_ns, "end": end_ns}),
         **failures_summed(counts),
         "nodes_standing_out": [row.node for row in nodes],
+        **times_of({"nodes_checked": known.checked_ns, "last_round": known.round_ns}),
+        "jobs_waiting": known.waiting,
     }
     return json_answer(request, content)
 

@@ -16,10 +16,10 @@ from analytics.gpu.attempts import Attempt
 from analytics.gpu.classifier import diagnose
 from analytics.gpu.diagnosis import Diagnosis
 from analytics.gpu.node_events import JobFacts
-from analytics.gpu.reported import attempt_of, facts_of
+from analytics.gpu.reported import attempt_of, by_scheduler, facts_of
 from collector import own_metrics
 from collector.jobs.config import GpuConfig
-from collector.jobs.gpu_findings import by_scheduler, failure_row
+from collector.jobs.gpu_findings import failure_row
 from collector.jobs.gpu_log_lines import TOGETHER_NS
 from collector.jobs.gpu_log_query import LogSeries
 from collector.jobs.gpu_news import GpuNews
@@ -198,7 +198,7 @@ class GpuDiagnosing:
         return failure_row(
             job,
             run,
-            by_scheduler(self._diagnosis(logs, facts), run),
+            by_scheduler(self._diagnosis(logs, facts), "" if run.attempt is None else run.attempt.outcome),
             logs.last_ns,
             now_ns,
             self._rules.scanner()[1],

@@ -1,53 +1,12 @@
-"""From scans and what was reported to the row of a failure: the logs' answer, or what the scheduler itself knows.
-
-What the scheduler did is a fact, which logs often do not tell: it took the nodes away, its time was over, a node died.
-Where logs give no sure answer, that is the answer; of a preemption it always is, for what follows from it looks like
-failures.
-"""
+"""From what was found of an attempt, and what was reported of it, to the row of a failure."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, replace
-from typing import Final
+from dataclasses import asdict
 
 from analytics.gpu.diagnosis import Diagnosis
 from analytics.gpu.reported import lost_gpu_s
-from analytics.gpu.taxonomy import taxonomy
 from collector.jobs.gpu_runs import Run
 from store.gpu_failures import FailureRow
-
-#: How an attempt ended, as the scheduler tells -> the reason that this is.
-_KNOWN_TO_SCHEDULERS: Final[Mapping[str, str]] = {
-    "timeout": "time_limit",
-    "node_failure": "node_failure",
-    "preempted": "job_preempted",
-}
-_ALWAYS: Final = "preempted"
-
-
-def by_scheduler(found: Diagnosis, run: Run) -> Diagnosis:
-    """The diagnosis, or what the scheduler knows better."""
-    outcome = "" if run.attempt is None else run.attempt.outcome
-    reason = _KNOWN_TO_SCHEDULERS.get(outcome)
-    if reason is None or (found.status == "answered" and outcome != _ALWAYS):
-        return found
-    row = taxonomy()[reason]
-    logs = "" if found.guess in (None, reason) else f"; the logs alone suggest {found.guess}"
-    return replace(
-        found,
-        status="answered",
-        reason=reason,
-        category=row.category,
-        guess=reason,
-        confidence=1.0,
-        retry=row.retry,
-        action=row.action,
-        rank=None,
-        node=None,
-        evidence=(),
-        template=None,
-        notes=(*found.notes, f"the scheduler reported that it ended with {outcome}{logs}"),
-    )
 
 
 def failure_row(

@@ -8,11 +8,11 @@ from collector.jobs.gpu_log_query import FIRST
 from collector.jobs.gpu_waiting import PROGRESS
 from collector.jobs.job_lag import Noted
 from store import tables
+from store.gpu_overview import ROUNDS_SCOPE
 from store.gpu_tables import gpu_attempts
 
-#: Under key 0, since when there are reports or lines of jobs, and when the newest whole round began.
+#: Under key 0, since when there are reports or lines of jobs.
 DUE_SCOPE: Final = "gpu due"
-ROUNDS_SCOPE: Final = "gpu rounds"
 
 
 def is_due(connection: sa.Connection) -> bool:

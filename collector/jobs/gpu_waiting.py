@@ -12,13 +12,12 @@ from typing import Final
 import msgspec
 import sqlalchemy as sa
 
+from store.gpu_overview import WAITING_SCOPE
 from store.gpu_progress import Progress
 from store.gpu_tables import gpu_progress
 from store.job_progress import ProgressTable
 
 PROGRESS: Final = ProgressTable(gpu_progress)
-#: Jobs with something new, by the hash of their names.
-WAITING_SCOPE: Final = "gpu jobs waiting"
 #: Jobs whose reports nobody has learned from yet (gpu_learning.py).
 TO_LEARN_SCOPE: Final = "gpu jobs to learn"
 #: Nothing is noted, and nothing is known, from then on: every attempt of the job may be meant.
@@ -63,7 +62,7 @@ def key_of(job: str) -> int:
 
 
 def read_waiting(connection: sa.Connection) -> dict[str, Waiting]:
-    """All jobs that wait."""
+    """All jobs that wait; they are noted by the hash of their names."""
     found = {}
     for entry in PROGRESS.read(connection, WAITING_SCOPE).values():
         body = msgspec.json.decode(entry.body or "{}", type=_Body)

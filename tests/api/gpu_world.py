@@ -22,6 +22,8 @@ from store.gpu_attempts import AttemptRow, attempts_of, put_attempts
 from store.gpu_failures import FailureRow, failures_of, put_failure
 from store.gpu_models import put_model
 from store.gpu_nodes import NodeRow, put_nodes
+from store.gpu_overview import ROUNDS_SCOPE, WAITING_SCOPE
+from store.gpu_progress import Progress, write_progress
 from tests.api.world import NOW_NS, SECOND_NS
 
 HOUR_NS = 3_600 * SECOND_NS
@@ -116,6 +118,8 @@ def add_gpu_jobs(connection: sa.Connection) -> None:
         digest = state_digest(data)
         put_model(connection, generation, digest, parent, data, f"{generation} outcomes", NOW_NS - HOUR_NS)
         parent = digest
+    write_progress(connection, ROUNDS_SCOPE, {0: Progress(NOW_NS - SECOND_NS)}, NOW_NS)
+    write_progress(connection, WAITING_SCOPE, {7: Progress(0, "{}"), 9: Progress(0, "{}")}, NOW_NS)
     put_nodes(
         connection,
         [

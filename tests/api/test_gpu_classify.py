@@ -294,6 +294,14 @@ def test_a_log_of_a_job_that_passed_is_not_kept_and_gets_no_advice(client):
     assert (answer["advice"], answer["why_no_advice"]) == (None, "nothing in the logs says that the job failed")
 
 
+def test_what_the_scheduler_reported_answers_where_the_log_does_not(client):
+    timed_out = {"job": "slow", "started": "now-2h", "ended": "now-1h", "outcome": "timeout", "gpus": 8}
+    client.request("POST", "/api/v1/gpu/attempts", json={"attempts": [timed_out]})
+    answer = said(post(client, b"epoch 7 of 90\n", f"{PATH}?job=slow"))
+    assert (answer["diagnosis"]["reason"], answer["advice"]["reason"]) == ("time_limit", "time_limit")
+    assert answer["diagnosis"]["notes"][-1] == "the scheduler reported that it ended with timeout"
+
+
 def test_keeping_needs_another_scope_than_asking(url):
     engine = open_engine(url)
     with engine.begin() as connection:

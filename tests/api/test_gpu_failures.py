@@ -137,7 +137,8 @@ def test_the_summary_adds_up_by_reason_and_names_nodes_that_stand_out(client):
     assert [(one["reason"], one["failures"], one["lost_gpu_hours"]) for one in found["reasons"]] == [
         ("nccl_timeout", 2, 16.0), (None, 1, 8.0), ("gpu_ecc", 1, 0.0)
     ]  # fmt: skip
-    assert found["nodes_standing_out"] == ["gpu-3"]
+    assert (found["nodes_standing_out"], found["nodes_checked_ns"]) == (["gpu-3"], NOW_NS)
+    assert (found["last_round_ns"], found["jobs_waiting"]) == (NOW_NS - SECOND_NS, 2)
     empty = client.get("/api/v1/gpu/summary", start="-4w", end="-3w").json()
     assert (empty["failures"], empty["unexplained_ratio"], empty["reasons"]) == (0, None, [])
 

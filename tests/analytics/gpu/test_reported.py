@@ -6,7 +6,8 @@ import pytest
 from msgspec.structs import replace
 
 from analytics.errors import DataError
-from analytics.gpu.reported import attempt_of, facts_of, lost_gpu_s, rules_version
+from analytics.gpu.diagnosis import Diagnosis
+from analytics.gpu.reported import attempt_of, by_scheduler, facts_of, lost_gpu_s, rules_version
 from analytics.gpu.signature_files import shipped_signatures
 
 HOUR_NS = 3_600 * 10**9
@@ -47,12 +48,38 @@ def test_an_outcome_that_is_none_is_refused_by_name():
 
 
 @pytest.mark.parametrize(
-    ("outcome", "failed"), [("passed", False), ("failed", True), ("timeout", True), ("killed", True), ("running", None)]
+    ("outcome", "failed"), [("passed", False), ("failed", True), ("timeout", True), ("killed", None), ("running", None)]
 )
 def test_facts_say_whether_it_failed_and_where_it_ran(outcome, failed):
     facts = facts_of(Told(outcome=outcome))
     assert facts.failed is failed
     assert (facts.nodes, facts.start_ns, facts.end_ns) == ({"n1", "n2"}, HOUR_NS, 3 * HOUR_NS)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "logs_say", "reason"),
+    [
+        ("timeout", None, "time_limit"),
+        ("timeout", "gpu_oom", "gpu_oom"),
+        ("preempted", "gpu_oom", "job_preempted"),
+        ("node_failure", None, "node_failure"),
+        ("failed", None, None),
+        ("", "gpu_oom", "gpu_oom"),
+    ],
+)
+def test_what_the_scheduler_did_answers_where_logs_do_not(outcome, logs_say, reason):
+    found = by_scheduler(said(logs_say), outcome)
+    assert (found.reason, found.status) == (reason, "answered" if reason else "abstained")
+    if outcome == "preempted":
+        assert found.notes[-1].endswith("ended with preempted; the logs alone suggest gpu_oom")
+
+
+def said(reason):
+    return Diagnosis(
+        status="answered" if reason else "abstained", reason=reason, category="user" if reason else None, guess=reason,
+        confidence=0.9, retry=None, action=None, rank=0, node="n1", evidence=(), cascades=(), silent_ranks=(),
+        template=None, lines=1, bytes=1,
+    )  # fmt: skip
 
 
 def test_gpu_time_is_lost_only_where_it_is_known():
