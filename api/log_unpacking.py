@@ -62,13 +62,7 @@ class Unpacking:
         for piece in pieces:
             seen += len(piece)
             if seen > self.most:
-                raise TooLargeError(
-                    f"the log has more than the {self.most} bytes that are taken; send its last part, raise "
-                    "api.gpu.max_log_bytes, or use `tailwatch gpu classify` where it lies",
-                    reason="body_too_large",
-                    status=413,
-                    limit=self.most,
-                )
+                raise too_large(self.most)
             yield piece
 
     def _unpacked(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -101,6 +95,17 @@ class Unpacking:
                 more = len(piece) == PIECE_BYTES and not unpacker.eof
                 rest = unpacker.unused_data if unpacker.eof else unpacker.unconsumed_tail
         self.cut_off = not unpacker.eof
+
+
+def too_large(most: int) -> TooLargeError:
+    """The refusal of a log with more than `most` bytes, also where its length was announced."""
+    return TooLargeError(
+        f"the log has more than the {most} bytes that are taken; send its last part, raise api.gpu.max_log_bytes, or "
+        "use `tailwatch gpu classify` where it lies",
+        reason="body_too_large",
+        status=413,
+        limit=most,
+    )
 
 
 def _with(start: bytes, rest: Iterable[bytes]) -> Iterator[bytes]:

@@ -20,7 +20,7 @@ from api.gpu_params import ClassifyParameters, read_known
 from api.json_schemas import inlined
 from api.log_classifier import Classifying, LogClassifier
 from api.log_stream import LogStream
-from api.log_unpacking import Unpacking
+from api.log_unpacking import Unpacking, too_large
 from api.log_uploads import facts_about, form_of, origin_of, read_posted
 from api.responses import live_answer
 from api.service import Parts, Service
@@ -82,6 +82,9 @@ async def _diagnosed(
         facts = facts_about(posted.known, job.told, posted)
         return await classifier.read(stream, lambda: classifier.diagnose(posted.logs, facts))
     facts, origin = facts_about(read_known(given, now_ns), job.told), origin_of(given)
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > classifier.max_log_bytes:
+        raise too_large(classifier.max_log_bytes)
     unpacking = Unpacking(classifier.max_log_bytes)
 
     def read() -> Diagnosis:
