@@ -83,7 +83,7 @@ async def _diagnosed(
         return await classifier.read(stream, lambda: classifier.diagnose(posted.logs, facts))
     facts, origin = facts_about(read_known(given, now_ns), job.told), origin_of(given)
     announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > classifier.max_log_bytes:
+    if announced.isdecimal() and int(announced[:18]) > classifier.max_log_bytes:
         raise too_large(classifier.max_log_bytes)
     unpacking = Unpacking(classifier.max_log_bytes)
 
