@@ -37,7 +37,16 @@ _BODY: dict[str, Any] = {
             "schema": {"type": "string", "examples": ["RuntimeError: CUDA out of memory. Tried to allocate 2 GiB\n"]}
         },
         "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
-        "application/json": {"schema": inlined(ClassifyPost)},
+        "application/json": {
+            "schema": inlined(ClassifyPost),
+            "example": {
+                "logs": [
+                    {"name": "rank0.log", "rank": 0, "text": "RuntimeError: NCCL communicator was aborted on rank 0\n"},
+                    {"name": "dmesg", "source": "kernel", "node": "gpu-17", "text": "NVRM: Xid (PCI:0000:07:00): 79\n"},
+                ],
+                "facts": {"nodes": ["gpu-17"], "exit_code": 1, "end": "2026-11-22T06:01:03Z"},
+            },
+        },
     },
 }
 
