@@ -17,6 +17,7 @@ from api.writing import WritableDatabase
 from store.gpu_advice import AdviceRow, put_advice
 from store.gpu_attempts import AttemptRow, attempts_of
 from store.gpu_failures import FailureRow, failures_of, put_failure
+from store.gpu_found import failed_at, found_row
 
 _NOT_ASKED = "keep was not asked for"
 _NO_FAILURE = "nothing in the logs says that the job failed"
@@ -111,32 +112,20 @@ def failure_of(
     if found.status == "no_failure":
         return None
     reported = told is not None and told.outcome in FAILED
-    failed_ns = now_ns
-    if reported and told is not None:
-        failed_ns = told.reported_ns if told.end_ns is None else told.end_ns
-    return FailureRow(
+    failed_ns = failed_at(told, reported=reported, else_ns=now_ns)
+    return found_row(
+        found,
+        told,
         job=job,
         number=number,
+        status=found.status,
         failed_ns=failed_ns,
         found_ns=now_ns,
-        status=found.status,
-        reason=found.reason,
-        category=found.category,
-        guess=found.guess,
-        confidence=found.confidence,
-        retry=found.retry,
-        action=found.action,
-        node=found.node,
-        rank=found.rank,
-        user="" if told is None else told.user,
-        gpus=None if told is None else told.gpus,
         lost_gpu_s=None if told is None else lost_gpu_s(told, failed_ns),
-        template=found.template,
         diagnosis=json.dumps(asdict(found)),
         rules_version=rules,
         origin="upload",
         reported=reported,
-        synthetic=told is not None and told.synthetic,
     )
 
 

@@ -7,6 +7,7 @@ from analytics.gpu.diagnosis import Diagnosis
 from analytics.gpu.reported import lost_gpu_s
 from collector.jobs.gpu_runs import Run
 from store.gpu_failures import FailureRow
+from store.gpu_found import failed_at, found_row
 
 
 def failure_row(
@@ -20,30 +21,18 @@ def failure_row(
     if found.status == "no_failure":
         return None
     told = run.attempt
-    failed_ns = last_ns if last_ns is not None else now_ns
-    if run.reported and told is not None:
-        failed_ns = told.reported_ns if told.end_ns is None else told.end_ns
-    return FailureRow(
+    failed_ns = failed_at(told, reported=run.reported, else_ns=now_ns if last_ns is None else last_ns)
+    return found_row(
+        found,
+        told,
         job=job,
         number=run.number,
+        status=found.status,
         failed_ns=failed_ns,
         found_ns=now_ns,
-        status=found.status,
-        reason=found.reason,
-        category=found.category,
-        guess=found.guess,
-        confidence=found.confidence,
-        retry=found.retry,
-        action=found.action,
-        node=found.node,
-        rank=found.rank,
-        user="" if told is None else told.user,
-        gpus=None if told is None else told.gpus,
         lost_gpu_s=None if told is None else lost_gpu_s(told, failed_ns),
-        template=found.template,
         diagnosis=json.dumps(asdict(found)),
         rules_version=rules_version,
         origin="agents",
         reported=run.reported,
-        synthetic=told is not None and told.synthetic,
     )
