@@ -190,14 +190,15 @@ class LogsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fi
     """Lines of the files that `paths` (globs) match, taken apart by `pattern` into columns of `stream`.
 
     `stream` may be left out where the pattern has a built-in one. `regex` (named groups) goes with the pattern
-    "regex"; `record_start` is a regular expression that the first line of a record of several lines matches.
+    "regex", and "text" takes lines whole; `record_start` is a regular expression that the first line of a record of
+    several lines matches.
     `time_column` and `time_format` (iso8601, s, ms, us, ns, or as strftime writes it) say where the time stands;
     without them it is the pattern's own, or the time of reading. Times without a zone are in `time_zone`, an IANA name;
     "" is the host's own. `begin` is where a file is begun that was there before the agent's first start.
     """
 
     paths: Annotated[tuple[NonEmpty, ...], msgspec.Meta(min_length=1)]
-    pattern: Literal["access", "syslog", "json", "key_value", "regex"]
+    pattern: Literal["access", "syslog", "json", "key_value", "regex", "text"]
     stream: str = ""
     regex: str = ""
     record_start: str = ""

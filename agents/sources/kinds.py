@@ -98,7 +98,7 @@ _KINDS: Final = (
         "logs",
         LogsConfig,
         "lines of log files",
-        ("access_log", "syslog"),
+        ("access_log", "syslog", "job_logs"),
         "sources/logs.md",
         any_stream=True,
         needs=("paths", "pattern"),

@@ -22,7 +22,7 @@ from agents.sources.logs_file import LogFile, Place
 from agents.sources.logs_following import Following
 from agents.sources.logs_lines import Ints, Records, broken_in, is_text, lines_of
 from agents.sources.logs_pattern import Parsed
-from agents.sources.logs_patterns import FILE_COLUMN, pattern_of, stream_of
+from agents.sources.logs_patterns import FILE_COLUMN, PLACE_COLUMN, of_the_file, pattern_of, stream_of
 from agents.sources.source import NOTHING_NS, Batch
 from pipeline.schema import HOST_COLUMN, TIME_COLUMN, Schema, polars_schema
 
@@ -52,7 +52,7 @@ class Position(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """Whole lines of one file.
+    """Whole lines of one file, of which the first begins at the byte `start`.
 
     `ended` is set where the last line has no end in the file: how many bytes there are. `cut_off` says that the line
     behind them is too long to be read.
@@ -60,6 +60,7 @@ class _Piece:
 
     file: LogFile
     data: bytes
+    start: int
     at_end: bool
     ended: int | None = None
     cut_off: bool = False
@@ -92,7 +93,11 @@ class LogsSource:
         self._schema = schema
         columns = {name: kind for name, kind in schema.items() if name not in (TIME_COLUMN, HOST_COLUMN)}
         self._types = polars_schema({TIME_COLUMN: "int64"} | columns)
-        self._pattern = pattern_of(entry, {name: kind for name, kind in columns.items() if name != FILE_COLUMN})
+        own = of_the_file(entry, columns)
+        self._pattern = pattern_of(entry, {name: kind for name, kind in columns.items() if name not in own})
+        self._wants_file, self._wants_place = FILE_COLUMN in own, PLACE_COLUMN in own
+        # A line without a time, where others have one, belongs to the line before it.
+        self._follows = entry.pattern == "regex" and bool(entry.time_column)
         self._clock_s, self._clock_ns, self._cpu_s = clock_s, clock_ns, cpu_s
         self._following = Following(entry.paths, entry.begin, entry.max_files)
         self._bad = BadInput(self.name, clock_s)
@@ -226,7 +231,7 @@ class LogsSource:
             data = b""
         at_end = one.offset + len(data) >= one.size
         one.pending = len(data) - cut if at_end else 0
-        return _Piece(one, data[:cut], at_end, cut_off=len(data) - cut > longest)
+        return _Piece(one, data[:cut], one.offset, at_end, cut_off=len(data) - cut > longest)
 
     def _last_lines(self, now_s: float) -> list[_Piece]:
         """What no line end will ever follow, since the files are gone."""
@@ -237,7 +242,7 @@ class LogsSource:
             except OSError as error:
                 self._following.failed(one, error)
                 continue
-            pieces.append(_Piece(one, data + b"\n", at_end=True, ended=len(data)))
+            pieces.append(_Piece(one, data + b"\n", one.offset, at_end=True, ended=len(data)))
         return pieces
 
     def _batches(self, pieces: list[_Piece], now_s: float) -> list[Batch]:
@@ -260,12 +265,16 @@ class LogsSource:
         self._note(records, parsed)
         kept = records.of(parsed.fitting) if parsed.rows.height < len(records) else records
         which = np.searchsorted(begins, kept.starts, "right") - 1
-        rows, which = self._timed(parsed.rows, which, now_ns)
+        parsed_rows = parsed.rows
+        if self._wants_place:
+            before = np.array([piece.start for piece in pieces], np.int64) - begins[:-1]
+            parsed_rows = parsed_rows.with_columns(pl.Series(PLACE_COLUMN, kept.starts + before[which]))
+        rows, which = self._timed(parsed_rows, which, now_ns)
         for place, piece in enumerate(pieces):
             times = rows[TIME_COLUMN] if len(pieces) == 1 else rows[TIME_COLUMN].filter(pl.Series(which == place))
             if times.len():
                 piece.file.last_ns = int(times.max())  # type: ignore[arg-type]  # int64 without NULL
-        if FILE_COLUMN in self._types:
+        if self._wants_file:
             paths = pl.Series([piece.file.path for piece in pieces])
             rows = rows.with_columns(paths[which].alias(FILE_COLUMN))
         self._records += rows.height
@@ -329,14 +338,22 @@ class LogsSource:
             return rows, which
         ahead = (times > now_ns + _AHEAD_NS).fill_null(value=False)
         self._bad.add("time_off", count=int(ahead.sum()))
+        times = pl.select(pl.when(ahead).then(now_ns).otherwise(times).alias(TIME_COLUMN)).to_series()
+        if self._follows:
+            times = _after_others(times, which)
         old = (times < now_ns - _OLDEST_NS).fill_null(value=False)
         self._bad.add("too_old", count=int(old.sum()))
-        timed = pl.select(pl.when(ahead | times.is_null()).then(now_ns).otherwise(times).alias(TIME_COLUMN)).to_series()
-        return rows.with_columns(timed).filter(~old), which[~old.to_numpy()]
+        return rows.with_columns(times.fill_null(now_ns)).filter(~old), which[~old.to_numpy()]
 
     def _is_usual(self, times: pl.Series, now_ns: int) -> bool:
         low, high = int(times.min()), int(times.max())  # type: ignore[arg-type]  # int64 without NULL
         return low >= now_ns - _OLDEST_NS and high <= now_ns + _AHEAD_NS
+
+
+def _after_others(times: pl.Series, which: Ints) -> pl.Series:
+    """Where a time is NULL that of the row before in its file, before the first one that of the row behind."""
+    filled = pl.col(times.name).forward_fill().backward_fill().over(pl.Series(which))
+    return pl.DataFrame([times]).select(filled).to_series()
 
 
 def _settle(piece: _Piece, done: int, pending: int) -> None:

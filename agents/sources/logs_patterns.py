@@ -10,18 +10,21 @@ from agents.sources.logs_columns import TimeColumn
 from agents.sources.logs_json import JsonPattern
 from agents.sources.logs_pattern import Pattern
 from agents.sources.logs_syslog import SyslogPattern
-from agents.sources.logs_text import KeyValuePattern, RegexPattern
+from agents.sources.logs_text import KeyValuePattern, RegexPattern, TextPattern
 from agents.sources.logs_times import Zone
-from agents.sources.streams import ACCESS_LOG, SYSLOG
+from agents.sources.streams import ACCESS_LOG, JOB_LOGS, SYSLOG
 from pipeline.errors import nearest
 from pipeline.schema import HOST_COLUMN, TIME_COLUMN, Schema
 from pipeline.sql_extracts import groups_of
 
 #: The column that holds the path of the file, whatever the pattern.
 FILE_COLUMN: Final = "file"
+#: The column that holds the byte at which the record begins in its file, with patterns that have no such key.
+PLACE_COLUMN: Final = "place"
 _OWN_STREAMS: Final[Mapping[str, tuple[str, Schema]]] = {
     "access": ("access_log", ACCESS_LOG),
     "syslog": ("syslog", SYSLOG),
+    "text": ("job_logs", JOB_LOGS),
 }
 
 
@@ -30,8 +33,24 @@ def stream_of(entry: LogsConfig) -> str:
     return entry.stream or _OWN_STREAMS[entry.pattern][0]
 
 
+def of_the_file(entry: LogsConfig, columns: Schema) -> frozenset[str]:
+    """Those of the wanted columns that say where a record stands, which no pattern needs to give.
+
+    Raises:
+        SourceError: `place` is of another type.
+    """
+    found = {FILE_COLUMN} & columns.keys()
+    has_place = entry.pattern == "text" or (entry.pattern == "regex" and PLACE_COLUMN not in groups_of(entry.regex))
+    if has_place and PLACE_COLUMN in columns:
+        if columns[PLACE_COLUMN] != "int64":
+            where = f"logs source for {stream_of(entry)!r}"
+            raise SourceError(f"{where}: place is declared as {columns[PLACE_COLUMN]}; it is a count of bytes: int64")
+        found.add(PLACE_COLUMN)
+    return frozenset(found)
+
+
 def pattern_of(entry: LogsConfig, columns: Schema) -> Pattern:
-    """The pattern that gives `columns`, which are those wanted of the stream but for ts, host and file.
+    """The pattern that gives `columns`: those wanted of the stream but for ts, host and what is `of_the_file`.
 
     Raises:
         SourceError: it gives no such column, or one of another type.
@@ -49,6 +68,9 @@ def pattern_of(entry: LogsConfig, columns: Schema) -> Pattern:
             return JsonPattern(columns, entry.time_column, time)
         case "key_value":
             return KeyValuePattern(columns, entry.time_column, time)
+        case "text":
+            _check(entry, columns, {"text": "string"})
+            return TextPattern()
         case "regex":
             groups = groups_of(entry.regex)
             for name in [*columns, *([entry.time_column] if entry.time_column else [])]:

@@ -13,17 +13,21 @@ if TYPE_CHECKING:
 
 _FORMATS: Final = ("", "iso8601", "s", "ms", "us", "ns")
 _OWN_TIMES: Final = ("access", "syslog")
+_OWN_STREAMS: Final = (*_OWN_TIMES, "text")
 
 
 def check_logs(entry: "LogsConfig") -> None:
     """Raises ValueError naming the setting, the value and what to do."""
     own_times = entry.pattern in _OWN_TIMES
-    if not own_times and not entry.stream:
+    if entry.pattern not in _OWN_STREAMS and not entry.stream:
         raise ValueError(f"pattern {entry.pattern} has no stream of its own; name one that `streams` declares")
     if (entry.pattern == "regex") != bool(entry.regex):
         raise ValueError("regex goes with the pattern regex, and with no other; set both or neither")
     if own_times and (entry.time_column or entry.time_format):
         raise ValueError(f"pattern {entry.pattern} knows its time; leave time_column and time_format out")
+    if entry.pattern == "text" and entry.time_column:
+        hint = r"(?P<text>(?P<at>\d{4}-\d\d-\d\dT[\d:.]+Z)?.*)"
+        raise ValueError(f"pattern text reads no times; where lines begin with one, use the pattern regex: {hint}")
     if entry.time_format and not entry.time_column:
         raise ValueError("time_format is set, but time_column is not; name the column that holds the time")
     if entry.pattern == "access" and entry.record_start:

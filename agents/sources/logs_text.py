@@ -1,8 +1,9 @@
-"""Patterns over text: a regular expression with named groups, and key=value pairs."""
+"""Patterns over text: a regular expression with named groups, key=value pairs, and whole lines."""
 
 import re
 from collections.abc import Mapping
 
+import numpy as np
 import polars as pl
 
 from agents.sources.logs_columns import TimeColumn, typed
@@ -10,6 +11,8 @@ from agents.sources.logs_lines import Records
 from agents.sources.logs_pattern import Parsed
 from pipeline.schema import TIME_COLUMN
 
+# What a line was before it was written over, and the first sign of what it is then: a progress bar's last state.
+_WRITTEN_OVER = r"(?m)^[^\n]*\r([^\r\n])"
 # A key as a pair begins with it. What a column's name cannot hold stands as _ there.
 _PAIR = r"(?:^|[\s,;{(\[])[A-Za-z_][A-Za-z0-9_.\-/]*="
 
@@ -38,6 +41,19 @@ class RegexPattern:
         wanted = {name: groups[name] for name in self._columns}
         rows, bad = typed_rows(wanted, self._columns, time, self._time, groups.height)
         return Parsed(rows, ~nothing.to_numpy(), bad)
+
+
+class TextPattern:
+    """The column `text`: each record as it stands, of a line that was written over as a terminal shows it."""
+
+    def parse(self, records: Records, now_ns: int) -> Parsed:
+        """Every record fits."""
+        del now_ns
+        texts = records.texts
+        if b"\r" in records.data:
+            texts = texts.str.replace_all(_WRITTEN_OVER, "$1")
+        times = pl.Series(TIME_COLUMN, [None] * len(records), dtype=pl.Int64)
+        return Parsed(pl.DataFrame([times, texts.alias("text")]), np.ones(len(records), np.bool_))
 
 
 class KeyValuePattern:

@@ -176,6 +176,15 @@ SYSLOG: Final[Schema] = {
     "message": "string",
 }
 
+# A line as it stands in the file, and the byte at which it begins there: lines of one time are in that order.
+JOB_LOGS: Final[Schema] = {
+    "ts": "int64",
+    "host": "string",
+    "file": "string",
+    "place": "int64",
+    "text": "string",
+}
+
 # One row a drive and reading; what the drive does not tell is NULL. Flags are 0 or 1. docs/sources/smart.md has units.
 SMART: Final[Schema] = {
     "ts": "int64",
@@ -381,6 +390,7 @@ BUILTIN_STREAMS: Final[Mapping[str, Schema]] = MappingProxyType(
         "peer_probes": PEER_PROBES,
         "access_log": ACCESS_LOG,
         "syslog": SYSLOG,
+        "job_logs": JOB_LOGS,
         "smart": SMART,
         "smart_attributes": SMART_ATTRIBUTES,
         "gpu": GPU,

@@ -20,7 +20,7 @@ from agents.sources.logs import LogsSource
 from agents.sources.logs_lines import PADDING, Records, lines_of, place_of, records_of_texts
 from agents.sources.logs_numbers import decimals_at, digits_at
 from agents.sources.logs_times import Zone, access_times, counted_times, iso8601_times, syslog_times
-from agents.sources.streams import ACCESS_LOG, SYSLOG
+from agents.sources.streams import ACCESS_LOG, JOB_LOGS, SYSLOG
 
 NOW = datetime(2026, 11, 22, 10, 0, 30, tzinfo=UTC)
 LOCAL = NOW.replace(tzinfo=None)
@@ -406,6 +406,8 @@ SETTINGS: list[tuple[dict[str, object], dict[str, str]]] = [
     ({"pattern": "json", "stream": "x", "time_column": "t"}, JSON_SCHEMA),
     ({"pattern": "key_value", "stream": "x", "time_column": "t", "time_format": "s"}, JSON_SCHEMA),
     ({"pattern": "regex", "stream": "x", "regex": r"(?P<status>\d+) (?P<message>\w*)"}, {**OWN, "status": "int64"}),
+    ({"pattern": "text"}, JOB_LOGS),
+    ({"pattern": "text", "record_start": r"^\S"}, JOB_LOGS),
 ]
 PIECES = [
     COMMON.encode(), *(line.encode() for line, _ in SYSLOG_LINES), b'{"t": 1, "status": 2}', b't=1 status="2', b"{",
