@@ -85,6 +85,12 @@ examples:
   tailwatch gpu rules check our-rules.yaml
   tailwatch gpu rules check our-rules.yaml --output json
 """,
+    "gpu rules query": """\
+examples:
+  tailwatch gpu rules query --layout kubernetes --output yaml
+  tailwatch gpu rules query --job '/runs/([^/]+)/' --rank '/rank(\\d+)\\.log$'
+  tailwatch gpu rules query --rules our-rules.yaml --output json
+""",
     "gpu rules list": """\
 examples:
   tailwatch gpu rules list --category infrastructure

@@ -1,4 +1,4 @@
-"""Flags of `tailwatch gpu rules`: what is known of failing GPU jobs, and whether a site's own rules can be used."""
+"""Flags of `tailwatch gpu rules`: what is known of failing GPU jobs, a site's own rules, the query made from both."""
 
 import argparse
 
@@ -7,7 +7,7 @@ from tailwatch.command_parser import command_parser
 
 
 def add_rules(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """`check` and `list`."""
+    """`check`, `list` and `query`."""
     text = "rules by which failures of GPU jobs are told"
     group = actions.add_parser("rules", help=text, description=text[:1].upper() + text[1:] + ".")
     rules = group.add_subparsers(title="actions", metavar="ACTION", required=True)
@@ -27,3 +27,22 @@ def add_rules(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     )
     shown.add_argument("--output", choices=["text", "json"], default="text", help="default: text")
     shown.set_defaults(command_module="gpu_rules", action="list")
+    _add_query(rules)
+
+
+def _add_query(rules: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    text = "print the query by which agents keep those lines of jobs' logs that rules may match"
+    made = command_parser(rules.add_parser, "query", text, example=EXAMPLES["gpu rules query"])
+    made.add_argument(
+        "--layout", choices=["slurm", "kubernetes"], default="slurm", help="how log files are called; default: slurm"
+    )
+    made.add_argument("--job", metavar="REGEX", help="group 1 is the job's name in the path of a file")
+    made.add_argument("--rank", metavar="REGEX", help="group 1 is the number of its process in that path")
+    made.add_argument("--rules", metavar="FILE", help="a site's rules on top of the shipped ones")
+    made.add_argument(
+        "--output",
+        choices=["sql", "yaml", "json"],
+        default="sql",
+        help="SQL, an entry for a configuration file, or the body of POST /api/v1/queries; default: sql",
+    )
+    made.set_defaults(command_module="gpu_rules_query")

@@ -61,6 +61,7 @@ def test_every_command_of_the_issue_is_there() -> None:
         "tailwatch gpu unknowns",
         "tailwatch gpu rules check",
         "tailwatch gpu rules list",
+        "tailwatch gpu rules query",
         "tailwatch query",
         "tailwatch hosts",
         "tailwatch drives",
