@@ -1,7 +1,7 @@
 """One regular expression for all lines that rules can match: what agents, which know no rules, keep lines by.
 
 It holds the fixed texts that the rules demand (scanning_literals.py), written as a tree of their beginnings, in lower
-case: it is tried on lines in lower case, for in that form it costs an agent a hundredth of what ignoring case does.
+case: tried on lines in lower case it costs an agent a seventh of what ignoring case does (benchmarks/gpu/keeping.py).
 Where it would grow too long the longest texts are cut, which lets more lines pass and never fewer.
 Rules that are advice are left out: they are no cause, and what they say of a job's end stands in its last lines.
 """

@@ -6,7 +6,7 @@ from benchmarks.area import Area
 from benchmarks.gpu.goals import TARGETS
 from benchmarks.gpu.sizing import FULL, QUICK
 
-TABLES = ("reading", "telling", "passing", "retrying")
+TABLES = ("reading", "telling", "passing", "retrying", "keeping")
 PACKAGES = ("numpy", "google-re2", "drain3", "scikit-learn")
 main = Area("gpu", "Benchmarks of GPU jobs' failures", TABLES, PACKAGES, TARGETS, FULL, QUICK).main
 

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from analytics.gpu.line_filter import line_filter
 from analytics.gpu.signature_files import shipped_signatures
 from benchmarks import documented
 from benchmarks.gpu.__main__ import TABLES
 from benchmarks.gpu.goals import TARGETS
+from benchmarks.gpu.keeping import chain_of, kept_lines
 from benchmarks.gpu.peers import FirstMatch, hashed_words, nearest_templates
 from benchmarks.gpu.telling import REAL_VARIABLE
 
@@ -66,6 +68,19 @@ def test_peers_tell_what_is_plain_to_tell() -> None:
     for learner in (hashed_words, nearest_templates):
         told = learner(TEXTS, REASONS)
         assert [told(text) for text in TEXTS] == REASONS
+
+
+def test_of_a_slow_job_all_lines_are_kept_and_of_a_quick_one_those_that_rules_match_and_the_last() -> None:
+    lines = [f"step {step} loss 2.1" for step in range(400)]
+    lines[7] = TEXTS[0]
+    chain = chain_of(line_filter(shipped_signatures()))
+    (first, last) = kept_lines({"7": lines}, 50, chain)["7"]
+    assert [line.text for line in last] == lines
+    (first, last) = kept_lines({"7": lines}, 400, chain)["7"]
+    assert [line.text for line in first] == [TEXTS[0]]
+    kept = [line.text for line in last]
+    assert kept == lines[-len(kept) :]
+    assert len(kept) < 200
 
 
 def test_the_page_names_every_table_and_target() -> None:
