@@ -15,6 +15,7 @@ from tests.counterparts.choice import missing
 from tests.deploy.deployed import DEPLOY, parsed_command
 
 BASE, HOST_AGENTS = DEPLOY / "kubernetes/base", DEPLOY / "kubernetes/host-agents"
+GPU_JOBS = DEPLOY / "kubernetes/gpu-jobs"
 VERSIONS = ("1.30", "1.37")
 CLUSTER_WIDE = {"Namespace"}
 Objects = list[dict[str, Any]]
@@ -59,7 +60,7 @@ def test_the_schemas_would_have_noticed() -> None:
         kubernetes_validate.validate(broken, VERSIONS[-1], strict=True)
 
 
-@pytest.mark.parametrize("folder", [BASE, HOST_AGENTS], ids=lambda path: path.name)
+@pytest.mark.parametrize("folder", [BASE, HOST_AGENTS, GPU_JOBS], ids=lambda path: path.name)
 def test_kustomize_renders_it_and_every_object_is_in_our_namespace(folder: Path) -> None:
     objects = rendered(folder)
     for each in objects:
