@@ -29,6 +29,7 @@ from benchmarks.rounds import Candidate, interleaved
 from benchmarks.tables import Column, Row, Table
 from benchmarks.targets import Scoreboard
 from pipeline.chain import Chain
+from pipeline.coded import IntArray
 from pipeline.sql import compile_query
 from pipeline.states import KeptLine, LinesState
 from tailwatch.gpu_log_query import LAYOUTS, WINDOW_S, job_log_query
@@ -40,8 +41,9 @@ SEED = 20_262
 #: A quick run asks about every so-manieth excerpt.
 QUICK_STEP = 12
 START_NS = 1_795_000_000 * 10**9
-FIRST, LAST = "job_log_first_lines", "job_log_last_lines"
+FIRST, LAST, SAMPLED = "job_log_first_lines", "job_log_last_lines", "job_log_sampled_lines"
 Job = Sequence[str]
+Kept = dict[str, list[KeptLine]]  # by metric
 COLUMNS = [
     Column("what", "what is diagnosed"), Column("pace", "lines in 10 s"), Column("kept", "bytes kept, %", 1),
     Column("reason", "reason right", 3), Column("category", "category right", 3), Column("coverage", "answered", 3),
@@ -57,8 +59,8 @@ def run(size: Sizing, board: Scoreboard) -> list[Table]:
     return [_telling(size, kept)]
 
 
-def kept_lines(jobs: Mapping[str, Job], pace: int, chain: Chain) -> dict[str, tuple[list[KeptLine], list[KeptLine]]]:
-    """Of each job the first and the last lines that the query keeps of all its windows, where it writes `pace` in one.
+def kept_lines(jobs: Mapping[str, Job], pace: int, chain: Chain) -> dict[str, Kept]:
+    """Of each job what the query keeps of all its windows, where it writes `pace` lines in one.
 
     Args:
         jobs: number of a job -> its lines.
@@ -71,16 +73,16 @@ def kept_lines(jobs: Mapping[str, Job], pace: int, chain: Chain) -> dict[str, tu
             "ts": np.concatenate([START_NS + np.arange(count) * step_ns for count in counts]),
             "host": "n1",
             "file": [f"/logs/slurm-{name}.out" for name, lines in jobs.items() for _ in lines],
-            "place": np.concatenate([np.arange(count) for count in counts]),
+            "place": np.concatenate([_places(lines) for lines in jobs.values()]),
             "text": [line for lines in jobs.values() for line in lines],
         }
     )
     partial = chain.finish(chain.prepare(frame), after=0)
-    first, last = (cast("LinesState", partial.states[name]) for name in (FIRST, LAST))
-    found: dict[str, tuple[list[KeptLine], list[KeptLine]]] = {name: ([], []) for name in jobs}
+    states = {metric: cast("LinesState", partial.states[metric]) for metric in (FIRST, LAST, SAMPLED)}
+    found: dict[str, Kept] = {name: {metric: [] for metric in states} for name in jobs}
     for place, name in enumerate(partial.keys["job"].to_list()):
-        found[name][0].extend(first.lines(place))
-        found[name][1].extend(last.lines(place))
+        for metric, state in states.items():
+            found[name][metric].extend(state.lines(place))
     return found
 
 
@@ -118,8 +120,8 @@ def _telling(size: Sizing, kept: LineFilter) -> Table:
     for pace in PACES:
         of_failing, of_passed = (kept_lines(jobs, pace, chain) if jobs else {} for jobs in (failing, passed))
         rows.append(("kept lines", pace, _together(of_failing), _together(of_passed)))
-    # Where others write much into the same file and window, the last lines are none of those that tell something.
-    rows.append(("kept first lines alone", PACES[-1], _first(of_failing), _first(of_passed)))
+    for what, metrics in (("kept lines, none sampled", (FIRST, LAST)), ("kept first lines alone", (FIRST,))):
+        rows.append((what, PACES[-1], _together(of_failing, metrics), _together(of_passed, metrics)))
     for what, at_pace, kept_failing, kept_passed in rows:
         row: Row = {"what": what, "pace": at_pace, "passed_kept": 100 * _size(kept_passed) / _size(passed)}
         if labels:
@@ -160,20 +162,23 @@ def _scan(scanner: Scanner, lines: Job) -> Scan:
     return scanner.scan(["".join(f"{line}\n" for line in lines).encode()], Origin("log"))
 
 
-def _together(kept: Mapping[str, tuple[list[KeptLine], list[KeptLine]]]) -> dict[str, Job]:
-    """First and last lines in one order, each once."""
-    return {
-        name: [line.text for line in sorted({*first, *last}, key=lambda one: (one.ts_ns, one.place))]
-        for name, (first, last) in kept.items()
-    }
-
-
-def _first(kept: Mapping[str, tuple[list[KeptLine], list[KeptLine]]]) -> dict[str, Job]:
-    return {name: [line.text for line in first] for name, (first, _) in kept.items()}
+def _together(kept: Mapping[str, Kept], metrics: Sequence[str] = (FIRST, LAST, SAMPLED)) -> dict[str, Job]:
+    """The lines of these metrics in one order, each once."""
+    found: dict[str, Job] = {}
+    for name, one in kept.items():
+        lines = {line for metric in metrics for line in one[metric]}
+        found[name] = [line.text for line in sorted(lines, key=lambda line: (line.ts_ns, line.place))]
+    return found
 
 
 def _size(jobs: Mapping[str, Job]) -> int:
     return sum(len(line) + 1 for lines in jobs.values() for line in lines)
+
+
+def _places(lines: Job) -> IntArray:
+    """Where each begins in its file."""
+    sizes = np.array([len(line.encode()) + 1 for line in lines], np.int64)
+    return np.cumsum(sizes) - sizes
 
 
 def _lines(data: bytes) -> list[str]:

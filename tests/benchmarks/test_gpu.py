@@ -14,7 +14,7 @@ from analytics.gpu.signature_files import shipped_signatures
 from benchmarks import documented
 from benchmarks.gpu.__main__ import TABLES
 from benchmarks.gpu.goals import TARGETS
-from benchmarks.gpu.keeping import chain_of, kept_lines
+from benchmarks.gpu.keeping import FIRST, LAST, SAMPLED, chain_of, kept_lines
 from benchmarks.gpu.peers import FirstMatch, hashed_words, nearest_templates
 from benchmarks.gpu.telling import REAL_VARIABLE
 
@@ -74,13 +74,12 @@ def test_of_a_slow_job_all_lines_are_kept_and_of_a_quick_one_those_that_rules_ma
     lines = [f"step {step} loss 2.1" for step in range(400)]
     lines[7] = TEXTS[0]
     chain = chain_of(line_filter(shipped_signatures()))
-    (first, last) = kept_lines({"7": lines}, 50, chain)["7"]
-    assert [line.text for line in last] == lines
-    (first, last) = kept_lines({"7": lines}, 400, chain)["7"]
-    assert [line.text for line in first] == [TEXTS[0]]
-    kept = [line.text for line in last]
-    assert kept == lines[-len(kept) :]
-    assert len(kept) < 200
+    assert [line.text for line in kept_lines({"7": lines}, 50, chain)["7"][LAST]] == lines
+    found = {metric: [line.text for line in kept] for metric, kept in kept_lines({"7": lines}, 400, chain)["7"].items()}
+    assert found[FIRST] == [TEXTS[0]]
+    assert found[LAST] == lines[-len(found[LAST]) :]
+    assert len(found[LAST]) < 200
+    assert len(found[SAMPLED]) == sum(len(line) + 1 for line in lines) // 1024
 
 
 def test_the_page_names_every_table_and_target() -> None:

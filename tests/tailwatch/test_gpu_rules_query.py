@@ -1,6 +1,7 @@
 """`tailwatch gpu rules query`: a query that runs, keeps what rules match, and tells jobs by their files."""
 
 import json
+from itertools import accumulate
 from pathlib import Path
 
 import polars as pl
@@ -33,11 +34,11 @@ def plan_of(sql: str) -> Plan:
     return compile_query("job_logs", sql, BUILTIN_STREAMS, {})
 
 
-def projected(sql: str, rows: list[tuple[str, str]]) -> pl.DataFrame:
+def projected(sql: str, rows: list[tuple[str, str]], places: list[int] | None = None) -> pl.DataFrame:
     """What the chain makes of (file, line) before it aggregates."""
     chain = Chain(plan_of(sql), {})
     files, texts = zip(*rows, strict=True)
-    columns = {"ts": 0, "host": "n1", "file": files, "place": range(len(rows)), "text": texts}
+    columns = {"ts": 0, "host": "n1", "file": files, "place": places or range(len(rows)), "text": texts}
     frame = chain.prepare(pl.DataFrame(columns, schema=polars_schema(JOB_LOGS)))
     for stage in range(1, chain.row_stages + 1):
         frame = chain.apply(stage, frame)
@@ -50,7 +51,8 @@ def test_the_query_has_the_labels_and_metrics_that_the_collectors_job_expects(
     plan = plan_of(printed(capsys))
     assert plan.source == "job_logs"
     assert {each.alias: each.function for each in plan.aggregates} == {
-        "job_log_first_lines": "first_lines", "job_log_last_lines": "last_lines", "job_log_lines_total": "count",
+        "job_log_first_lines": "first_lines", "job_log_last_lines": "last_lines",
+        "job_log_sampled_lines": "last_lines", "job_log_lines_total": "count",
     }  # fmt: skip
     assert plan.labels == ["job", "node", "rank", "file", "source"]
     pods = plan_of(job_log_query(ANY, LAYOUTS["kubernetes"]))
@@ -71,6 +73,14 @@ def test_lines_that_rules_match_are_kept_and_ordinary_ones_are_not(
     (tmp_path / "ours.yaml").write_text(SITE)
     rows = projected(printed(capsys, "--rules", str(tmp_path / "ours.yaml")), [("/x/slurm-7.out", lines[2])])
     assert rows["job_log_first_lines"].to_list() == [lines[2]]
+
+
+def test_a_line_a_kilobyte_is_sampled_and_none_that_is_longer() -> None:
+    texts = ["a" * 1_000, "b" * 22, "c", "d" * 900, "e" * 2_000, "f" * 40, "g" * 170, "h" * 1_023, "i"]
+    ends = list(accumulate(len(text) + 1 for text in texts))
+    assert ends[1] == 1_024  # the next kilobyte begins with the next line
+    rows = projected(job_log_query(ANY, LAYOUTS["slurm"]), [("/x", text) for text in texts], [0, *ends[:-1]])
+    assert rows["job_log_sampled_lines"].drop_nulls().to_list() == [texts[1], texts[6], texts[7]]
 
 
 @pytest.mark.parametrize(
