@@ -23,8 +23,10 @@ from store.gpu_tables import gpu_failures, gpu_nodes
 _DAY_NS: Final = 86_400 * 10**9
 _AT_ONCE: Final = 1024
 _UNKNOWN: Final = "unknown"
-# The database gives numbers out before rows are there to be seen: younger rows wait for those before them.
+# The database gives numbers out before rows are there to be seen: younger rows wait for those before them. Whoever
+# uploads has a clock of its own, which may be ahead.
 _YOUNG_NS: Final = 10 * 10**9
+_AHEAD_NS: Final = 300 * 10**9
 
 
 class GpuFailureCounts:
@@ -111,7 +113,7 @@ def _found_after(connection: sa.Connection, position: int, now_ns: int) -> list[
     query = sa.select(*columns, t.c.lost_gpu_s).where(t.c.id > position).order_by(t.c.id).limit(_AT_ONCE)
     rows: list[Any] = []
     for row in connection.execute(query):
-        if now_ns - _YOUNG_NS < row.found_ns <= now_ns:
+        if now_ns - _YOUNG_NS < row.found_ns <= now_ns + _AHEAD_NS:
             break
         rows.append(row)
     return rows

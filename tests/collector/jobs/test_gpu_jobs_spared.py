@@ -1,5 +1,6 @@
 """What one job, one page, one file of rules or one missing library does to the work: no other job pays for it."""
 
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import sqlalchemy as sa
 from collector import own_metrics
 from collector.jobs import gpu_diagnosing, gpu_rules
 from pipeline.sql import compile_query
+from store.errors import GpuRowError
+from store.gpu_failures import FailureRow
 from store.registry import register_queries
 from store.tables import pages
 from tests.collector.jobs.gpu_world import (
@@ -63,6 +66,26 @@ def test_a_job_that_cannot_be_looked_into_is_set_aside_and_the_others_are(
     world.report(attempt("j2", exit_code=1))
     assert rounds.tick(NOW + 63 * S_NS), "something new, and it is tried at once"
     assert world.reasons("j2") == {1: "gpu_oom"}
+
+
+def test_a_row_that_cannot_be_kept_costs_only_its_own_job_its_reason(
+    quick_gpu_world: GpuWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = quick_gpu_world
+    world.report(*(attempt(job) for job in ("j1", "j2", "j3")))
+    put = gpu_diagnosing.put_failure
+
+    def refused(connection: sa.Connection, row: FailureRow) -> int:
+        if row.job == "j2":
+            raise GpuRowError("a diagnosis of 5000000 characters")
+        return put(connection, row)
+
+    monkeypatch.setattr(gpu_diagnosing, "put_failure", refused)
+    rounds = world.rounds()
+    assert not rounds.tick(NOW)
+    assert [len(world.failures(job)) for job in ("j1", "j2", "j3")] == [1, 0, 1]
+    waiting = [json.loads(row[3]) for row in world.table("gpu_progress") if row[0] == "gpu jobs waiting"]
+    assert [(one["job"], one["tries"]) for one in waiting] == [("j2", 1)]
 
 
 def test_a_damaged_page_costs_only_the_jobs_on_it_their_reasons(quick_gpu_world: GpuWorld) -> None:

@@ -68,6 +68,7 @@ def test_a_failure_that_was_found_this_moment_waits_for_those_of_others_before_i
     world = quick_gpu_world
     found(world, "j1")
     writer = GpuFailureCounts(1000, world.engine, "a")
+    assert writer.write(NOW - MINUTE_NS) == 0, "by a clock that is behind the one it was found by"
     assert writer.write(NOW + S_NS) == 0
     assert writer.write(NOW + 11 * S_NS) == 1
 
