@@ -1,6 +1,5 @@
 """Drives and GPU jobs on SQLite and PostgreSQL in turn, or, where the database does not matter, quickly on SQLite."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 from store.connect import open_engine, upgrade
 from tests.collector.jobs.drives_world import DrivesWorld
 from tests.collector.jobs.gpu_world import GpuWorld
+from tests.collector.jobs.killing import copied, made
 
 
 @pytest.fixture
@@ -24,21 +24,14 @@ def untouched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same as a file of SQLite, to be copied."""
     path = tmp_path_factory.mktemp("untouched") / "tailwatch.db"
     upgrade(f"sqlite:///{path}")
-    engine = open_engine(f"sqlite:///{path}")
-    DrivesWorld(engine)
-    with engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-    engine.dispose()
-    return path
+    return made(path, DrivesWorld)
 
 
 @pytest.fixture
 def quick_world(untouched: Path, tmp_path: Path) -> Iterator[DrivesWorld]:
     """The same on SQLite, without the time that upgrades take."""
-    shutil.copy(untouched, tmp_path / "tailwatch.db")
-    engine = open_engine(f"sqlite:///{tmp_path / 'tailwatch.db'}")
-    yield DrivesWorld(engine, names=[])
-    engine.dispose()
+    with copied(untouched, tmp_path / "tailwatch.db") as engine:
+        yield DrivesWorld(engine, names=[])
 
 
 @pytest.fixture
@@ -54,18 +47,11 @@ def untouched_gpu(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same as a file of SQLite, to be copied."""
     path = tmp_path_factory.mktemp("untouched") / "tailwatch.db"
     upgrade(f"sqlite:///{path}")
-    engine = open_engine(f"sqlite:///{path}")
-    GpuWorld.made(engine)
-    with engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-    engine.dispose()
-    return path
+    return made(path, GpuWorld.made)
 
 
 @pytest.fixture
 def quick_gpu_world(untouched_gpu: Path, tmp_path: Path) -> Iterator[GpuWorld]:
     """The same on SQLite, without the time that upgrades take."""
-    shutil.copy(untouched_gpu, tmp_path / "tailwatch.db")
-    engine = open_engine(f"sqlite:///{tmp_path / 'tailwatch.db'}")
-    yield GpuWorld(engine)
-    engine.dispose()
+    with copied(untouched_gpu, tmp_path / "tailwatch.db") as engine:
+        yield GpuWorld(engine)

@@ -1,6 +1,5 @@
 """A job that dies between any two of its transactions, and is run again, leaves the same tables."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,16 +10,15 @@ import sqlalchemy as sa
 from analytics.ssd.columns import DAYS
 from analytics.ssd.features import FEATURES_VERSION
 from collector.jobs.drive_intake import day_of
-from store.connect import open_engine, upgrade
+from store.connect import upgrade
 from store.drive_days import read_days
 from store.drive_features import read_features
 from store.drives import DriveRow, chunk_rows
 from store.windows import Selection, merged
 from tests.collector.jobs.drives_world import DAY_NS, HOUR_NS, TODAY, DrivesWorld, reading
-from tests.collector.jobs.killing import KilledError, killed_at
+from tests.collector.jobs.killing import MOST_COMMITS, KilledError, commits_survived, copied, killed_at, made
 
 NOW = TODAY * DAY_NS + 13 * HOUR_NS
-MOST_COMMITS = 60
 
 
 def filled(engine: sa.Engine) -> DrivesWorld:
@@ -85,37 +83,27 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path
     """A database before the job ran, and what the tables are after it ran once to its end."""
     folder = tmp_path_factory.mktemp("undisturbed")
     upgrade(f"sqlite:///{folder / 'before.db'}")
-    engine = open_engine(f"sqlite:///{folder / 'before.db'}")
-    filled(engine)
-    with engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-    engine.dispose()
-    shutil.copy(folder / "before.db", folder / "after.db")
-    engine = open_engine(f"sqlite:///{folder / 'after.db'}")
-    world = DrivesWorld(engine)
-    assert world.rounds().tick(NOW)
-    yield folder / "before.db", content(world)
-    engine.dispose()
+    before = made(folder / "before.db", filled)
+    with copied(before, folder / "after.db") as engine:
+        world = DrivesWorld(engine)
+        assert world.rounds().tick(NOW)
+        yield before, content(world)
 
 
 def test_a_job_killed_before_any_commit_leaves_what_its_next_run_ends_like_one_that_never_was(
     undisturbed: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
     before, wanted = undisturbed
-    for dies_at in range(1, MOST_COMMITS):
-        shutil.copy(before, tmp_path / "killed.db")
-        engine = open_engine(f"sqlite:///{tmp_path / 'killed.db'}")
-        world = DrivesWorld(engine)
-        finished = lived(world, dies_at)
-        if not finished:
-            assert lived(world, MOST_COMMITS)
-        assert content(world) == wanted, f"killed before commit {dies_at}"
-        engine.dispose()
-        for path in tmp_path.glob("killed.db*"):
-            path.unlink()
-        if finished:
-            break
-    assert 12 < dies_at < MOST_COMMITS - 1
+    commits, left = commits_survived(
+        before,
+        tmp_path,
+        lambda engine, dies_at: lived(DrivesWorld(engine), dies_at),
+        lambda engine: content(DrivesWorld(engine)),
+        step=1,
+    )
+    assert 12 < commits < MOST_COMMITS - 1
+    for number, found in enumerate(left, 1):
+        assert found == wanted, f"killed before commit {number}"
     assert [change[-2] for change in wanted["changes"]] == [0, 1, 1]
 
 

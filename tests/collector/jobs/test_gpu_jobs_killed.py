@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from store.connect import open_engine
 from store.windows import Selection, merged
 from tests.collector.jobs.gpu_world import (
     DAY_NS,
@@ -21,9 +20,8 @@ from tests.collector.jobs.gpu_world import (
     attempt,
     lines,
 )
-from tests.collector.jobs.killing import KilledError, killed_at
+from tests.collector.jobs.killing import MOST_COMMITS, KilledError, commits_survived, copied, killed_at, made
 
-MOST_COMMITS = 60
 LATER = NOW + MINUTE_NS
 
 
@@ -81,37 +79,28 @@ def undisturbed(untouched_gpu: Path, tmp_path_factory: pytest.TempPathFactory) -
     """A database before the job ran, and what the tables are after it ran once to its end."""
     folder = tmp_path_factory.mktemp("undisturbed")
     shutil.copy(untouched_gpu, folder / "before.db")
-    engine = open_engine(f"sqlite:///{folder / 'before.db'}")
-    filled(engine)
-    with engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-    engine.dispose()
-    shutil.copy(folder / "before.db", folder / "after.db")
-    engine = open_engine(f"sqlite:///{folder / 'after.db'}")
-    world = GpuWorld(engine)
-    assert lived(world, MOST_COMMITS)
-    yield folder / "before.db", content(world)
-    engine.dispose()
+    before = made(folder / "before.db", filled)
+    with copied(before, folder / "after.db") as engine:
+        world = GpuWorld(engine)
+        assert lived(world, MOST_COMMITS)
+        yield before, content(world)
 
 
 def test_a_job_killed_before_a_commit_leaves_what_its_next_run_ends_like_one_that_never_was(
     undisturbed: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
     before, wanted = undisturbed
-    for dies_at in range(1, MOST_COMMITS, 3):  # the test below dies before the others
-        shutil.copy(before, tmp_path / "killed.db")
-        engine = open_engine(f"sqlite:///{tmp_path / 'killed.db'}")
-        world = GpuWorld(engine)
-        finished = lived(world, dies_at)
-        if not finished:
-            assert lived(world, MOST_COMMITS)
-        assert content(world) == wanted, f"killed before commit {dies_at}"
-        engine.dispose()
-        for path in tmp_path.glob("killed.db*"):
-            path.unlink()
-        if finished:
-            break
-    assert 12 < dies_at < MOST_COMMITS - 1
+    # Every third commit: the test below dies before the others.
+    commits, left = commits_survived(
+        before,
+        tmp_path,
+        lambda engine, dies_at: lived(GpuWorld(engine), dies_at),
+        lambda engine: content(GpuWorld(engine)),
+        step=3,
+    )
+    assert 12 < commits < MOST_COMMITS - 1
+    for number, found in enumerate(left):
+        assert found == wanted, f"killed before commit {3 * number + 1}"
 
 
 def test_what_there_is_was_found_learned_and_counted(undisturbed: tuple[Path, dict[str, Any]]) -> None:
@@ -143,11 +132,9 @@ def test_a_job_killed_again_and_again_ends_like_one_that_never_was(
 
 def test_windows_are_found_again_as_they_were(undisturbed: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     before, wanted = undisturbed
-    shutil.copy(before.with_name("after.db"), tmp_path / "again.db")
-    engine = open_engine(f"sqlite:///{tmp_path / 'again.db'}")
-    world = GpuWorld(engine)
-    with engine.begin() as connection:
-        connection.execute(sa.text("DELETE FROM gpu_progress WHERE scope IN ('gpu hours', 'gpu attempts seen')"))
-    assert lived(world, MOST_COMMITS), "everything counts as new"
-    assert content(world) == wanted
-    engine.dispose()
+    with copied(before.with_name("after.db"), tmp_path / "again.db") as engine:
+        world = GpuWorld(engine)
+        with engine.begin() as connection:
+            connection.execute(sa.text("DELETE FROM gpu_progress WHERE scope IN ('gpu hours', 'gpu attempts seen')"))
+        assert lived(world, MOST_COMMITS), "everything counts as new"
+        assert content(world) == wanted
