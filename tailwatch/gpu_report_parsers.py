@@ -14,7 +14,7 @@ def add_report(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     report.add_argument("trace", metavar="TRACE", help="a published trace, or attempts of your own: a file or a folder")
     report.add_argument(
         "--format",
-        choices=["auto", "philly", "alibaba", "acme", "attempts"],
+        choices=["auto", "philly", "alibaba", "acme", "slurm", "attempts"],
         default="auto",
         help="what TRACE is (default: auto, by its names and columns)",
     )

@@ -80,7 +80,7 @@ def test_errors_are_one_line_with_the_place(tmp_path: Path, capsys: pytest.Captu
     assert f"{log}, job 1 (x), field status: 'Done'; Pass, Killed or Failed is wanted" in error
     assert main(["gpu", "report", str(tmp_path / "none")]) == 1
     assert "none cannot be read" in capsys.readouterr().err
-    for flags in (["--alpha", "0"], ["--top", "0"], ["--format", "slurm"]):
+    for flags in (["--alpha", "0"], ["--top", "0"], ["--format", "excel"]):
         with pytest.raises(SystemExit) as left:
             main(["gpu", "report", str(log), *flags])
         assert left.value.code == 2

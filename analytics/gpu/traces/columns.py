@@ -16,7 +16,8 @@ OUTCOMES: Final[tuple[str, ...]] = get_args(Outcome)
 FAILED: Final = ("failed", "timeout", "node_failure")
 
 #: `nodes` and `node_gpus` belong together: how many GPUs of which node it held. `node_count` is known for traces, too,
-#: that name no nodes. `busy` is the mean utilisation of its GPUs, 0 to 1.
+#: that name no nodes. `busy` is the mean utilisation of its GPUs, 0 to 1. `exit_code` and `signal` are as the scheduler
+#: tells them; 0 of both is a good end, NULL is not told.
 ATTEMPTS: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
     "job": pl.String,
     "number": pl.Int32,
@@ -34,7 +35,11 @@ ATTEMPTS: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
     "category": pl.String,
     "template": pl.String,
     "busy": pl.Float64,
+    "exit_code": pl.Int32,
+    "signal": pl.Int32,
 }
+#: What an `Attempt` has no field for.
+_NOT_OF_ATTEMPTS: Final = ("node_gpus", "node_count", "busy", "exit_code", "signal")
 
 
 def frame_of(attempts: Iterable[Attempt]) -> pl.DataFrame:
@@ -66,7 +71,7 @@ def attempts_of(frame: pl.DataFrame) -> list[Attempt]:
             f"{lost.height} attempts have neither a time of submission nor a start, the first of job {lost['job'][0]}; "
             "leave them out"
         )
-    columns = [name for name in ATTEMPTS if name not in ("node_gpus", "node_count", "busy")]
+    columns = [name for name in ATTEMPTS if name not in _NOT_OF_ATTEMPTS]
     texts = ("user", "queue", "reason", "category", "template")
     plain = frame.select(columns).with_columns(
         pl.col(texts).fill_null(""),

@@ -24,6 +24,7 @@ from analytics.gpu.traces.opened_file import opened
 NEEDED: Final = ("job", "outcome")
 _TEXTS: Final = ("user", "queue", "reason", "category", "template")
 _TIMES: Final = ("submitted", "start", "end")
+_EXITS: Final = ("exit_code", "signal")
 #: More than any job has had.
 _MOST_GPUS: Final = 1e6
 _ROWS_AT_ONCE: Final = 50_000
@@ -32,6 +33,7 @@ _OF_MANY: Final = re.compile(rb'\{\s*"attempts"\s*:')
 
 
 _Time = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+_Exit = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 
 
 class _Row(msgspec.Struct, forbid_unknown_fields=True):
@@ -54,6 +56,8 @@ class _Row(msgspec.Struct, forbid_unknown_fields=True):
     category: str | None = None
     template: str | None = None
     busy: Annotated[float, msgspec.Meta(ge=0, le=_MOST_GPUS)] | None = None
+    exit_code: _Exit | None = None
+    signal: _Exit | None = None
 
 
 class _Rows(msgspec.Struct, forbid_unknown_fields=True):
@@ -72,7 +76,8 @@ def read_own(path: Path) -> pl.DataFrame:
 
 
 def _from_csv(path: Path) -> pl.DataFrame:
-    known = {*NEEDED, "number", "nodes", "gpus", "busy", *_TEXTS, *_TIMES, *(f"{name}_ns" for name in _TIMES)}
+    counted = ("number", "nodes", "gpus", "busy", *_EXITS)
+    known = {*NEEDED, *counted, *_TEXTS, *_TIMES, *(f"{name}_ns" for name in _TIMES)}
     header = header_of(path)
     strange = [name for name in header if name not in known]
     if strange:
@@ -93,6 +98,7 @@ def _frame(cells: Cells) -> pl.DataFrame:
     }
     columns |= {name: cells.texts(name) for name in _TEXTS if name in given}
     columns |= {name: cells.numbers(name, _MOST_GPUS) for name in ("gpus", "busy") if name in given}
+    columns |= {name: cells.whole_numbers(name) for name in _EXITS if name in given}
     for name in _TIMES:
         if f"{name}_ns" in given:
             columns[f"{name}_ns"] = cells.times_ns(f"{name}_ns")
@@ -139,6 +145,7 @@ def _rows(path: Path) -> Iterator[_Row]:
 def _frame_of(rows: list[_Row], path: Path, first: int) -> pl.DataFrame:
     columns: dict[str, list[Any]] = {name: [getattr(row, name) or None for row in rows] for name in _TEXTS}
     columns["gpus"], columns["busy"] = [row.gpus for row in rows], [row.busy for row in rows]
+    columns |= {name: [getattr(row, name) for row in rows] for name in _EXITS}
     columns["job"], columns["outcome"] = [str(row.job) for row in rows], [row.outcome for row in rows]
     columns["number"] = [row.number or 1 for row in rows]
     columns["nodes"] = [_names(row.nodes or ()) for row in rows]

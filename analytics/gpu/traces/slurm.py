@@ -2,7 +2,8 @@
 
 Wanted is `SLURM_TIME_FORMAT=%s sacct -a -X -D -P -S ... -o JobIDRaw,User,Partition,State,Submit,Start,End,NodeList,
 AllocTRES`. Without -D requeued runs are missing; times without an offset are refused, as nobody knows the zone.
-Requeued runs of a job are its attempts, in the order of their starts.
+Requeued runs of a job are its attempts, in the order of their starts, or as the column Restarts counts them: then part
+of the runs is enough to number them. ExitCode, where it is there, has the signal behind a colon.
 """
 
 import re
@@ -16,10 +17,12 @@ from analytics.errors import DataError
 from analytics.gpu.traces.acme import STATES
 from analytics.gpu.traces.cells import Cells
 from analytics.gpu.traces.columns import ATTEMPTS, completed
-from analytics.gpu.traces.csv_blocks import csv_blocks
+from analytics.gpu.traces.csv_blocks import csv_blocks, header_of
 
 SEPARATOR: Final = "|"
 COLUMNS: Final = ("JobIDRaw", "User", "Partition", "State", "Submit", "Start", "End", "NodeList", "AllocTRES")
+#: Read where they are there.
+MORE_COLUMNS: Final = ("ExitCode", "Restarts")
 NOTES: Final = (
     "a job's attempts are its requeued runs; a job that its user submitted again is another job",
     "GPUs of a job are dealt evenly over its nodes",
@@ -33,10 +36,14 @@ def read_slurm(path: Path) -> pl.DataFrame:
     Raises:
         DataError: no such file, or a cell that cannot be used.
     """
-    parts = [_frame(cells) for cells in csv_blocks(path, COLUMNS, separator=SEPARATOR)]
+    header = header_of(path, SEPARATOR)
+    wanted = [*COLUMNS, *(name for name in MORE_COLUMNS if name in header)]
+    parts = [_frame(cells) for cells in csv_blocks(path, wanted, separator=SEPARATOR)]
     if not parts:
         return pl.DataFrame(schema=ATTEMPTS)
     rows = pl.concat(parts).filter(~pl.col("job").str.contains(".", literal=True))  # steps, where -X was left out
+    if "Restarts" in wanted:
+        return rows
     # What waits after a requeue has no start yet: it comes last.
     place = pl.struct(pl.col("start_ns").fill_null(2**63 - 1), "submitted_ns").rank("ordinal").over("job")
     return rows.with_columns(number=place.cast(pl.Int32))
@@ -99,7 +106,7 @@ def _frame(cells: Cells) -> pl.DataFrame:
         pl.DataFrame(
             {
                 "job": cells.names("JobIDRaw"),
-                "number": pl.repeat(1, cells.frame.height, eager=True),
+                "number": _numbers(cells),
                 "user": cells.texts("User"),
                 "queue": cells.texts("Partition"),
                 "nodes": nodes,
@@ -108,6 +115,7 @@ def _frame(cells: Cells) -> pl.DataFrame:
                 "start_ns": cells.epoch_or_offset("Start"),
                 "end_ns": cells.epoch_or_offset("End"),
                 "outcome": states.one_of("State", STATES),
+                **_exits(cells),
             }
         )
     )
@@ -116,6 +124,26 @@ def _frame(cells: Cells) -> pl.DataFrame:
         node_count=pl.when(count > 0).then(count).cast(pl.Int32),
         node_gpus=(pl.col("gpus") / count).repeat_by(count).fill_null([]),
     )
+
+
+def _numbers(cells: Cells) -> pl.Series:
+    """1 where nobody counts restarts."""
+    if "Restarts" not in cells.frame.columns:
+        return pl.repeat(1, cells.frame.height, eager=True)
+    return cells.whole_numbers("Restarts").fill_null(0) + 1
+
+
+def _exits(cells: Cells) -> dict[str, pl.Series]:
+    """Exit code and signal, which stand as 1:0; NULL of what still runs or waits, where 0:0 means nothing."""
+    if "ExitCode" not in cells.frame.columns:
+        return {}
+    told = cells.texts("ExitCode")
+    code, signal = (told.str.extract(r"^(\d{1,9}):(\d{1,9})$", group).cast(pl.Int32) for group in (1, 2))
+    wrong = told.is_not_null() & code.is_null()
+    if wrong.any():
+        cells.refuse(int(wrong.arg_max() or 0), "ExitCode", "an exit code and a signal such as 1:0")
+    still = cells.texts("End").is_null()
+    return {"exit_code": code.set(still, None), "signal": signal.set(still, None)}
 
 
 def _nodes(cells: Cells) -> pl.Series:

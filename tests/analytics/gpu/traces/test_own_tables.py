@@ -39,6 +39,18 @@ def test_csv_says_the_same_as_json(tmp_path: Path) -> None:
     assert read(tmp_path, json.dumps({**row, "reason": "gpu_ecc", "template": "x y"})) == [found]
 
 
+def test_exit_codes_and_signals_come_in_where_they_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "attempts"
+    texts = (
+        json.dumps([{**ROW, "exit_code": 137, "signal": 9}, ROW]),
+        "job,submitted,outcome,exit_code,signal\nj,2026-01-01T00:00:00Z,failed,137,9\nj,2026-01-01T00:00:00Z,failed,,\n",
+    )
+    for text in texts:
+        path.write_text(text, encoding="utf-8")
+        found = read_trace(path).attempts
+        assert (found["exit_code"].to_list(), found["signal"].to_list()) == ([137, None], [9, None])
+
+
 def test_slurms_numeric_job_ids_are_texts(tmp_path: Path) -> None:
     assert read(tmp_path, json.dumps([{**ROW, "job": 4711}]))[0].job == "4711"
 
@@ -55,6 +67,7 @@ def test_slurms_numeric_job_ids_are_texts(tmp_path: Path) -> None:
         ({"submitted": "yesterday"}, "column submitted: 'yesterday'; a time with its offset"),
         ({"end": "2026-01-01T00:00:00"}, "column end: '2026-01-01T00:00:00'"),
         ({"nodes": [1]}, "$.nodes"),
+        ({"exit_code": -1}, "$.exit_code"),
         ({"job": ""}, "$.job"),
         ({"reason": 3}, "$.reason"),
         ({"resaon": "x"}, "unknown field `resaon`"),

@@ -45,6 +45,30 @@ def test_a_time_in_nobodys_zone_is_refused_and_one_with_an_offset_taken(tmp_path
         read_trace(path)
 
 
+def test_exit_codes_and_signals_are_told_of_what_is_over(tmp_path: Path) -> None:
+    row = "{0}|ann|gpu|{1}|1000|2000|{2}|n1|gres/gpu=1|{3}"
+    rows = [
+        row.format(7, "FAILED", 3000, "1:0"), row.format(8, "FAILED", 3000, "0:9"),
+        row.format(9, "RUNNING", "Unknown", "0:0"), row.format(10, "COMPLETED", 3000, ""),
+    ]  # fmt: skip
+    path = table(tmp_path / "sacct.txt", HEADER.replace("JobName", "ExitCode"), *rows)
+    found = read_trace(path).attempts
+    assert found["exit_code"].to_list() == [1, 0, None, None]
+    assert found["signal"].to_list() == [0, 9, None, None]
+    table(path, HEADER.replace("JobName", "ExitCode"), rows[0], row.format(8, "FAILED", 3000, "nine"))
+    with pytest.raises(DataError, match=r"row 2 .* column ExitCode: 'nine'; an exit code and a signal such as 1:0"):
+        read_trace(path)
+
+
+def test_restarts_number_the_runs_also_where_the_first_ones_are_missing(tmp_path: Path) -> None:
+    row = "7|ann|gpu|NODE_FAIL|1000|{0}|{1}|n1|gres/gpu=1|{2}"
+    header = HEADER.replace("JobName", "Restarts")
+    path = table(tmp_path / "sacct.txt", header, row.format(5000, 6000, 3), row.format(3000, 4000, 2))
+    assert read_trace(path).attempts["number"].to_list() == [4, 3]
+    table(path, HEADER, row.format(5000, 6000, "x"), row.format(3000, 4000, "x"))
+    assert read_trace(path).attempts["number"].to_list() == [2, 1]
+
+
 @pytest.mark.parametrize(
     ("listed", "names"),
     [
