@@ -6,6 +6,7 @@ from tailwatch.gpu_diagnosis_parsers import add_diagnosis
 from tailwatch.gpu_report_parsers import add_report
 from tailwatch.gpu_retry_parsers import add_retries
 from tailwatch.gpu_rules_parsers import add_rules
+from tailwatch.gpu_service_parsers import add_service
 
 Actions = argparse._SubParsersAction  # the type that argparse gives, and does not name
 
@@ -19,3 +20,4 @@ def add_gpu(commands: "Actions[argparse.ArgumentParser]") -> None:
     add_rules(actions)
     add_report(actions)
     add_retries(actions)
+    add_service(actions)

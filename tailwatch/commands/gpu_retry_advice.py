@@ -2,14 +2,13 @@
 
 import argparse
 import json
-import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tailwatch.errors import TailwatchError
+from tailwatch.gpu_attempt_files import read_attempts
 from tailwatch.gpu_retry_states import StateFile, go_back, held, read_state, save_state
 
 if TYPE_CHECKING:
@@ -26,6 +25,7 @@ def run(args: argparse.Namespace) -> int:
     from analytics.gpu.retry_model import RetryModel
     from analytics.gpu.retry_outcomes import chains
     from analytics.gpu.retry_priors import shipped_priors
+    from analytics.gpu.traces.columns import attempts_of
 
     _check(args)
     priors = _priors(args.priors)
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"{args.state}: {file.model.origin}; now generation {file.model.generation}", file=sys.stderr)
         if args.file is None:
             return 0
-    jobs = chains(_attempts(args.file))
+    jobs = chains(attempts_of(read_attempts(args.file)))
     learned = 0
     if args.learn:
         with held(Path(args.state)):
@@ -69,24 +69,6 @@ def _priors(file: str | None) -> "Priors | None":
     from analytics.gpu.retry_priors import with_site_priors
 
     return None if file is None else with_site_priors(Path(file).read_text(encoding="utf-8"), file)
-
-
-def _attempts(file: str) -> "list[Attempt]":
-    """Read as any trace is, so that what advice takes is what reports take."""
-    from analytics.errors import DataError
-    from analytics.gpu.traces.columns import attempts_of
-    from analytics.gpu.traces.formats import read_trace
-
-    if file != "-":
-        return attempts_of(read_trace(Path(file)).attempts)
-    with tempfile.TemporaryDirectory() as folder:  # readers look at the beginning first, then read from there
-        path = Path(folder) / "attempts"
-        with path.open("wb") as kept:
-            shutil.copyfileobj(sys.stdin.buffer, kept)
-        try:
-            return attempts_of(read_trace(path).attempts)
-        except DataError as error:
-            raise DataError(str(error).replace(str(path), "standard input")) from error
 
 
 def _learn(file: StateFile, jobs: "Sequence[Sequence[Attempt]]", name: str) -> int:

@@ -62,6 +62,8 @@ def test_every_command_of_the_issue_is_there() -> None:
         "tailwatch gpu rules check",
         "tailwatch gpu rules list",
         "tailwatch gpu rules query",
+        "tailwatch gpu attempts",
+        "tailwatch gpu failures",
         "tailwatch query",
         "tailwatch hosts",
         "tailwatch drives",
