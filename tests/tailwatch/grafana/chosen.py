@@ -7,6 +7,7 @@ CHOICES = {
     "host": ".*",
     "model": ".*",
     "node": ".*",
+    "category": ".*",
     "origin": ".*",
     "instance": ".*",
     "query": ".*",

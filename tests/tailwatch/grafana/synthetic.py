@@ -89,6 +89,15 @@ def _said(probability: float, state: float, wear: float) -> Values:
     return dict(zip(_DRIVE_METRICS, (probability, probability / 3, state, wear), strict=True))
 
 
+def _counted(failures: float, lost_h: float) -> Values:
+    """Of each window; a job's first failures of all are in them, too."""
+    return {"gpu_job_failures_total": failures, "gpu_lost_seconds_total": lost_h * 3600}
+
+
+def _node(node: str) -> tuple[str, ...]:
+    return (node, "measured")
+
+
 _SICK_AGENT = _agent(
     agent_cpu_cores=1.3, agent_sampled_ratio=0.5, agent_spool_bytes=2.6e8, agent_spool_oldest_age_s=900.0,
     agent_uplink_up_ratio=0.0, agent_breaker_open_ratio=1.0, agent_series_refused_count=5.0,
@@ -221,6 +230,40 @@ FAMILIES: Mapping[str, Family] = {
         ("host", "instance"), {"collector_drives_lag_s": "max"},
         [(("web-1", "collector:9464"), {"collector_drives_lag_s": 400.0})],
         [(("web-1", "collector:9464"), {"collector_drives_lag_s": 40_000.0})],
+    ),
+    "gpu_job_failures": Family(
+        ("category", "reason", "origin"), {"gpu_job_failures_total": "sum", "gpu_lost_seconds_total": "sum"},
+        # Records come every ten seconds, thirty of them in a window.
+        [(("user", "config_error", "measured"), _counted(0.02, 0.001)),
+         (("infrastructure", "gpu_ecc", "measured"), _counted(0.01, 0.002))],
+        [(("infrastructure", "gpu_ecc", "measured"), _counted(1.0, 8.0)),
+         (("infrastructure", "nvlink_error", "synthetic"), _counted(0.01, 0.001)),
+         (("user", "config_error", "measured"), _counted(0.1, 0.01))],
+        "'5' MINUTE",
+    ),
+    "gpu_nodes": Family(
+        ("node", "origin"), {"gpu_node_failures_ratio": "max", "gpu_node_anomaly_state": "max"},
+        [(_node(f"gpu-{number}"), {"gpu_node_failures_ratio": 1.1, "gpu_node_anomaly_state": 0.0})
+         for number in range(3)],
+        [(_node("gpu-0"), {"gpu_node_failures_ratio": 9.0, "gpu_node_anomaly_state": 1.0}),
+         (_node("gpu-1"), {"gpu_node_failures_ratio": 0.9, "gpu_node_anomaly_state": 0.0})],
+        "'5' MINUTE",
+    ),
+    "gpu_explained": Family(
+        ("origin",), {"gpu_jobs_unexplained_ratio": "max"},
+        [(("measured",), {"gpu_jobs_unexplained_ratio": 0.05})],
+        [(("measured",), {"gpu_jobs_unexplained_ratio": 0.6})],
+        "'5' MINUTE",
+    ),
+    "collector_gpu": Family(
+        ("host", "instance"), {"collector_gpu_lag_s": "max"},
+        [(("web-1", "collector:9464"), {"collector_gpu_lag_s": 90.0})],
+        [(("web-1", "collector:9464"), {"collector_gpu_lag_s": 9_000.0})],
+    ),
+    "collector_gpu_failures": Family(
+        ("host", "instance", "reason"), {"collector_gpu_failures_count": "sum"},
+        [((host, "collector:9464", "database"), {"collector_gpu_failures_count": 0.0}) for host in HOSTS],
+        [((host, "collector:9464", "database"), {"collector_gpu_failures_count": 0.2}) for host in HOSTS],
     ),
     "dead_letters": Family(
         ("reason",), {"dead_letters_count": "max"}, [], [(("checksum",), {"dead_letters_count": 2.0})]

@@ -165,6 +165,24 @@ def test_no_drive_is_shown_without_the_origin_of_its_data() -> None:
     assert all("by (drive, node, rack, model, origin)" in text for text in tables)
 
 
+def test_words_stand_beside_failures_of_gpu_jobs_that_say_where_the_evidence_is() -> None:
+    (words,) = [panel for panel in panels(BOARDS["tailwatch-gpu-jobs"]) if panel["type"] == "text"]
+    for said in ("GET /api/v1/gpu/jobs/JOB", "tailwatch gpu failures", "synthetic"):
+        assert said in words["options"]["content"]
+
+
+def test_no_figure_of_gpu_jobs_is_without_the_origin_of_its_data() -> None:
+    board = BOARDS["tailwatch-gpu-jobs"]
+    assert "$origin" in next(panel["title"] for panel in board["panels"] if panel["type"] == "row")
+    asked = [target["expr"] for panel in panels(board) for target in panel["targets"]]
+    selectors = [selector for text in asked for selector in re.findall(r"\bgpu_\w+(?:\{[^}]*\})?", text)]
+    assert len(selectors) > 12
+    assert [selector for selector in selectors if 'origin=~"$origin"' not in selector] == []
+    tables = [target["expr"] for panel in panels(board) if panel["type"] == "table" for target in panel["targets"]]
+    assert len(tables) == 3
+    assert all("origin) (" in text for text in tables)
+
+
 def test_several_chosen_hosts_need_a_regular_expression() -> None:
     for board in BOARDS.values():
         for variable in board["templating"]["list"]:

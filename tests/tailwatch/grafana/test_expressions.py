@@ -148,6 +148,37 @@ def test_alerts_of_drives_say_where_their_data_comes_from(stores: Stores) -> Non
             assert found["metric"]["origin"] in ("measured", "synthetic")
 
 
+def test_alerts_of_gpu_jobs_say_where_their_data_comes_from(stores: Stores) -> None:
+    names = ("gpu-infrastructure-failures", "gpu-node-stands-out", "gpu-failures-unexplained", "gpu-time-lost")
+    for name in names:
+        assert "$labels.origin" in RULES[name].summary
+        for found in instant(stores.sick, RULES[name].value)["data"]["result"]:
+            assert found["metric"]["origin"] in ("measured", "synthetic")
+
+
+@pytest.mark.parametrize(
+    ("name", "metric", "lately", "week", "expected"),
+    [
+        ("gpu-infrastructure-failures", 'gpu_job_failures_total{category="infrastructure"}[1h]', 4, 4, []),
+        ("gpu-infrastructure-failures", 'gpu_job_failures_total{category="infrastructure"}[1h]', 5, 5, [5.0]),
+        # Where ten an hour are usual, thirty are, and thirty-one are not.
+        ("gpu-infrastructure-failures", 'gpu_job_failures_total{category="infrastructure"}[1h]', 31, 1_680, [3.1]),
+        ("gpu-time-lost", "gpu_lost_seconds_total[6h]", 86_000, 86_000, []),
+        ("gpu-time-lost", "gpu_lost_seconds_total[6h]", 86_400, 86_400, [3.0]),
+        ("gpu-time-lost", "gpu_lost_seconds_total[6h]", 400_000, 2_800_000, [4.0]),
+    ],
+)
+def test_a_surge_is_much_against_the_week_and_more_than_a_few(
+    stores: Stores, name: str, metric: str, lately: float, week: float, expected: list[float]
+) -> None:
+    text = RULES[name].value
+    for range_, value in ((metric, lately), (re.sub(r"\[\w+\]", "[7d]", metric), week)):
+        summed = f"sum by (origin) (sum_over_time({range_} offset 30s))"
+        assert text.count(summed) == 1
+        text = text.replace(summed, f"vector({value})")
+    assert numbers(instant(stores.healthy, text)) == pytest.approx(expected)
+
+
 @pytest.mark.parametrize(("silent", "known", "expected"), [(1, 2, []), (2, 10, [0.2]), (0, 9, [0.0]), (1, 100, [])])
 def test_one_silent_agent_is_not_many_also_where_there_are_few(
     stores: Stores, silent: int, known: int, expected: list[float]
