@@ -104,9 +104,10 @@ class Summary:
         return self.hiccups is not None and self.hiccups["count"] > 0 and self.totals["records"] > 0
 
 
-def where_to_look(url: str, data_dir: str, process_id: int, *, drives: bool = False) -> str:
-    """The lines printed once everything runs; `drives`: there are made-up drives to look at."""
-    about_drives = f"  drives          tailwatch drives --url {url}\n" if drives else ""
+def where_to_look(url: str, data_dir: str, process_id: int, *, drives: bool = False, gpu_jobs: bool = False) -> str:
+    """The lines printed once everything runs; `drives`, `gpu_jobs`: there are made-up ones to look at."""
+    made_up = f"  drives          tailwatch drives --url {url}\n" if drives else ""
+    made_up += f"  GPU jobs        tailwatch gpu failures --url {url}\n" if gpu_jobs else ""
     return f"""\
 tailwatch demo is running (process {process_id}, data in {data_dir}); Ctrl-C ends it
 
@@ -115,11 +116,15 @@ tailwatch demo is running (process {process_id}, data in {data_dir}); Ctrl-C end
   agents          {url}/api/v1/agents
   ask by curl     curl '{url}/api/v1/quantiles?metric={_METRIC}&q=0.5,0.99,0.999&start=-1m'
   ask by command  tailwatch query {_METRIC} -q 0.99 --start -1m --url {url}
-{about_drives}"""
+{made_up}"""
 
 
-def summary_text(summary: Summary, drives: str = "") -> str:
-    """The lines at the end of a run; `make test-wheel` reads them. `drives` says how drives are, "" for none."""
+def summary_text(summary: Summary, drives: str = "", gpu_jobs: str = "") -> str:
+    """The lines at the end of a run; `make test-wheel` reads them.
+
+    Args:
+        drives, gpu_jobs: how drives are, and what GPU jobs died of; "" for none.
+    """
     lines = [
         ("events", f"{summary.totals['records']:,}"),
         ("windows merged", f"{summary.totals['windows']:,}"),
@@ -133,8 +138,7 @@ def summary_text(summary: Summary, drives: str = "") -> str:
         lines.append(("hiccups counted", f"{hiccups['count']:,}"))
         lines.append(("error bound", f"{100 * hiccups['error_bound']:.4f} % of each value"))
         lines.append(("coverage", f"{100 * hiccups['coverage']['ratio']:.4g} %"))
-    if drives:
-        lines.append(("drives", drives))
+    lines += [(name, text) for name, text in (("drives", drives), ("GPU jobs", gpu_jobs)) if text]
     return "\n".join([f"summary after {summary.seconds:.0f} s", *(f"  {name:<19}{value}" for name, value in lines)])
 
 

@@ -10,6 +10,8 @@ from typing import Final
 
 #: What a demo on one machine makes within some minutes.
 MOST_MADE_UP_DRIVES: Final = 20_000
+#: Four logs a job at most, all of which an agent follows at once.
+MOST_MADE_UP_GPU_JOBS: Final = 300
 
 
 def port(text: str) -> int:

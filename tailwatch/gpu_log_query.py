@@ -27,12 +27,14 @@ class Layout:
     Attributes:
         job, rank: group 1 is the job's name, and the number of its process; rank "" where paths do not tell.
         kernel, scheduler: files of these, which belong to no job.
+        node: group 1 is the node's name; "" where each node has an agent of its own.
     """
 
     job: str
     rank: str
     kernel: str = r"/(?:kern|kernel|messages|syslog|dmesg)[^/]*$"
     scheduler: str = r"/slurm(?:d|ctld)[^/]*\.log$"
+    node: str = ""
 
 
 #: By name. Slurm: slurm-%j.out, slurm-%A_%a.out, and with -%t behind it a file for each task; `job` for `slurm`, too.
@@ -50,7 +52,7 @@ def job_log_query(kept: LineFilter, layout: Layout) -> str:
     """The query as SQL over the stream `job_logs`."""
     labels = {
         "job": f"REGEXP_EXTRACT(file, {_quoted(layout.job)}, 1)",
-        "node": "host",
+        "node": f"REGEXP_EXTRACT(file, {_quoted(layout.node)}, 1)" if layout.node else "host",
         "rank": f"REGEXP_EXTRACT(file, {_quoted(layout.rank)}, 1)" if layout.rank else "",
         "file": "file",
         "source": _source(layout),

@@ -10,7 +10,9 @@ from tailwatch.command_examples import EXAMPLES
 from tailwatch.command_parser import add_settings_flags, command_parser
 from tailwatch.drive_parsers import add_drives
 from tailwatch.flag_values import (
+    MOST_MADE_UP_GPU_JOBS,
     cores_given,
+    count_up_to,
     lifetime_s,
     made_up_drives,
     port,
@@ -66,6 +68,13 @@ def _add_demo(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     )
     demo.add_argument(
         "--drives", type=made_up_drives, default=0, metavar="N", help="with N made-up drives, a month and more old"
+    )
+    demo.add_argument(
+        "--gpu-jobs",
+        type=count_up_to(MOST_MADE_UP_GPU_JOBS, 0),
+        default=0,
+        metavar="N",
+        help="with N made-up GPU jobs that run and mostly die while one looks",
     )
     demo.set_defaults(command_module="demo")
 

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from tailwatch.demo_config import PARTS_FILE, check_job_logs, first_config
+from tailwatch.demo_gpu_jobs import GpuJobs
 from tailwatch.demo_report import Reader, Summary, summary_text, where_to_look
 from tailwatch.settings import Loaded, TransportConfig
 from tailwatch.stopping import Terminal
@@ -27,22 +29,6 @@ _READY_WITHIN_S = 30.0
 _PARTS_STOP_S = 5.0
 # A query posted to a demo should show data while one looks.
 _PLAN_POLL_S = 2.0
-
-_PARTS_FILE = "parts.yaml"
-_FIRST_CONFIG = """\
-# Written by the first `tailwatch demo` here; yours to edit, it is not written again.
-# `tailwatch config check FILE` names mistakes, docs/reference/configuration.md names every setting.
-data_dir: .
-agent:
-  sources:
-    - kind: hiccups
-    - kind: host
-    - {kind: datagrams, stream: api_requests, path: api.sock}
-    # How Tailwatch itself is; the demo writes into this file where its collector and its API show their metrics.
-    - {kind: tailwatch, targets_path: parts.yaml}
-api:
-  telemetry_socket: api.sock
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +54,18 @@ def run(args: argparse.Namespace) -> int:
     demo = _prepared(args)
     if args.drives:
         _plant(demo, args.drives, line)
-    supervisor = Supervisor(_parts(demo), Path(demo.loaded.settings.data_dir) / "logs")
+    data_dir = Path(demo.loaded.settings.data_dir)
+    gpu_jobs = GpuJobs(data_dir, args.gpu_jobs, demo.url) if args.gpu_jobs else None
+    if gpu_jobs is not None:
+        gpu_jobs.clear()
+    supervisor = Supervisor(_parts(demo), data_dir / "logs")
     _handle_signals(stop, supervisor)
     started_ns = time.time_ns()
     supervisor.start()
     try:
-        failed = _watch(args, demo, supervisor, stop, line)
+        failed = _watch(args, demo, supervisor, stop, line, gpu_jobs)
+        if gpu_jobs is not None:
+            gpu_jobs.stop()
         return _ended(demo, supervisor, line, started_ns, failed, must_measure=args.seconds is not None)
     except BaseException:
         supervisor.kill()
@@ -102,7 +94,7 @@ def _prepared(args: argparse.Namespace) -> _Demo:
     hold(folder)
     config_path = folder / "tailwatch.yaml"
     if not config_path.exists():
-        config_path.write_text(_FIRST_CONFIG, encoding="utf-8")
+        config_path.write_text(first_config(folder, gpu_jobs=args.gpu_jobs > 0), encoding="utf-8")
     (folder / "logs").mkdir(exist_ok=True)
     flags = flag_tree({"data_dir": ("--data", str(folder)), "api.port": ("--port", args.port)})
     if args.database:
@@ -110,6 +102,8 @@ def _prepared(args: argparse.Namespace) -> _Demo:
         os.environ[variable_of("database.url")] = args.database
     assignments = _over_kafka(args.kafka, folder) if args.kafka else ()
     loaded = load_settings(config_path, assignments=assignments, flags=flags)
+    if args.gpu_jobs:
+        check_job_logs(loaded.settings, config_path)
     compiled(loaded)
     if loaded.settings.api.asks_for_keys or loaded.settings.api.tls_certificate_path:
         problem = (
@@ -128,7 +122,7 @@ def _prepared(args: argparse.Namespace) -> _Demo:
         _prepare_topic(loaded.settings.transport)
     given = "collector.metrics_port" in loaded.places
     collector_port = loaded.settings.collector.metrics_port if given else _free_port()
-    (folder / _PARTS_FILE).write_text(_parts_text(url, collector_port), encoding="utf-8")
+    (folder / PARTS_FILE).write_text(_parts_text(url, collector_port), encoding="utf-8")
     return _Demo(loaded, config_path, url, port, before, collector_port, assignments)
 
 
@@ -144,13 +138,15 @@ def _plant(demo: _Demo, drives: int, line: LiveLine) -> None:
         engine.dispose()
 
 
-def _drives_line(demo: _Demo) -> str:
+def _analysed(demo: _Demo, started_ns: int) -> tuple[str, str]:
+    """What was said of drives, and of GPU jobs that failed in this run; "" for none."""
     from store.connect import open_engine
     from tailwatch.demo_drives import drives_line
+    from tailwatch.demo_gpu_report import gpu_jobs_line
 
     engine = open_engine(demo.loaded.settings.database.url, read_only=True)
     try:
-        return drives_line(engine)
+        return drives_line(engine), gpu_jobs_line(engine, started_ns)
     finally:
         engine.dispose()
 
@@ -247,7 +243,12 @@ def _handle_signals(stop: threading.Event, supervisor: Supervisor) -> None:
 
 
 def _watch(
-    args: argparse.Namespace, demo: _Demo, supervisor: Supervisor, stop: threading.Event, line: LiveLine
+    args: argparse.Namespace,
+    demo: _Demo,
+    supervisor: Supervisor,
+    stop: threading.Event,
+    line: LiveLine,
+    gpu_jobs: GpuJobs | None,
 ) -> bool:
     """Show the live line until it is time to end; True when a part cannot be kept running."""
     begun = time.monotonic()
@@ -263,7 +264,17 @@ def _watch(
         state = reader.state()
         if state is not None and not ready:
             ready = True
-            line.note(where_to_look(demo.url, demo.loaded.settings.data_dir, os.getpid(), drives=args.drives > 0))
+            line.note(
+                where_to_look(
+                    demo.url,
+                    demo.loaded.settings.data_dir,
+                    os.getpid(),
+                    drives=args.drives > 0,
+                    gpu_jobs=args.gpu_jobs > 0,
+                )
+            )
+            if gpu_jobs is not None:
+                gpu_jobs.start()
         if ready:
             line.show(state.text() if state is not None else f"no answer from {demo.url} just now")
         elif time.monotonic() - begun > _READY_WITHIN_S:
@@ -287,7 +298,7 @@ def _ended(
     for sentence in sentences:
         line.note(paint(sentence, "yellow", sys.stdout))
     if summary is not None:
-        line.note(summary_text(summary, _drives_line(demo)))
+        line.note(summary_text(summary, *_analysed(demo, started_ns)))
     measured = summary is not None and summary.measured
     if must_measure and not measured:
         print("error: nothing was measured; see the logs in the data folder", file=sys.stderr)

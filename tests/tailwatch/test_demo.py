@@ -341,16 +341,40 @@ def _number(output: str, name: str) -> float:
     return float(found[1].replace(",", ""))
 
 
-def test_the_demo_keeps_its_windows_in_postgresql_when_told_to(tmp_path: Path, postgres_url: str) -> None:
+def test_the_demo_keeps_its_windows_and_made_up_gpu_jobs_in_postgresql_when_told_to(
+    tmp_path: Path, postgres_url: str
+) -> None:
     url = postgres_url.replace("//postgres@", "//postgres:secret@")
-    demo = Demo(tmp_path / "data", "--database", url)
+    demo = Demo(tmp_path / "data", "--database", url, "--gpu-jobs", "6")
     try:
         demo.wait_until_measured(100)
         lines = [process.cmdline() for process in demo.parts().values()]
         assert not any("secret" in word for line in lines for word in line)
+        failure = wait_for_a_diagnosis(demo)
+        (found, *_) = ask(demo.port, failure["href"])["failures"]
     finally:
         demo.process.send_signal(signal.SIGINT)
         said = demo.end()
     assert demo.process.returncode == 0, said
     assert "secret" not in said
     assert not (tmp_path / "data" / "tailwatch.db").exists()
+    assert failure["synthetic"] is True
+    assert failure["job"].startswith("synthetic-")
+    assert found["diagnosis"]["evidence"][0]["reason"] == failure["reason"]
+    assert found["advice"]["decision"] in ("never", "same", "other_node", "more_mem", "backoff")
+    assert f"tailwatch gpu failures --url http://127.0.0.1:{demo.port}" in said
+    summary = re.search(r"^  GPU jobs +(\d+) failed \((\d+) synthetic\): .*; advice: ", said, re.MULTILINE)
+    assert summary, said
+    assert summary[1] == summary[2]
+
+
+def wait_for_a_diagnosis(demo: Demo) -> dict[str, Any]:
+    """The newest failure of a GPU job that has a reason."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        assert demo.process.poll() is None, demo.end()
+        found = ask(demo.port, "/api/v1/gpu/failures?status=answered")["failures"]
+        if found:
+            return dict(found[0])
+        time.sleep(0.2)
+    pytest.fail("no failure of a made-up GPU job was diagnosed within 120 s")
