@@ -108,6 +108,7 @@ examples:
   tailwatch tail simulate --workload bing-like --loads 0.15,0.3,0.45,0.6,0.7,0.8
   tailwatch tail simulate --workload times.csv --threads 32 --workers 64 --fan-out 40
   tailwatch tail simulate --loads 0.3,0.6 --requests 500000 --seeds 8 --plot policies.png --output json
+""",
     "gpu failures": """\
 examples:
   tailwatch gpu failures --start -1d

@@ -40,7 +40,9 @@ def kept_lines(
     ids = np.array(sorted(set(series)), np.int64)
     missing = ids
     for after_ns, to_ns in _stretches(since_ns, until_ns, query.window_ns):
-        for row, wanted in ((query.first, ids), (query.last, missing)):
+        for row, wanted in ((query.first, ids), (query.last, missing), (query.sampled, ids)):
+            if row is None:
+                continue
             for one, lines in _read(seen, row, wanted, after_ns, to_ns).items():
                 found.setdefault(one, set()).update(lines)
         missing = np.array([one for one in missing.tolist() if one not in found], np.int64)

@@ -18,6 +18,7 @@ from store.snapshot import Snapshot
 FIRST: Final = "job_log_first_lines"
 LAST: Final = "job_log_last_lines"
 TOTAL: Final = "job_log_lines_total"
+SAMPLED: Final = "job_log_sampled_lines"
 _FUNCTIONS: Final = {FIRST: "first_lines", LAST: "last_lines", TOTAL: "count"}
 _SOURCES: Final[Mapping[str, Source]] = {
     "stdout": "stdout",
@@ -35,7 +36,7 @@ _LONGEST_NAME: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class LogQuery:
-    """The query and its three metrics."""
+    """The query and its three metrics; `sampled` holds ordinary lines, where the query keeps some."""
 
     name: str
     query_id: int
@@ -44,6 +45,7 @@ class LogQuery:
     first: MetricRow
     last: MetricRow
     total: MetricRow
+    sampled: MetricRow | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,12 @@ def log_query(seen: Snapshot) -> LogQuery | None:
         )
     versions = {valid.version.version_id for valid in seen.view.ranges(first.query_id)}
     ordered = tuple(sorted(versions))
-    return LogQuery(first.query, first.query_id, ordered, first.window_ns, rows[FIRST], rows[LAST], rows[TOTAL])
+    sampled = seen.view.metrics.get(SAMPLED)
+    if sampled is not None and (sampled.query_id != first.query_id or sampled.function != _FUNCTIONS[LAST]):
+        sampled = None
+    return LogQuery(
+        first.query, first.query_id, ordered, first.window_ns, rows[FIRST], rows[LAST], rows[TOTAL], sampled
+    )
 
 
 def log_series(labels: Sequence[tuple[int, Mapping[str, str]]]) -> LogSeries:
