@@ -18,15 +18,21 @@ from analytics.gpu.line_filter import line_filter
 from analytics.gpu.scanning import Scanner
 from analytics.gpu.signature_files import shipped_signatures
 from collector.config import CollectorConfig
+from collector.jobs.config import GpuConfig, JobsConfig
+from collector.jobs.gpu_jobs import GpuRounds
 from collector.plans import Plans
 from collector.runner import Collector
 from pipeline.line_rule import FIRST, LAST, Rule
 from pipeline.sql import compile_query
 from pipeline.states import KeptLine, LinesState
 from store.connect import open_engine
+from store.gpu_attempts import AttemptRow, put_attempts
+from store.gpu_failures import failures_of
+from store.registry import register_queries
 from store.windows import Selection, merged
 from tailwatch.gpu_log_query import LAYOUTS, job_log_query
 from tests.agents.world import MACHINE, publisher_to
+from tests.collector.jobs.gpu_world import PLANS
 from tests.kept_lines import exactly
 from wire.embedded import EmbeddedPublisher, EmbeddedSubscriber
 
@@ -138,6 +144,40 @@ def test_lines_that_rules_match_and_the_last_ones_arrive_once_and_tell_why_a_job
     scanner = Scanner(shipped_signatures())
     assert diagnosed(scanner, [*first[dying], *last[dying]]) == ("answered", "gpu_oom")
     assert diagnosed(scanner, [*first["4712", "", ""], *last["4712", "", ""]]) == ("no_failure", None)
+
+
+def test_the_collectors_job_finds_out_of_what_agents_kept_why_a_reported_job_died(
+    tmp_path: Path, upgraded: Upgraded
+) -> None:
+    write, began_ns = written(tmp_path), time.time_ns()
+    with publisher_to(tmp_path / "log.db") as publisher:
+        for third in range(3):
+            write(third)
+            agent = agent_on(tmp_path, publisher, "all-src")
+            read_all(agent)
+            agent.close()
+    url = upgraded.sqlite(tmp_path / "tailwatch.db")
+    kept(tmp_path, url)
+    engine = open_engine(url)
+    second_ns = 10**9
+    attempt = AttemptRow(
+        job="4711", number=1, user="anna", queue="q", nodes=("node7",), gpus=8.0,
+        submitted_ns=began_ns - 60 * second_ns,
+        start_ns=began_ns - 50 * second_ns, end_ns=began_ns + 20 * second_ns, outcome="failed",
+        reported_ns=began_ns + 21 * second_ns,
+    )  # fmt: skip
+    with engine.begin() as connection:
+        register_queries(connection, list(PLANS.values()), 0)
+        put_attempts(connection, [attempt])
+    rounds = GpuRounds(CollectorConfig(jobs=JobsConfig(gpu=GpuConfig(cpu_share=1.0, interval_s=1e-9))), engine, "one")
+    for _ in range(3):
+        rounds.tick(time.time_ns() + HOUR_NS)
+    rounds.leave()
+    with engine.connect() as connection:
+        (failure,) = failures_of(connection, "4711")
+    assert (failure.reason, failure.rank, failure.node, failure.user) == ("gpu_oom", 1, "node7", "anna")
+    assert failure.lost_gpu_s == pytest.approx(8 * 70, rel=0.01)
+    engine.dispose()
 
 
 def diagnosed(scanner: Scanner, lines: list[KeptLine]) -> tuple[str, str | None]:
