@@ -88,6 +88,8 @@ class Sight:
         choice: among those that may have caused what the others wait for.
         silent: ranks, see Diagnosis.
         survived, ended_well: what looks like the root did not end the job.
+        others_cascades: there are logs of the job itself, and none says what failed; a node's kernel tells what follows
+            from a failure, which may be another job's.
         notes: in words.
     """
 
@@ -125,6 +127,7 @@ class Sight:
         self.survived = self.choice.root is None and len(final) < len(inside)
         if self.survived:
             self.choice = self._chosen(inside, times)
+        self.others_cascades = _of_others(self.choice, scans)
         self.silent = self._silent(window, offsets)
         root = self.choice.root
         self.ended_well = root is not None and ended_well(self.matches, root.match)
@@ -132,6 +135,8 @@ class Sight:
             notes.append("after its last sign of failure the log says that the job ended well")
         elif outlived:
             notes.append(f"the job went on after {len(outlived)} findings, which are no cause for that")
+        if self.others_cascades and facts.failed is None:
+            notes.append("what a node's kernel wrote follows from a failure, which may be another job's")
         if self.choice.tracebacks.cut_off:
             line = self.choice.tracebacks.cut_off[-1].line
             notes.append(
@@ -200,12 +205,25 @@ def _status(sight: Sight, sure: Confidence, facts: JobFacts) -> Status:
     root = sight.choice.root
     if facts.failed is False or (facts.failed is None and sight.ended_well):
         return "no_failure"
+    if facts.failed is None and sight.others_cascades:
+        return "abstained" if sight.choice.tracebacks.cut_off or _looks_failed(sight.scans) else "no_failure"
     if root is not None and root.match.signature.role != "confirm" and not sight.survived:
         return "answered" if sure.enough else "abstained"
     if sight.survived and facts.failed is None and not sight.choice.tracebacks.cut_off:
         return "no_failure"
     failed = facts.failed or sight.choice.tracebacks.cut_off or _looks_failed(sight.scans)
     return "abstained" if failed else "no_failure"
+
+
+def _of_others(choice: Choice, scans: Sequence[Scan]) -> bool:
+    if choice.root is None:
+        return False
+    told = (choice.root.match, *(one.match for one in choice.rivals), *choice.confirming)
+    if not all(one.line.source == "kernel" and one.signature.role in ("cascade", "confirm") for one in told):
+        return False
+    theirs = {id(one) for one in told}
+    own = [scan for scan in scans if not any(id(match) in theirs for match in scan.matches)]
+    return any(line.source != "kernel" for scan in own for line in scan.tail)
 
 
 def _looks_failed(scans: Sequence[Scan]) -> bool:

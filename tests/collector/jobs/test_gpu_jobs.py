@@ -169,6 +169,20 @@ def test_kernel_lines_of_another_time_say_nothing(quick_gpu_world: GpuWorld) -> 
     assert world.reasons("j1") == {1: None}
 
 
+def test_what_follows_in_a_nodes_kernel_from_another_jobs_failure_makes_no_failure_of_one_that_nobody_reported(
+    quick_gpu_world: GpuWorld,
+) -> None:
+    world = quick_gpu_world
+    torn_down = ("NVRM: Xid (PCI:0000:5e:00): 43, pid=88, name=python, Ch 00000010",)
+    world.take(row for job in ("quiet", "running", "died") for row in lines(job, FINE[:2]))
+    world.take([*lines("", torn_down, source="kernel", file="kmsg"), *lines("told", OUT_OF_MEMORY)])
+    world.report(attempt("running", outcome="running", end_ns=None), attempt("died"))
+    assert world.rounds().tick(NOW)
+    assert {job: world.reasons(job) for job in ("quiet", "running")} == {"quiet": {}, "running": {}}
+    assert [row.status for row in world.failures("died")] == ["abstained"], "of this one it is known that it failed"
+    assert world.reasons("told") == {1: "gpu_oom"}
+
+
 def test_a_nodes_scheduler_tells_of_the_jobs_that_its_lines_name(quick_gpu_world: GpuWorld) -> None:
     world = quick_gpu_world
     told = "slurmstepd: error: *** JOB 4711 ON n1 CANCELLED AT 2024-11-20T12:30:00 DUE TO TIME LIMIT ***"
