@@ -19,7 +19,7 @@ from analytics.gpu.node_events import JobFacts
 from analytics.gpu.reported import attempt_of, by_scheduler, facts_of
 from collector import own_metrics
 from collector.jobs.config import GpuConfig
-from collector.jobs.gpu_findings import failure_row
+from collector.jobs.gpu_findings import failure_row, says_the_same
 from collector.jobs.gpu_log_lines import TOGETHER_NS
 from collector.jobs.gpu_log_query import LogSeries
 from collector.jobs.gpu_news import GpuNews
@@ -177,7 +177,7 @@ class GpuDiagnosing:
                         del before[run.number]
                     continue
                 advised = advice_of(connection, job, run.number) is not None
-                if earlier is None or not _same(row, earlier):
+                if earlier is None or not says_the_same(row, earlier):
                     found.failures.append(row)
                 elif advised:
                     continue
@@ -263,10 +263,6 @@ def _batches(cases: Sequence[_Case]) -> Iterator[list[_Case]]:
         series, ends_ns = series + case.series, case.ends_ns
     if batch:
         yield batch
-
-
-def _same(row: FailureRow, before: FailureRow) -> bool:
-    return replace(row, found_ns=before.found_ns, id=before.id, revision=before.revision) == before
 
 
 def _chain(attempts: Sequence[AttemptRow], found: Mapping[int, FailureRow], run: Run) -> list[Attempt]:

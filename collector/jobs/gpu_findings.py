@@ -1,13 +1,19 @@
-"""From what was found of an attempt, and what was reported of it, to the row of a failure."""
+"""From what was found of an attempt, and what was reported of it, to the row of a failure; and whether it is news."""
 
 import json
-from dataclasses import asdict
+import re
+from dataclasses import asdict, replace
+from typing import Any, Final
 
 from analytics.gpu.diagnosis import Diagnosis
 from analytics.gpu.reported import lost_gpu_s
 from collector.jobs.gpu_runs import Run
 from store.gpu_failures import FailureRow
 from store.gpu_found import failed_at, found_row
+
+#: Of a diagnosis, how much was read.
+_COUNTED: Final = ("lines", "bytes")
+_NUMBERS: Final = re.compile(r"\d+")
 
 
 def failure_row(
@@ -36,3 +42,19 @@ def failure_row(
         origin="agents",
         reported=run.reported,
     )
+
+
+def says_the_same(row: FailureRow, before: FailureRow) -> bool:
+    """Whether nothing else was found: how many lines were read, and which of them by number it was, is no news."""
+    given = replace(row, found_ns=before.found_ns, id=before.id, revision=before.revision)
+    if replace(given, diagnosis=before.diagnosis) != before:
+        return False
+    return row.diagnosis == before.diagnosis or _uncounted(row.diagnosis) == _uncounted(before.diagnosis)
+
+
+def _uncounted(diagnosis: str) -> dict[str, Any]:
+    said = {name: value for name, value in json.loads(diagnosis).items() if name not in _COUNTED}
+    for shown in ("evidence", "cascades"):
+        said[shown] = [{**line, "number": 0} for line in said.get(shown, ())]
+    said["notes"] = [_NUMBERS.sub("#", note) for note in said.get("notes", ())]
+    return said

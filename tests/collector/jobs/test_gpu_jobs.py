@@ -108,6 +108,19 @@ def test_lines_that_come_late_change_what_was_found(quick_gpu_world: GpuWorld) -
     assert world.failures("j1") == [again]
 
 
+def test_lines_that_come_late_and_tell_nothing_else_change_nothing(quick_gpu_world: GpuWorld) -> None:
+    world = quick_gpu_world
+    world.take(lines("j1", OUT_OF_MEMORY))
+    world.report(attempt("j1"))
+    rounds = world.rounds()
+    assert rounds.tick(NOW)
+    (found,) = world.failures("j1")
+    world.take(lines("j1", ("step 98 loss 2.73", "step 99 loss 2.72"), NOW - HOUR_NS - MINUTE_NS))
+    world.take(lines("j1", ("saved nothing",), NOW - HOUR_NS + MINUTE_NS))
+    assert rounds.tick(NOW + S_NS)
+    assert world.failures("j1") == [found]
+
+
 def test_a_report_that_comes_late_confirms_or_takes_back_what_the_log_alone_told(quick_gpu_world: GpuWorld) -> None:
     world = quick_gpu_world
     world.take([*lines("failed", OUT_OF_MEMORY), *lines("passed", OUT_OF_MEMORY)])
