@@ -4,6 +4,7 @@ A later diagnosis takes the place of an earlier one and counts the revision up w
 log says, uploaded, does not give way to what the lines say that agents kept of it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
@@ -12,11 +13,12 @@ import sqlalchemy as sa
 from store.gpu_checks import check_row
 from store.gpu_tables import NAME_MAX, gpu_failures
 from store.texts import is_storable, storable_name, storable_text
-from store.upsert import insert
+from store.upsert import batched, insert
 
 Status: TypeAlias = Literal["answered", "abstained"]
 Origin: TypeAlias = Literal["agents", "upload"]
 _TEXT_MAX: Final = 16_384
+_AT_ONCE: Final = 500
 
 _T = gpu_failures
 
@@ -145,6 +147,17 @@ def failures_of(connection: sa.Connection, job: str) -> list[FailureRow]:
         return []
     query = _rows().where(_T.c.job == job).order_by(_T.c.number)
     return [FailureRow(**row._asdict()) for row in connection.execute(query)]
+
+
+def unreported_since(connection: sa.Connection, jobs: Sequence[str], since_ns: int) -> dict[str, int]:
+    """Job -> when its newest failure was that only its lines tell of, of those of these jobs with one since then."""
+    found: dict[str, int] = {}
+    for some in batched(sorted({job for job in jobs if is_storable(job, NAME_MAX)}), _AT_ONCE):
+        query = sa.select(_T.c.job, sa.func.max(_T.c.failed_ns)).group_by(_T.c.job)
+        query = query.where(_T.c.job.in_(some), _T.c.failed_ns >= since_ns)
+        query = query.where(_T.c.reported.is_(False), _T.c.origin == "agents")
+        found |= {job: int(failed_ns) for job, failed_ns in connection.execute(query)}
+    return found
 
 
 def list_failures(

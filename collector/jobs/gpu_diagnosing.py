@@ -32,7 +32,7 @@ from collector.jobs.pace import Pace
 from store.errors import LeaseLostError
 from store.gpu_advice import AdviceRow, advice_of, put_advice
 from store.gpu_attempts import AttemptRow, attempts_of
-from store.gpu_failures import FailureRow, drop_failure, failures_of, put_failure
+from store.gpu_failures import FailureRow, drop_failure, failures_of, put_failure, unreported_since
 
 log = logging.getLogger(__name__)
 
@@ -46,15 +46,19 @@ class _Case:
     """One job in a round.
 
     Attributes:
+        runs: all its attempts that there are.
         due: attempts to look into now, with what their logs say. later: those of which more is waited for.
-        others: numbers of all its attempts that there are.
     """
 
     waiting: Waiting
     attempts: Sequence[AttemptRow]
+    runs: Sequence[Run]
     due: list[tuple[Run, Logs]] = field(default_factory=list)
     later: list[Run] = field(default_factory=list)
-    numbers: frozenset[int] = frozenset()
+
+    @property
+    def numbers(self) -> frozenset[int]:
+        return frozenset(run.number for run in self.runs)
 
     @property
     def series(self) -> int:
@@ -99,6 +103,10 @@ class GpuDiagnosing:
             with self._engine.connect() as connection:
                 _, query, series = self._news.logs(connection)
                 attempts = attempts_of(connection, [one.job for one in some])
+                silent = [one.job for one in some if one.last_ns is None]
+                unreported = unreported_since(connection, silent, since_ns)
+            # Something else than lines is new; what its lines alone told of is still an attempt of it.
+            some = [replace(one, last_ns=unreported[one.job] + 1) if one.job in unreported else one for one in some]
             cases = [self._case(one, attempts.get(one.job, ()), series, since_ns, now_ns) for one in some]
             if query is None:
                 series = LogSeries({}, {}, {}, None)
@@ -112,7 +120,7 @@ class GpuDiagnosing:
         self, waiting: Waiting, attempts: Sequence[AttemptRow], series: LogSeries, since_ns: int, now_ns: int
     ) -> _Case:
         runs = runs_of(attempts, waiting.last_ns, since_ns, self._waits)
-        case = _Case(waiting, attempts, numbers=frozenset(run.number for run in runs))
+        case = _Case(waiting, attempts, runs)
         for run in runs:
             if run.due_ns is None or run.to_ns <= max(waiting.from_ns, since_ns):
                 continue
@@ -189,7 +197,10 @@ class GpuDiagnosing:
         found.passed += [
             number
             for number, row in before.items()
-            if not row.reported and row.origin == "agents" and number not in case.numbers
+            if not row.reported
+            and row.origin == "agents"
+            and number not in case.numbers
+            and any(run.from_ns <= row.failed_ns < run.to_ns for run in case.runs)
         ]
         return found
 

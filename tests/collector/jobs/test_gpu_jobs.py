@@ -174,6 +174,29 @@ def test_kernel_lines_of_the_nodes_it_ran_on_tell_also_when_they_come_late(quick
     assert world.reasons("j2") == {1: None}, "another node's kernel says nothing of it"
 
 
+def test_an_unreported_failure_stays_when_a_kernel_or_an_earlier_attempt_is_heard_of_late(
+    quick_gpu_world: GpuWorld,
+) -> None:
+    world = quick_gpu_world
+    missing = ("Traceback (most recent call last):", "ModuleNotFoundError: No module named 'apex'")
+    world.take([*lines("alone", OUT_OF_MEMORY), *lines("again", missing, NOW - 30 * MINUTE_NS)])
+    world.report(attempt("again", outcome="passed"))
+    rounds = world.rounds()
+    assert rounds.tick(NOW)
+    found = [world.failures(job) for job in ("alone", "again")]
+    assert [(row.number, row.reason, row.reported) for rows in found for row in rows] == [
+        (1, "gpu_oom", False),
+        (2, "import_error", False),
+    ]
+    world.take(lines("", ("systemd[1]: Started a session.",), source="kernel", file="kmsg"))
+    world.report(attempt("again", outcome="passed", exit_code=0))
+    assert rounds.tick(NOW + MINUTE_NS)
+    assert [world.failures(job) for job in ("alone", "again")] == found
+    world.take(lines("", (XID,), source="kernel", file="kmsg"))
+    assert rounds.tick(NOW + 2 * MINUTE_NS)
+    assert world.reasons("alone") == {1: "gpu_fell_off_bus"}
+
+
 def test_kernel_lines_of_another_time_say_nothing(quick_gpu_world: GpuWorld) -> None:
     world = quick_gpu_world
     world.take(lines("", (XID,), NOW - 10 * MINUTE_NS, source="kernel", file="kmsg"))
