@@ -135,7 +135,7 @@ gpu_nodes = sa.Table(
     sa.Column("body", sa.Text, nullable=False),
 )
 
-# How far the job has come, in scopes that it names itself (store/gpu_progress.py).
+# How far the job has come, in scopes that it names itself (store/job_progress.py).
 gpu_progress = progress_table("gpu_progress")
 
 # Numbers that are given out in the order of commits (store/gpu_counters.py).

@@ -101,15 +101,13 @@ class GpuDiagnosing:
         for start in range(0, len(tried), _JOBS_AT_ONCE):
             some = tried[start : start + _JOBS_AT_ONCE]
             with self._engine.connect() as connection:
-                _, query, series = self._news.logs(connection)
+                _, _, series = self._news.logs(connection)
                 attempts = attempts_of(connection, [one.job for one in some])
                 silent = [one.job for one in some if one.last_ns is None]
                 unreported = unreported_since(connection, silent, since_ns)
             # Something else than lines is new; what its lines alone told of is still an attempt of it.
             some = [replace(one, last_ns=unreported[one.job] + 1) if one.job in unreported else one for one in some]
             cases = [self._case(one, attempts.get(one.job, ()), series, since_ns, now_ns) for one in some]
-            if query is None:
-                series = LogSeries({}, {}, {}, None)
             for batch in _batches(cases):
                 left -= self._look_into(batch, series, now_ns, pace)
                 pace.rest()

@@ -13,9 +13,8 @@ import msgspec
 import sqlalchemy as sa
 
 from store.gpu_overview import WAITING_SCOPE
-from store.gpu_progress import Progress
 from store.gpu_tables import gpu_progress
-from store.job_progress import ProgressTable
+from store.job_progress import Progress, ProgressTable
 
 PROGRESS: Final = ProgressTable(gpu_progress)
 #: Jobs whose reports nobody has learned from yet (gpu_learning.py).

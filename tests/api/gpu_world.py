@@ -23,7 +23,8 @@ from store.gpu_failures import FailureRow, failures_of, put_failure
 from store.gpu_models import put_model
 from store.gpu_nodes import NodeRow, put_nodes
 from store.gpu_overview import ROUNDS_SCOPE, WAITING_SCOPE
-from store.gpu_progress import Progress, write_progress
+from store.gpu_tables import gpu_progress
+from store.job_progress import Progress, ProgressTable
 from tests.api.world import NOW_NS, SECOND_NS
 
 HOUR_NS = 3_600 * SECOND_NS
@@ -118,8 +119,9 @@ def add_gpu_jobs(connection: sa.Connection) -> None:
         digest = state_digest(data)
         put_model(connection, generation, digest, parent, data, f"{generation} outcomes", NOW_NS - HOUR_NS)
         parent = digest
-    write_progress(connection, ROUNDS_SCOPE, {0: Progress(NOW_NS - SECOND_NS)}, NOW_NS)
-    write_progress(connection, WAITING_SCOPE, {7: Progress(0, "{}"), 9: Progress(0, "{}")}, NOW_NS)
+    progress = ProgressTable(gpu_progress)
+    progress.write(connection, ROUNDS_SCOPE, {0: Progress(NOW_NS - SECOND_NS)}, NOW_NS)
+    progress.write(connection, WAITING_SCOPE, {7: Progress(0, "{}"), 9: Progress(0, "{}")}, NOW_NS)
     put_nodes(
         connection,
         [
