@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, TypeAlias
 import sqlalchemy as sa
 
 from store.gpu_checks import check_row
-from store.gpu_tables import NAME_MAX, gpu_failures
+from store.gpu_tables import NAME_MAX, gpu_advice, gpu_failures
 from store.texts import is_storable, storable_name, storable_text
 from store.upsert import batched, insert
 
@@ -136,9 +136,15 @@ def put_failure(connection: sa.Connection, row: FailureRow) -> int:
 
 
 def drop_failure(connection: sa.Connection, job: str, number: int) -> bool:
-    """Take back a diagnosis that agents' lines led to: the attempt did not fail after all. What was uploaded stays."""
+    """Take back a diagnosis that agents' lines led to, and what was advised: the attempt did not fail after all.
+
+    What was uploaded stays.
+    """
     found = sa.delete(_T).where(_T.c.job == job, _T.c.number == number, _T.c.origin == "agents")
-    return connection.execute(found).rowcount > 0
+    if not connection.execute(found).rowcount:
+        return False
+    connection.execute(sa.delete(gpu_advice).where(gpu_advice.c.job == job, gpu_advice.c.number == number))
+    return True
 
 
 def failures_of(connection: sa.Connection, job: str) -> list[FailureRow]:

@@ -132,6 +132,9 @@ def test_a_report_that_comes_late_confirms_or_takes_back_what_the_log_alone_told
     (found,) = world.failures("failed")
     assert (found.reported, found.user, found.revision) == (True, "anna", 2)
     assert world.failures("passed") == []
+    with world.engine.connect() as connection:
+        advised = [advice_of(connection, job, 1) is not None for job in ("failed", "passed")]
+    assert advised == [True, False], "what passed is not to be run again"
 
 
 def test_each_attempt_is_told_by_its_own_lines(quick_gpu_world: GpuWorld) -> None:
