@@ -13,7 +13,7 @@ from typing import Final
 from analytics.gpu.cleaning import Origin
 from analytics.gpu.node_events import SLACK_NS
 from analytics.gpu.scanning import TAIL_LINES, Scan, Scanner
-from collector.jobs.gpu_log_lines import kept_lines
+from collector.jobs.gpu_log_lines import TOGETHER_NS, kept_lines
 from collector.jobs.gpu_log_query import KERNEL, LogQuery, LogSeries, short_name
 from pipeline.line_state import KeptLine
 from store.snapshot import Snapshot
@@ -71,7 +71,15 @@ class Piece:
 
 
 def pieces_of(logs: Sequence[Logs]) -> Iterator[Piece]:
-    """All series of all of them, each once."""
+    """All series of all of them, once for those that end together: lines near an end are read the finest."""
+    by_end: dict[int, list[Logs]] = {}
+    for one in logs:
+        by_end.setdefault(one.to_ns // TOGETHER_NS, []).append(one)
+    for _, together in sorted(by_end.items()):
+        yield from _pieces_of(together)
+
+
+def _pieces_of(logs: Sequence[Logs]) -> Iterator[Piece]:
     owners: dict[int, list[tuple[Logs, bool]]] = {}
     for one in logs:
         for of_node, ids in ((False, one.series), (True, one.of_nodes)):

@@ -147,6 +147,18 @@ def test_each_attempt_is_told_by_its_own_lines(quick_gpu_world: GpuWorld) -> Non
     assert world.reasons("j1") == {1: "gpu_oom", 2: "import_error"}
 
 
+def test_the_end_of_each_attempt_is_read_as_closely_when_both_are_reported_at_once(quick_gpu_world: GpuWorld) -> None:
+    world = quick_gpu_world
+    noise = [f"Error budget of loader {number}: " + "x" * 100 for number in range(150)]
+    missing = ("Traceback (most recent call last):", "ModuleNotFoundError: No module named 'apex'")
+    first = {"submitted_ns": NOW - 9 * HOUR_NS, "start_ns": NOW - 8 * HOUR_NS, "end_ns": NOW - 5 * HOUR_NS}
+    world.take([*lines("j1", noise, NOW - 7 * HOUR_NS), *lines("j1", OUT_OF_MEMORY, NOW - 5 * HOUR_NS)])
+    world.take(lines("j1", missing))
+    world.report(attempt("j1", **first), attempt("j1", 2))
+    assert world.rounds().tick(NOW)
+    assert world.reasons("j1") == {1: "gpu_oom", 2: "import_error"}
+
+
 def test_an_attempt_that_follows_unreported_is_the_next_one_until_it_is_reported(quick_gpu_world: GpuWorld) -> None:
     world = quick_gpu_world
     missing = ("Traceback (most recent call last):", "ModuleNotFoundError: No module named 'apex'")
