@@ -67,11 +67,11 @@ def chain_of(attempts: Sequence[AttemptRow], failures: Sequence[FailureRow], num
 
 
 def advice_for(
-    chain: Sequence[Attempt], active: ActiveModel, limits: Limits, rule: Reaction | None
+    chain: Sequence[Attempt], number: int, active: ActiveModel, limits: Limits, rule: Reaction | None
 ) -> RetryAdvice | str:
-    """The advice about a chain's last attempt; in words why there is none, where it did not fail."""
-    if not chain:
-        return "no attempts of the job were reported; POST /api/v1/gpu/attempts takes them"
+    """The advice about this attempt, the chain's last; in words why there is none, where it is not, or did not fail."""
+    if not chain or chain[-1].number != number:
+        return f"attempt {number} of the job was not reported; POST /api/v1/gpu/attempts takes it"
     if not failed(chain[-1]):
         return (
             f"attempt {chain[-1].number} of the job is {chain[-1].outcome}: only one that failed can be advised about"

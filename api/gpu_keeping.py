@@ -93,10 +93,10 @@ def _advice(
     if failure is None:
         return None, _NO_FAILURE, None
     earlier = [row for row in job.failures if row.number != job.number]
-    chain = chain_of(job.attempts, [*earlier, failure], job.number) if job.told is not None else []
+    chain = chain_of(job.attempts, [*earlier, failure], job.number)
     with database.reading() as connection:
         active = models.now(connection)
-    said = advice_for(chain, active, Limits(), found.retry)
+    said = advice_for(chain, job.number, active, Limits(), found.retry)
     return (None, said, None) if isinstance(said, str) else (said, "", active.generation)
 
 

@@ -58,7 +58,8 @@ def advice(request: Request, given: Annotated[AdviceParameters, Query()], servic
             return json_answer(request, {"advice": body, **about})
         active = models.now(connection)
     rule = next((row.retry for row in failures if row.number == number), None)
-    said = advice_for(chain_of(attempts, failures, number), active, Limits(), _REACTIONS.get(rule or ""))
+    chain = chain_of(attempts, failures, number)
+    said = advice_for(chain, number, active, Limits(), _REACTIONS.get(rule or ""))
     if isinstance(said, str):
         raise ConflictError(said)
     about = {**times_of({"given": now_ns}), "stored": False, "model_generation": active.generation}

@@ -262,7 +262,7 @@ def test_a_known_job_gets_advice_and_what_is_kept_shows_in_its_lists(client, url
     with_failures = answers(client, "train-7")
     kept = said(post(client, OOM, f"{PATH}?job=kept&keep=true"))
     assert (kept["kept"], kept["href"], kept["number"]) == (True, "/api/v1/gpu/jobs/kept", 1)
-    assert kept["why_no_advice"].startswith("no attempts of the job were reported")
+    assert kept["why_no_advice"].startswith("attempt 1 of the job was not reported")
     (entry,) = answers(client, "kept")["failures"]
     assert (entry["origin"], entry["reported"], entry["reason"]) == ("upload", False, "gpu_oom")
     assert entry["diagnosis"] == kept["diagnosis"]

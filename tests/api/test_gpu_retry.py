@@ -8,8 +8,9 @@ from analytics.gpu.retry_state import dump_state, state_digest
 from api.gpu_models import AdviceAnswer, AdviceList, RetryModels
 from store.connect import open_engine
 from store.gpu_advice import AdviceRow, put_advice
+from store.gpu_failures import put_failure
 from store.gpu_models import put_model
-from tests.api.gpu_world import HOUR_NS, ODD_JOB, SLASHED
+from tests.api.gpu_world import HOUR_NS, ODD_JOB, SLASHED, failure, found
 from tests.api.test_problems import problem_of
 from tests.api.world import NOW_NS, asking
 
@@ -54,13 +55,25 @@ def test_advice_is_computed_where_none_was_given_with_the_rules_reaction(client)
         ({"job": "train-7", "number": "0"}, 400, "no whole number from 1"),
         ({"job": SLASHED}, 409, "attempt 1 of the job is passed"),
         ({"job": "running"}, 409, "attempt 1 of the job is running"),
-        ({"job": "log-only"}, 409, "no attempts of the job were reported"),
+        ({"job": "log-only"}, 409, "attempt 1 of the job was not reported"),
         ({}, 400, "job is missing"),
     ],
 )
 def test_where_no_advice_can_be_given_the_answer_says_why(client, parameters, status, words):
     problem = problem_of(client.get(PATH, **parameters))
     assert (problem["status"], words in problem["detail"]) == (status, True), problem["detail"]
+
+
+def test_of_an_attempt_that_was_not_reported_no_advice_is_given_about_an_earlier_one(gpu_url):
+    engine = open_engine(gpu_url)
+    with engine.begin() as connection:
+        put_failure(connection, failure("train-7", 3, 1, found("gpu_ecc", "gpu-9"), reported=False))
+    engine.dispose()
+    with asking(gpu_url) as client:
+        for parameters in ({}, {"number": "3"}, {"fresh": "true"}):
+            problem = problem_of(client.get(PATH, job="train-7", **parameters))
+            assert problem["status"] == 409
+            assert "attempt 3 of the job was not reported" in problem["detail"]
 
 
 def post(client, attempts, **more):
