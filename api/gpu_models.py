@@ -6,7 +6,8 @@ command line prints them with `--output json`.
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from api.models import Model, Time, TimeNs
 
@@ -21,7 +22,16 @@ MOST_ATTEMPTS = 10_000
 MOST_LOGS = 1_000
 _Probability = Annotated[float, Field(ge=0, le=1, examples=[0.93])]
 _Name = Annotated[str, Field(max_length=256)]
-_When = Annotated[str | int | float, Field(examples=["2026-11-22T07:00:10Z"])]
+
+
+def _no_flag(value: object) -> object:
+    """True would be taken for a second after 1970."""
+    if isinstance(value, bool):
+        raise PydanticCustomError("no_time", "no time; write RFC 3339, or seconds since 1970")
+    return value
+
+
+_When = Annotated[str | int | float, Field(examples=["2026-11-22T07:00:10Z"]), BeforeValidator(_no_flag)]
 
 
 class EvidenceEntry(Model):
@@ -91,7 +101,7 @@ class ClassifyAnswer(Model):
     diagnosis: DiagnosisAnswer
     advice: AdviceEntry | None = Field(description="Of an attempt that is known to have failed.")
     why_no_advice: str = Field(
-        description="Empty where there is one.", examples=["no attempts of the job were reported"]
+        description="Empty where there is one.", examples=["attempt 2 of the job was not reported"]
     )
     kept: bool = Field(description="Whether it shows in the lists from now on.")
     why_not_kept: str = Field(examples=["keep was not asked for"])

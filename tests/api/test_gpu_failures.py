@@ -188,6 +188,7 @@ def test_a_fault_in_one_attempt_is_named_with_its_place_and_none_is_taken(own):
         ({"job": "x" * 257}, "attempts.1.job is longer than the 256"),
         ({"outcome": "failed"}, "attempts.1.job is missing"),
         ({"job": "x", "ended": "soon"}, "attempts.1.ended='soon' is not a time"),
+        ({"job": "x", "ended": True}, "attempts.1.ended: no time; write RFC 3339"),
         ({"job": "x", "ended": -1}, "attempts.1.ended=-1 is no time in Unix seconds"),
         ({"job": "x", "ended": "now+2d"}, "attempts.1.ended='now+2d' is more than a day ahead"),
         ({"job": "x", "number": 0}, "attempts.1: number is 0"),
