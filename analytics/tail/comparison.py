@@ -16,7 +16,7 @@ from analytics.tail.table_search import WARM_UP
 
 QUANTILES: Final = (0.5, 0.95, 0.99, 0.999, 0.9999)
 #: With fewer requests beyond a quantile than this it is not told.
-_LEAST_BEYOND: Final = 10
+LEAST_BEYOND: Final = 10
 # A queue whose waits at the end are so many times the longest request grows without end.
 _COLLAPSED: Final = 10.0
 
@@ -86,8 +86,14 @@ def quantiles_of(
 ) -> dict[float, float]:
     """The quantiles that enough values lie beyond; with a fan-out, those of the largest of so many draws."""
     at = {q: q ** (1.0 / fan_out) for q in QUANTILES}
-    known = {q: p for q, p in at.items() if (1.0 - p) * latencies_ms.size >= _LEAST_BEYOND}
+    known = {q: p for q, p in at.items() if (1.0 - p) * latencies_ms.size >= LEAST_BEYOND}
     return dict(zip(known, np.quantile(latencies_ms, list(known.values())).tolist(), strict=True)) if known else {}
+
+
+def least_requests(quantile: float, fan_out: int) -> int:
+    """Requests in a run from which on the quantile of the slowest of so many servers is told."""
+    steady = LEAST_BEYOND / (1.0 - math.pow(quantile, 1.0 / fan_out))
+    return math.ceil(steady / (1.0 - WARM_UP)) + 1
 
 
 def _at_load(name: str, load: float, runs: Sequence[Run], fan_out: int) -> PolicyAtLoad:

@@ -10,8 +10,8 @@ from typing import Final
 
 import numpy as np
 
-from analytics.errors import DataError
-from analytics.tail.comparison import PolicyAtLoad, compare
+from analytics.errors import DataError, TooFewDataError
+from analytics.tail.comparison import PolicyAtLoad, compare, least_requests
 from analytics.tail.policies import (
     Adaptive,
     Fixed,
@@ -103,10 +103,15 @@ def policy_table(
 
     Raises:
         DataError: no loads, loads that are none, or settings that do not fit together.
-        TooFewDataError: too few requests to search on.
+        TooFewDataError: too few requests to search on, or for a median at such a fan-out.
     """
     if not loads or not all(0 < load < 1.5 for load in loads) or len(set(loads)) != len(loads):
         raise DataError(f"loads {tuple(loads)}; want different shares of the hardware threads, above 0 and below 1.5")
+    if fan_out > 1 and requests < (least := least_requests(0.5, fan_out)):
+        raise TooFewDataError(
+            f"{requests} requests in a run; the slowest of {fan_out} servers needs {least} to show its median: "
+            "simulate more, or ask for fewer servers"
+        )
     say = progress or (lambda _: None)
     stable = [load for load in loads if load < 1] or list(loads)
     campaign = workload.campaign(stable, min(requests, _SEARCH_REQUESTS), server.threads, SEARCH_SEED)

@@ -8,14 +8,15 @@ import pytest
 from analytics.errors import DataError, TooFewDataError
 from analytics.tail.comparison import compare, quantiles_of
 from analytics.tail.policies import Fixed, Sequential, Server, TargetTable, Tpc
-from analytics.tail.policy_plots import plot_policies
-from analytics.tail.policy_table import Workload, policy_table
+from analytics.tail.policy_plots import look_of, plot_policies
+from analytics.tail.policy_table import PolicyTable, Workload, policy_table
 from analytics.tail.simulation import simulate
 from analytics.tail.speedup import WEB_SEARCH
-from analytics.tail.table_search import Objective, search_table
+from analytics.tail.table_search import FoundTable, Objective, search_table
 
 SERVER = Server()
 WEB = Workload("web search (synthetic)")
+NO_SEARCH = FoundTable(TargetTable("in_system", 3.0, (50.0,)), 1.0, 0)
 
 
 def worth(table: TargetTable, load: float, objective: Objective) -> float:
@@ -100,6 +101,26 @@ def test_measured_times_are_resampled_and_policies_drawn() -> None:
     svg = plot_policies(found, "svg")
     assert b"simulated: measured" in svg
     assert svg == plot_policies(found, "svg")
+    assert b"too few requests" not in svg
+
+
+def test_policies_are_told_apart_in_a_plot_and_an_empty_panel_says_why() -> None:
+    found = compare([WEB.campaign([0.3], 1_000, 12, 1)], [Sequential()], SERVER, WEB_SEARCH)
+    rows = [replace(found[0], policy=f"policy {place}") for place in range(12)]
+    table = PolicyTable("few", tuple(rows), NO_SEARCH, "in_system", 1_000, 1, 1)
+    svg = plot_policies(table, "svg").decode()
+    # The p99.9 of 1,000 requests is not known, nor is their p99.
+    assert svg.count(">too few requests, or the queue grows<") == 2
+    looks = {(line["color"], line["linestyle"]) for line in (look_of(place) for place in range(12))}
+    assert len(looks) == 12
+
+
+def test_a_fan_out_of_which_not_even_the_median_is_known_is_refused_before_anything_runs() -> None:
+    with pytest.raises(TooFewDataError, match="20000 requests in a run; the slowest of 2000 servers needs 30379"):
+        policy_table(WEB, [0.3], SERVER, requests=20_000, seeds=1, fan_out=2_000, progress=pytest.fail)
+    enough = np.arange(30_379.0)[int(0.05 * 30_379) :]
+    assert set(quantiles_of(enough, 2_000)) == {0.5}
+    assert set(quantiles_of(enough[3:], 2_000)) == set()
 
 
 @pytest.mark.parametrize("loads", [(), (0.0,), (0.3, 0.3), (2.0,)])
