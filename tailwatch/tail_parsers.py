@@ -59,7 +59,7 @@ def _add_simulate(actions: "Actions[argparse.ArgumentParser]") -> None:
         type=count_up_to(100_000),
         default=1,
         metavar="N",
-        help="show the slowest of so many such servers (default: 1)",
+        help="show quantiles of the slowest of so many such servers (default: 1)",
     )
     simulate.add_argument(
         "--metric",

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from analytics.tail.comparison import QUANTILES, Figure, PolicyAtLoad
+from analytics.tail.comparison import LEAST_BEYOND, QUANTILES, Figure, PolicyAtLoad
 from analytics.tail.policy_table import PolicyTable
 from tailwatch.terminal import table
 
@@ -34,7 +34,7 @@ def _lines(found: PolicyTable) -> Iterator[str]:
     target = found.found.table
     yield (
         f"[simulated] {found.workload}: {found.requests:,} requests x {found.seeds} seeds at each load"
-        + (f", the slowest of {found.fan_out} servers" if found.fan_out > 1 else "")
+        + (f", quantiles of the slowest of {found.fan_out} servers, means of one" if found.fan_out > 1 else "")
     )
     goal = "the largest degree" if target.full else "one thread more"
     targets = ", ".join(f"{one:g}" for one in target.targets_ms)
@@ -42,13 +42,16 @@ def _lines(found: PolicyTable) -> Iterator[str]:
         f"targets by {found.metric} in steps of {target.width:g}: {targets} ms; a correction gives {goal} "
         f"(searched on other requests, {found.found.evaluations} tables tried)"
     )
+    known = [q for q in QUANTILES if all(q in row.quantiles_ms for row in found.rows)]
     for load in dict.fromkeys(row.load for row in found.rows):
         yield ""
         yield f"load {load:g}: milliseconds, with 95 % intervals over the seeds"
-        known = [q for q in QUANTILES if all(q in row.quantiles_ms for row in found.rows)]
         head = ["policy", "mean", *(_NAMES[q] for q in known), "corrected", "busy"]
         rows = [_row(row, known) for row in found.rows if row.load == load]
         yield table(head, rows, [False, *([True] * (len(head) - 1))])
+    if missing := [_NAMES[q] for q in QUANTILES if q not in known]:
+        yield ""
+        yield f"not shown are {', '.join(missing)}: fewer than {LEAST_BEYOND} requests of a run lie beyond them"
 
 
 def _row(row: PolicyAtLoad, known: list[float]) -> list[str]:

@@ -1,12 +1,18 @@
 """`tailwatch tail simulate`: its table, as data, drawn; what it cannot use."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from analytics.tail.comparison import QUANTILES, Figure, PolicyAtLoad
+from analytics.tail.policies import TargetTable
+from analytics.tail.policy_table import PolicyTable
+from analytics.tail.table_search import FoundTable
 from tailwatch.cli import main
+from tailwatch.tail_report import as_text
 
 SMALL = ["tail", "simulate", "--requests", "20000", "--seeds", "2"]
 
@@ -25,6 +31,19 @@ def test_it_prints_each_load_with_intervals_and_draws(tmp_path: Path, capsys: py
     assert "\ntpc without correction " in told.out
     assert " ±" in told.out
     assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_quantiles_that_few_requests_lie_beyond_are_told_and_whose_mean_it_is() -> None:
+    figure = Figure(5.0, None, None)
+    row = PolicyAtLoad("sequential", 0.3, figure, {0.5: figure, 0.95: figure}, figure, Figure(0.3, None, None), False)
+    found = FoundTable(TargetTable("in_system", 3.0, (50.0,)), 1.0, 9)
+    lines = as_text(PolicyTable("web", (row,), found, "in_system", 20_000, 1, 40)).splitlines()
+    assert lines[0].endswith(", quantiles of the slowest of 40 servers, means of one")
+    assert lines[-1] == "not shown are p99, p99.9, p99.99: fewer than 10 requests of a run lie beyond them"
+    whole = replace(row, quantiles_ms=dict.fromkeys(QUANTILES, figure))
+    lines = as_text(PolicyTable("web", (whole,), found, "in_system", 200_000, 1, 1)).splitlines()
+    assert lines[0].endswith("1 seeds at each load")
+    assert lines[-1].startswith("sequential ")
 
 
 def test_as_data_it_says_the_same(capsys: pytest.CaptureFixture[str]) -> None:
