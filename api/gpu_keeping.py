@@ -20,7 +20,6 @@ from store.gpu_failures import FailureRow, failures_of, put_failure
 from store.gpu_found import failed_at, found_row
 
 _NOT_ASKED = "keep was not asked for"
-_NO_FAILURE = "nothing in the logs says that the job failed"
 _NAMELESS = "job was not named"
 
 
@@ -69,7 +68,7 @@ def answer_about(
     advice, why_not, generation = _advice(found, job, models, database, failure)
     why_not_kept = _NOT_ASKED if kept_in is None else ""
     if kept_in is not None and failure is None:
-        why_not_kept = _NO_FAILURE
+        why_not_kept = _no_failure(told)
     elif kept_in is not None and failure is not None:
         with kept_in.writing() as connection:
             keep(connection, failure, advice, generation)
@@ -91,13 +90,19 @@ def _advice(
     if job.name is None:
         return None, _NAMELESS, None
     if failure is None:
-        return None, _NO_FAILURE, None
+        return None, _no_failure(job.told), None
     earlier = [row for row in job.failures if row.number != job.number]
     chain = chain_of(job.attempts, [*earlier, failure], job.number)
     with database.reading() as connection:
         active = models.now(connection)
     said = advice_for(chain, job.number, active, Limits(), found.retry)
     return (None, said, None) if isinstance(said, str) else (said, "", active.generation)
+
+
+def _no_failure(told: AttemptRow | None) -> str:
+    if told is not None and told.outcome == "passed":
+        return f"attempt {told.number} is reported to have passed"
+    return "nothing in the logs says that the job failed"
 
 
 def failure_of(

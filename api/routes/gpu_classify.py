@@ -26,6 +26,8 @@ from api.responses import live_answer
 from api.service import Parts, Service
 from api.words import flag, whole
 from api.writing import Writable
+from store.gpu_checks import ATTEMPTS_MAX
+from store.gpu_tables import NAME_MAX
 
 router = APIRouter(tags=["gpu"])
 
@@ -71,7 +73,9 @@ async def classify(
     _check_scope(request, "ingest" if keeping else "read")
     if keeping and not given.job:
         raise ParameterError("keep=true needs job: a failure is kept under the name of its job", parameter="job")
-    number = whole(given.number, "number", 1, 2**31 - 1)
+    if keeping and given.job and len(given.job) > NAME_MAX:
+        raise ParameterError(f"job has {len(given.job)} characters; want at most {NAME_MAX}", parameter="job")
+    number = whole(given.number, "number", 1, ATTEMPTS_MAX)
     job = await run_in_threadpool(stored_job, service.database, given.job, number)
     found = await _diagnosed(request, given, job, classifier, service)
     kept_in = writable if keeping else None

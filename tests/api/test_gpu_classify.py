@@ -241,6 +241,8 @@ def test_json_that_is_no_log_is_refused_with_the_place(client, body, status, wor
         ("", {"content-encoding": "br"}, 415, "Content-Encoding 'br' is not taken"),
         ("keep=true", {}, 400, "keep=true needs job"),
         ("keep=yes", {}, 400, "keep='yes' is none; there are true, false"),
+        (f"keep=true&job={'x' * 257}", {}, 400, "job has 257 characters; want at most 256"),
+        ("keep=true&job=x&number=65536", {}, 400, "number='65536' is no whole number from 1 to 65535"),
         ("rank=-1", {}, 400, "rank='-1' is no whole number from 0"),
         ("source=kernal", {}, 400, "did you mean kernel?"),
         ("jb=x", {}, 400, "did you mean job?"),
@@ -290,8 +292,10 @@ def test_advice_is_kept_with_the_failure_of_a_reported_attempt(client, url):
 def test_a_log_of_a_job_that_passed_is_not_kept_and_gets_no_advice(client):
     answer = said(post(client, OOM, f"{PATH}?job=pre/train%203&keep=true"))
     assert answer["diagnosis"]["status"] == "no_failure"
+    assert (answer["kept"], answer["why_not_kept"]) == (False, "attempt 1 is reported to have passed")
+    assert (answer["advice"], answer["why_no_advice"]) == (None, "attempt 1 is reported to have passed")
+    answer = said(post(client, PASSED, f"{PATH}?job=kept-not&keep=true"))
     assert (answer["kept"], answer["why_not_kept"]) == (False, "nothing in the logs says that the job failed")
-    assert (answer["advice"], answer["why_no_advice"]) == (None, "nothing in the logs says that the job failed")
 
 
 def test_what_the_scheduler_reported_answers_where_the_log_does_not(client):
