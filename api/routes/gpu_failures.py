@@ -138,9 +138,17 @@ def _csv(
 
     def rows() -> Iterator[list[object]]:
         for one in entries:
-            yield [*("" if one[name] is None else one[name] for name in texts), *(one[name] for name in figures)]
+            yield [
+                *("" if one[name] is None else one[name] for name in texts),
+                *(_spelled(one[name]) for name in figures),
+            ]
 
     answer = csv_answer(request, texts, figures, rows(), 0)
     if next_cursor is not None:
         answer.headers["Tailwatch-Next-Cursor"] = next_cursor
     return answer
+
+
+def _spelled(figure: object) -> object:
+    """Flags as JSON and the parameters of this list spell them."""
+    return str(figure).lower() if isinstance(figure, bool) else figure

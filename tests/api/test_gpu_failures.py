@@ -77,6 +77,7 @@ def test_a_list_that_has_not_changed_is_a_304_and_csv_runs_as_no_formula(client)
     assert [(row["job"], row["reason"], row["lost_gpu_hours"]) for row in rows] == [
         ("log-only", "gpu_ecc", ""), (ODD_JOB, "", "8.0")
     ]  # fmt: skip
+    assert [(row["reported"], row["synthetic"]) for row in rows] == [("false", "false"), ("true", "true")]
     cursor = answer.headers["tailwatch-next-cursor"]
     assert listed(client, cursor=cursor) == NEWEST_FIRST[2:]
     nodes = list(csv.DictReader(io.StringIO(client.get("/api/v1/gpu/nodes", format="csv", stands_out="true").text)))
