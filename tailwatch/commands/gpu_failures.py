@@ -38,10 +38,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def as_table(failures: Sequence[Failure]) -> str:
-    """One line a failure; where any is of a made-up job, a column says which."""
+    """One line a failure; where any is of a made-up job, a column says which, and where others come from."""
     made_up = any(failure["synthetic"] for failure in failures)
     rows = [
-        [*_row(failure), *([("synthetic" if failure["synthetic"] else "measured")] if made_up else [])]
+        [*_row(failure), *([("synthetic" if failure["synthetic"] else failure["origin"])] if made_up else [])]
         for failure in failures
     ]
     return table([*_HEADERS, *(["origin"] if made_up else [])], rows, [*_RIGHT, *([False] if made_up else [])])

@@ -63,7 +63,7 @@ def test_failures_are_a_table_in_the_order_of_the_api(api: StandIn, capsys: pyte
 
 def test_jobs_that_were_made_up_are_told_from_others(api: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
     api.put("/api/v1/gpu/failures", page({**FAILURE, "synthetic": True}, UNKNOWN))
-    assert [line.split()[-1] for line in shown(api, capsys, "failures")] == ["origin", "synthetic", "measured"]
+    assert [line.split()[-1] for line in shown(api, capsys, "failures")] == ["origin", "synthetic", "agents"]
 
 
 def test_where_nothing_is_guessed_nobody_is_sure_of_it(api: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
