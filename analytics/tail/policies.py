@@ -206,6 +206,6 @@ def kernel_policy(policy: Policy) -> KernelPolicy:
 
 
 def _positive(name: str, number: float) -> float:
-    if not 0 < number < 1e12:  # also refuses NaN
-        raise DataError(f"{name} with {number}; want a number above 0")
+    if not 1e-3 <= number < 1e12:  # also refuses NaN; a shorter pause might not move the clock
+        raise DataError(f"{name} with {number}; want 0.001 or more")
     return number

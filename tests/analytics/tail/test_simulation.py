@@ -163,7 +163,7 @@ def test_what_no_profile_table_or_server_looks_like_is_refused() -> None:
         Server(threads=0)
     with pytest.raises(DataError, match="degrees up to 8, and speed-ups are known up to 6"):
         simulate(campaign(10, 0.3), Server(max_degree=8), WEB_SEARCH, Sequential())
-    for policy in (Fixed(0), RampUp(0.0), RampUp(float("nan"))):
+    for policy in (Fixed(0), RampUp(0.0), RampUp(1e-300), RampUp(float("nan"))):
         with pytest.raises(DataError):
             simulate(campaign(10, 0.3), SERVER, WEB_SEARCH, policy)
 
