@@ -6,7 +6,7 @@ command line prints them with `--output json`.
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 from pydantic_core import PydanticCustomError
 
 from api.models import Model, Time, TimeNs
@@ -32,6 +32,17 @@ def _no_flag(value: object) -> object:
 
 
 _When = Annotated[str | int | float, Field(examples=["2026-11-22T07:00:10Z"]), BeforeValidator(_no_flag)]
+
+
+def _only_numbers(value: object) -> object:
+    """True would be taken for 1, and "1", too."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise PydanticCustomError("no_number", "no number; write it without quotes")
+    return value
+
+
+_Whole = Annotated[int, BeforeValidator(_only_numbers)]
+_Number = Annotated[float, BeforeValidator(_only_numbers)]
 
 
 class EvidenceEntry(Model):
@@ -306,18 +317,18 @@ class AttemptPost(_Post):
     """One run of a job, as the scheduler tells."""
 
     job: _Name = Field(description="The same for all attempts of a job.", examples=["train-4711"])
-    number: int = Field(default=1, description="Of the attempt, from 1.", examples=[2])
+    number: _Whole = Field(default=1, description="Of the attempt, from 1.", examples=[2])
     user: _Name = Field(default="", examples=["ana"])
     queue: _Name = ""
     nodes: list[_Name] = Field(default=[], max_length=65_536, examples=[["gpu-17", "gpu-18"]])
-    gpus: float | None = Field(default=None, description="Over all nodes.", examples=[16])
+    gpus: _Number | None = Field(default=None, description="Over all nodes.", examples=[16])
     submitted: _When | None = None
     started: _When | None = None
     ended: _When | None = None
     outcome: OutcomeName = "running"
-    exit_code: int | None = Field(default=None, examples=[1])
-    signal: int | None = None
-    synthetic: bool = Field(default=False, description="A generator made it up.")
+    exit_code: _Whole | None = Field(default=None, examples=[1])
+    signal: _Whole | None = None
+    synthetic: StrictBool = Field(default=False, description="A generator made it up.")
 
 
 class AttemptsPost(_Post):
@@ -337,10 +348,10 @@ class FailedAttemptPost(AttemptPost):
 class LimitsPost(_Post):
     """What holds whatever the model thinks."""
 
-    attempts: int = Field(default=4, ge=1, le=1_000, description="Of one job.")
-    gpu_hours: float = Field(default=2_000, ge=0, description="Lost in failed attempts of one job.")
-    handback_h: float = Field(default=8, ge=0, description="Hours until a job that was handed back comes again.")
-    explore: float = Field(default=0.05, ge=0, le=0.5, description="Share of hopeless retries made to learn from.")
+    attempts: _Whole = Field(default=4, ge=1, le=1_000, description="Of one job.")
+    gpu_hours: _Number = Field(default=2_000, ge=0, description="Lost in failed attempts of one job.")
+    handback_h: _Number = Field(default=8, ge=0, description="Hours until a job that was handed back comes again.")
+    explore: _Number = Field(default=0.05, ge=0, le=0.5, description="Share of hopeless retries made to learn from.")
 
 
 class AdvicePost(_Post):
@@ -355,7 +366,7 @@ class LogPost(_Post):
 
     name: Annotated[str, Field(max_length=1_000, examples=["rank0.log"])] = "log"
     text: str
-    rank: int | None = Field(default=None, ge=0, le=1_000_000, description="Of the process that wrote it.")
+    rank: _Whole | None = Field(default=None, ge=0, le=1_000_000, description="Of the process that wrote it.")
     node: _Name | None = Field(default=None, examples=["gpu-17"])
     source: LogSource | None = None
 
@@ -366,10 +377,10 @@ class FactsPost(_Post):
     nodes: list[_Name] = Field(default=[], max_length=65_536)
     start: _When | None = None
     end: _When | None = None
-    exit_code: int | None = None
-    signal: int | None = None
-    gpus_before: dict[_Name, int] = Field(default={}, description="Node to the GPUs that it showed before the job.")
-    gpus_after: dict[_Name, int] = {}
+    exit_code: _Whole | None = None
+    signal: _Whole | None = None
+    gpus_before: dict[_Name, _Whole] = Field(default={}, description="Node to the GPUs that it showed before the job.")
+    gpus_after: dict[_Name, _Whole] = {}
 
 
 class ClassifyPost(_Post):

@@ -94,6 +94,8 @@ def sigmoid(margins: Float64Array, positive: BoolArray) -> tuple[float, float]:
 def _isotonic(margins: Float64Array, positive: BoolArray) -> Calibration:
     from sklearn.isotonic import IsotonicRegression  # noqa: PLC0415 -- of the extra `analytics`
 
+    # Boosters tell float32; between closer margins the regression's lines are too steep to have a number.
+    margins = margins.astype(np.float32).astype(np.float64)
     fitted = IsotonicRegression(y_min=0.0, y_max=1.0).fit_transform(margins, positive.astype(np.float64))
     order = np.argsort(margins, kind="stable")
     x, y = margins[order], fitted[order]

@@ -306,7 +306,10 @@ def test_a_disk_that_fills_up_is_found(
     disk = SimpleNamespace(
         f_bavail=free, f_frsize=1, f_blocks=100 * 2**30, f_favail=files, f_files=10**6 if files else 0
     )
-    monkeypatch.setattr(disks.os, "statvfs", lambda _: disk)
+    # Only in that module: what other tests left running looks at disks, too.
+    monkeypatch.setattr(
+        disks, "os", SimpleNamespace(access=os.access, W_OK=os.W_OK, X_OK=os.X_OK, statvfs=lambda _: disk)
+    )
     code, said = examined(part="agent")
     assert (code, said["disk of data_dir"][0]) == (int(state == "fail"), state)
     assert words in said["disk of data_dir"][2]

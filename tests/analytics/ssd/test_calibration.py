@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from analytics.errors import TooFewDataError
@@ -47,6 +47,7 @@ def test_the_isotonic_fit_is_that_of_scikit_learn_at_the_middle_of_its_steps() -
     rows=st.lists(st.tuples(st.floats(-20, 20), st.booleans()), min_size=2, max_size=50),
     failed=st.sampled_from([10, 1_000]),
 )
+@example(rows=[(0.0, False), (7.021385642335769e-88, False), (-1.0, False)], failed=1_000)
 def test_knots_rise_and_probabilities_never_fall_nor_reach_0_or_1(rows: list[tuple[float, bool]], failed: int) -> None:
     margins, positive = np.array([row[0] for row in rows]), np.array([row[1] for row in rows])
     found = calibrate(margins, positive, failed)
