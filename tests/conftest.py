@@ -23,7 +23,7 @@ from tests.upgraded import Upgraded
 # The same examples on every machine, and no verdict that depends on how fast it is.
 settings.register_profile("tailwatch", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("tailwatch")
-# Nor on what other tests have imported: examples would be drawn from the constants of all modules of ours that are loaded.
+# Nor on what other tests have imported: examples would be drawn from the constants of all our modules that are loaded.
 assert callable(providers._get_local_constants), "another release of hypothesis; see where it keeps these now"
 providers._get_local_constants = lambda: providers._local_constants
 

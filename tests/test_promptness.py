@@ -20,8 +20,9 @@ with promptly(0.5):
 """
 
 
-def test_what_waits_too_long_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_waits_too_long_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.promptness._TICK_S", 60.0)  # nothing is found that the machine took
+    monkeypatch.setattr("tests.promptness._PRESSURE", tmp_path / "absent")
     with pytest.raises(AssertionError, match=r"took \d+\.\d+ s, .*; want less than 0.05"), promptly(0.05):
         time.sleep(0.1)
 
@@ -37,3 +38,12 @@ def test_a_process_that_was_stopped_meanwhile_is_not_to_blame() -> None:
         child.send_signal(signal.SIGCONT)
         child.communicate("\n", timeout=60)
     assert child.returncode == 0
+
+
+def test_time_in_which_others_had_the_cores_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pressure = tmp_path / "cpu"
+    monkeypatch.setattr("tests.promptness._PRESSURE", pressure)
+    pressure.write_text("some avg10=0.35 avg60=31.26 avg300=66.53 total=12372879862\nfull avg10=0.00 total=0\n")
+    with promptly(0.05):
+        time.sleep(0.1)
+        pressure.write_text("some avg10=0.35 avg60=31.26 avg300=66.53 total=12373879862\nfull avg10=0.00 total=0\n")

@@ -99,6 +99,7 @@ def test_agents_and_collectors_that_are_there_before_the_broker_wait_for_it(tmp_
     for name in ["collector", *agents]:
         stack.start(name)
     until(lambda: all(spooled(stack, name) > 3 for name in agents), PATIENCE_S, "they spool")
+    until(lambda: events(stack, "connection refused").get("collector"), PATIENCE_S, "the collector has tried, too")
     said = events(stack, "connection refused")
     assert all(1 <= said[name] <= 3 for name in [*agents, "collector"]), said
     broker.start()

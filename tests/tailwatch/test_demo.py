@@ -186,7 +186,7 @@ def test_ctrl_c_ends_all_parts_by_themselves_and_a_later_run_goes_on_also_when_a
     assert "collector ended by SIGKILL" in output
     assert "collector started again" in output
     # The second run's first window began before it did: nobody measured between the two runs, and coverage says so.
-    assert 50 < _number(output, "coverage") < 100
+    assert 20 < _number(output, "coverage") < 100
 
 
 def test_over_kafka_it_makes_its_topic_and_measures_the_same(
