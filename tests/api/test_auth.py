@@ -12,6 +12,7 @@ from store.api_keys import api_keys, create_key, note_uses, revoke_key
 from store.connect import open_engine, upgrade
 from tests.api.test_problems import problem_of
 from tests.api.world import NOW_NS, asking, fill, probe_records
+from tests.promptness import promptly
 
 ON = ApiConfig(auth="on")
 SECOND_NS = 10**9
@@ -232,15 +233,17 @@ def test_a_key_made_meanwhile_works_within_a_second_and_a_revoked_one_dies_withi
     with asking(database, ON) as client:
         assert get(client, "/api/v1/status").status_code == 401
         key = made(database)
-        began_s = time.monotonic()
-        while get(client, "/api/v1/status", bearer(key)).status_code != 200:
-            assert time.monotonic() - began_s < 30
+        with promptly(2):
+            began_s = time.monotonic()
+            while get(client, "/api/v1/status", bearer(key)).status_code != 200:
+                assert time.monotonic() - began_s < 30
         monkeypatch.setattr(key_ring, "REFRESH_S", 0.05)
         monkeypatch.setattr(key_ring, "TRUST_S", 0.1)
         changed(database, lambda connection: revoke_key(connection, "grafana", NOW_NS))
-        began_s = time.monotonic()
-        while (response := get(client, "/api/v1/status", bearer(key))).status_code == 200:
-            assert time.monotonic() - began_s < 30
+        with promptly(1):
+            began_s = time.monotonic()
+            while (response := get(client, "/api/v1/status", bearer(key))).status_code == 200:
+                assert time.monotonic() - began_s < 30
         assert "the API key grafana is revoked" in problem_of(response)["detail"]
 
 
@@ -279,9 +282,10 @@ def test_with_the_keys_out_of_reach_nobody_is_let_in(database, monkeypatch, capl
         assert response.json()["errorType"] == "unavailable"
         assert [get(client, path).status_code for path in ("/api/v1/status", "/healthz")] == [401, 200]
         changed(database, lambda connection: connection.exec_driver_sql("ALTER TABLE gone RENAME TO api_keys"))
-        began_s = time.monotonic()
-        while get(client, "/api/v1/status", bearer(key)).status_code != 200:
-            assert time.monotonic() - began_s < 30
+        with promptly(3):
+            began_s = time.monotonic()
+            while get(client, "/api/v1/status", bearer(key)).status_code != 200:
+                assert time.monotonic() - began_s < 30
 
 
 def last_used(url):
@@ -295,9 +299,10 @@ def test_the_last_use_is_written_beside_the_requests(database, monkeypatch):
         get(client, "/api/v1/status", bearer(key[:-1]))
         assert last_used(database) is None
         get(client, "/api/v1/status", bearer(key))
-        began_s = time.monotonic()
-        while last_used(database) != NOW_NS:
-            assert time.monotonic() - began_s < 30
+        with promptly(5):
+            began_s = time.monotonic()
+            while last_used(database) != NOW_NS:
+                assert time.monotonic() - began_s < 30
 
 
 def test_the_last_use_is_written_at_the_end(database):
@@ -320,7 +325,7 @@ def test_a_last_use_that_cannot_be_written_is_logged_once_and_harms_nobody(datab
     monkeypatch.setattr(key_uses, "note_uses", counted)
     monkeypatch.setattr("api.auth.open_engine", lambda url: open_engine(url, read_only=True))
     key = made(database)
-    with asking(database, ON) as client:
+    with asking(database, ON) as client, promptly(5):
         began_s = time.monotonic()
         while len(tries) < 4:
             assert get(client, "/api/v1/status", bearer(key)).status_code == 200

@@ -63,7 +63,7 @@ def test_a_head_that_never_ends_is_431_before_it_fills_the_memory(world):
 
 @pytest.mark.parametrize("first", [b"", b"GET /", b"GET /healthz HTTP/1.1\r\nHost: x\r\n"])
 def test_a_head_that_does_not_come_ends_the_connection_also_when_it_drips(world, impatient, first):
-    with serving(world) as (url, _, _), connected(url) as connection:
+    with serving(world) as (url, _, _), connected(url) as connection, promptly(3):
         began_s = time.monotonic()
         connection.settimeout(0.05)
         for byte in first + b"X" * 100:

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.promptness import promptly
 from tests.system.stack import Stack, until
 
 pytestmark = pytest.mark.system
@@ -113,9 +114,9 @@ def test_a_posted_query_shows_data_at_once_changes_without_loss_and_ends(tmp_pat
         rows = json.dumps([{"ip": ip, "rack": rack} for ip, rack in RACKS.items()]).encode()
         ask(stack, "PUT", "/api/v1/tables/racks", rows)
         begun_s = time.time()
-        post(stack, FIRST)
-        until(lambda: stored(stack, int(begun_s), int(begun_s) + 60)[0].total() > 0, PATIENCE_S, "no data")
-        assert time.time() - begun_s < 30, "data of a posted query must show within seconds, not minutes"
+        with promptly(10):  # data of a posted query must show within seconds
+            post(stack, FIRST)
+            until(lambda: stored(stack, int(begun_s), int(begun_s) + 60)[0].total() > 0, PATIENCE_S, "no data")
         # From the second after the next on, both agents have run it for whole windows.
         until(lambda: stack.said("agent-1", "new=sent") == stack.said("agent-2", "new=sent") == 1, PATIENCE_S, "no run")
         from_s = int(time.time()) + 2

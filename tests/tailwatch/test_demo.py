@@ -18,7 +18,6 @@ import pytest
 import sqlalchemy as sa
 import yaml
 
-from tailwatch.commands.demo import _PARTS_STOP_S
 from tailwatch.data_folder import hold, prepare_data_folder
 from tests.counterparts.broker import new_topic_name
 from tests.promptness import promptly
@@ -158,7 +157,7 @@ def test_a_timed_run_ends_with_a_summary_of_what_it_measured(tmp_path: Path, sta
     assert re.search(r"[\d,]+ events/s in \| \d+ windows merged \| .* on the wire \| hiccup p99 [\d,.]+ us", output)
 
 
-def test_ctrl_c_ends_all_parts_by_themselves_and_a_later_run_goes_on_also_when_a_part_is_killed(
+def test_ctrl_c_ends_all_within_two_seconds_and_a_later_run_goes_on_also_when_a_part_is_killed(
     data: Path, started: list[Demo]
 ) -> None:
     demo = Demo(data)
@@ -166,7 +165,7 @@ def test_ctrl_c_ends_all_parts_by_themselves_and_a_later_run_goes_on_also_when_a
     demo.wait_until_measured(500)
     family = psutil.Process(demo.process.pid).children(recursive=True)
     assert len(family) >= 3
-    with promptly(_PARTS_STOP_S):  # then parts would be killed
+    with promptly(2):
         os.killpg(demo.process.pid, signal.SIGINT)
         output = demo.end()
     assert demo.process.returncode == 0, output
@@ -179,14 +178,14 @@ def test_ctrl_c_ends_all_parts_by_themselves_and_a_later_run_goes_on_also_when_a
     group = second.wait_until_measured(before + 500)
     second.parts()["collector"].kill()
     # Enough that what a slow start leaves out is the smaller part.
-    second.wait_until_measured(group["count"] + 6000)
+    second.wait_until_measured(group["count"] + 12_000)
     second.process.terminate()
     output = second.end()
     assert second.process.returncode == 0, output
     assert "collector ended by SIGKILL" in output
     assert "collector started again" in output
     # The second run's first window began before it did: nobody measured between the two runs, and coverage says so.
-    assert 20 < _number(output, "coverage") < 100
+    assert 50 < _number(output, "coverage") < 100
 
 
 def test_over_kafka_it_makes_its_topic_and_measures_the_same(
