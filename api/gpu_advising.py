@@ -47,16 +47,16 @@ class ActiveModels:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._digest = ""
+        self._at: tuple[int, str] | None = None
         self._kept = _PRIORS
 
     def now(self, connection: sa.Connection) -> ActiveModel:
         """What advice comes from now."""
         row = active_model(connection)
-        digest = "" if row is None else row.digest
+        at = None if row is None else (row.generation, row.digest)  # what is gone back to has its old digest
         with self._lock:
-            if row is None or digest != self._digest:
-                self._kept, self._digest = _loaded(connection, row), digest
+            if at != self._at:
+                self._kept, self._at = _loaded(connection, row), at
             return self._kept
 
 

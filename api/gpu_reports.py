@@ -76,6 +76,14 @@ def posted_time(value: str | float | None, now_ns: int, field: str) -> int | Non
 
 
 def _row(one: AttemptPost, now_ns: int, place: str) -> AttemptRow:
+    started_ns = posted_time(one.started, now_ns, f"{place}.started")
+    ended_ns = posted_time(one.ended, now_ns, f"{place}.ended")
+    if started_ns is not None and ended_ns is not None and ended_ns < started_ns:
+        raise ParameterError(
+            f"{place}: ended {str(one.ended)[:60]} is before started {str(one.started)[:60]}; send both as the "
+            "scheduler's clock had them",
+            parameter=f"{place}.ended",
+        )
     return AttemptRow(
         job=one.job,
         number=one.number,
@@ -84,8 +92,8 @@ def _row(one: AttemptPost, now_ns: int, place: str) -> AttemptRow:
         nodes=tuple(one.nodes),
         gpus=one.gpus,
         submitted_ns=posted_time(one.submitted, now_ns, f"{place}.submitted"),
-        start_ns=posted_time(one.started, now_ns, f"{place}.started"),
-        end_ns=posted_time(one.ended, now_ns, f"{place}.ended"),
+        start_ns=started_ns,
+        end_ns=ended_ns,
         outcome=one.outcome,
         exit_code=one.exit_code,
         signal=one.signal,

@@ -189,6 +189,10 @@ def test_a_fault_in_one_attempt_is_named_with_its_place_and_none_is_taken(own):
         ({"job": "x" * 257}, "attempts.1.job is longer than the 256"),
         ({"outcome": "failed"}, "attempts.1.job is missing"),
         ({"job": "x", "ended": "soon"}, "attempts.1.ended='soon' is not a time"),
+        (
+            {"job": "x", "started": "2026-11-22T06:00:00Z", "ended": "2026-11-22T05:00:00Z"},
+            "attempts.1: ended 2026-11-22T05:00:00Z is before started 2026-11-22T06:00:00Z",
+        ),
         ({"job": "x", "ended": True}, "attempts.1.ended: no time; write RFC 3339"),
         ({"job": "x", "signal": True}, "attempts.1.signal: no number; write it without quotes"),
         ({"job": "x", "exit_code": "1"}, "attempts.1.exit_code: no number; write it without quotes"),
