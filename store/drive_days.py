@@ -12,7 +12,8 @@ import numpy as np
 import polars as pl
 import sqlalchemy as sa
 
-from store.drive_blobs import Blob, Int64Array, decode, encode, frame_of, schema_of
+from store.column_blobs import Int64Array
+from store.drive_blobs import Blob, decode, encode, frame_of, schema_of
 from store.drive_tables import DRIVES_PER_CHUNK, drive_days, drives
 from store.errors import CorruptPageError
 from store.postgresql import binary

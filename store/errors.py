@@ -16,6 +16,10 @@ StoreError
 ├── DriveModelError          a model for drives cannot be installed or promoted
 ├── GpuRowError              what was said of a job on GPUs cannot be kept so
 ├── RetryModelError          a state of retry advice is not there, or not the next one
+├── ServiceRowError          what was said of a service, or recorded by it, cannot be kept so
+├── ServiceLimitError        there are as many services, or questions that wait, as may be
+├── ServiceChangedError      settings or the active table are not those that the change was meant for
+├── TargetTableError         there is no such table of targets
 └── UnknownNameError         `.nearest` holds the closest known name, or None
     ├── UnknownMetricError
     ├── UnknownLabelError
@@ -23,6 +27,7 @@ StoreError
     ├── UnknownAgentError
     ├── UnknownDriveError
     ├── UnknownActionError
+    ├── UnknownServiceError
     └── UnknownKeyError
 """
 
@@ -103,6 +108,30 @@ class RetryModelError(StoreError):
     """A state of retry advice is too large, not there, or does not follow the active one; the message says more."""
 
 
+class ServiceRowError(StoreError):
+    """Settings, requests or a question with a text, number or time that cannot be kept; nothing was written."""
+
+
+class ServiceLimitError(StoreError):
+    """One more service, or question that waits, than `limit`; nothing was written."""
+
+    def __init__(self, message: str, limit: int) -> None:
+        super().__init__(message)
+        self.limit = limit
+
+
+class ServiceChangedError(StoreError):
+    """Somebody changed it meanwhile: `seen` is the version that is there, None where there is none."""
+
+    def __init__(self, message: str, seen: int | None) -> None:
+        super().__init__(message)
+        self.seen = seen
+
+
+class TargetTableError(StoreError):
+    """There is no such table of targets; the message says which there are."""
+
+
 class UnknownNameError(StoreError):
     """A name that is not known here."""
 
@@ -141,3 +170,7 @@ class UnknownDriveError(UnknownNameError):
 
 class UnknownActionError(UnknownNameError):
     """Nobody has acknowledged, muted or reported anything under this number."""
+
+
+class UnknownServiceError(UnknownNameError):
+    """Nobody has recorded requests of a service of this name, or set its objective."""

@@ -4,13 +4,12 @@ Each call deletes a few rows, the oldest first, in the caller's transaction, whi
 it returns 0, it never makes anybody wait long.
 """
 
-from typing import Any
-
 import sqlalchemy as sa
 
 from store.gpu_attempts import COUNTER
 from store.gpu_counters import take_turn
 from store.gpu_tables import gpu_advice, gpu_attempts, gpu_failures
+from store.old_rows import delete_old
 
 #: With attempts on many nodes and long diagnoses, some tenths of a second.
 ROWS_AT_ONCE = 1_000
@@ -23,30 +22,16 @@ def forget_attempts(connection: sa.Connection, before_ns: int, limit: int = ROWS
     """
     take_turn(connection, COUNTER)
     t = gpu_attempts
-    return _deleted(connection, t, [t.c.id], t.c.latest_ns, before_ns, limit)
+    return delete_old(connection, t, [t.c.id], t.c.latest_ns, before_ns, limit)
 
 
 def forget_failures(connection: sa.Connection, before_ns: int, limit: int = ROWS_AT_ONCE) -> int:
     """Delete diagnoses of attempts that failed before then, at most `limit`; returns how many."""
     t = gpu_failures
-    return _deleted(connection, t, [t.c.id], t.c.failed_ns, before_ns, limit)
+    return delete_old(connection, t, [t.c.id], t.c.failed_ns, before_ns, limit)
 
 
 def forget_advice(connection: sa.Connection, before_ns: int, limit: int = ROWS_AT_ONCE) -> int:
     """Delete advice given before then, at most `limit`; returns how many."""
     t = gpu_advice
-    return _deleted(connection, t, [t.c.job, t.c.number], t.c.given_ns, before_ns, limit)
-
-
-def _deleted(
-    connection: sa.Connection,
-    table: sa.Table,
-    key: "list[sa.Column[Any]]",
-    time_ns: "sa.Column[int]",
-    before_ns: int,
-    limit: int,
-) -> int:
-    old = sa.select(*key).where(time_ns < before_ns).order_by(time_ns, *key).limit(limit)
-    named: Any = sa.tuple_(*key) if len(key) > 1 else key[0]
-    # The time once more: what was written anew since it was read stays.
-    return connection.execute(sa.delete(table).where(named.in_(old), time_ns < before_ns)).rowcount
+    return delete_old(connection, t, [t.c.job, t.c.number], t.c.given_ns, before_ns, limit)

@@ -2,10 +2,11 @@
 
 from alembic import context
 
-from store import drive_tables, gpu_tables
+from store import drive_tables, gpu_tables, tail_tables
 
-# All tables have one metadata; the modules of drives and of jobs on GPUs are imported so that theirs are in it.
-_, metadata = drive_tables.drives.metadata, gpu_tables.gpu_attempts.metadata
+# All tables have one metadata; the modules of drives, of jobs on GPUs and of services are imported so that theirs are
+# in it.
+_, _, metadata = drive_tables.drives.metadata, gpu_tables.gpu_attempts.metadata, tail_tables.tail_services.metadata
 context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
 with context.begin_transaction():
     context.run_migrations()

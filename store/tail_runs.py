@@ -1,0 +1,193 @@
+"""Questions about a service that take long: asked by anybody, answered by one job, one at a time.
+
+    waiting -> running -> done | refused | failed
+                       -> cancelled, which also those that wait may be
+
+A run that is running belongs to the process that took it; when that process died, the next one has it wait again. Who
+answers asks, with every step of progress, whether anybody still wants to know.
+"""
+
+import secrets
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias
+
+import sqlalchemy as sa
+
+from store.errors import ServiceLimitError
+from store.gpu_counters import take_turn
+from store.tail_documents import Document, as_text, document_of
+from store.tail_services import check_name, known_service
+from store.tail_tables import NAME_MAX, tail_runs
+from store.texts import is_storable, storable_text
+
+Kind: TypeAlias = Literal["what_if", "search", "learn"]
+State: TypeAlias = Literal["waiting", "running", "done", "refused", "failed", "cancelled"]
+Outcome: TypeAlias = Literal["done", "refused", "failed"]
+#: Questions about one service, and about all together, that wait at a time.
+WAITING_MAX: Final = 20
+WAITING_IN_ALL_MAX: Final = 200
+_TEXT_MAX = 256
+_ERROR_MAX = 20_000
+_ID_MAX = 32
+_COUNTER = "tail runs"
+_T = tail_runs
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """A question and what is known of its answer.
+
+    Attributes:
+        progress: 0 to 1; progress_text: what is done now.
+        owner: the process that answers it, "" while it waits.
+        answer: a document, None until it is done or refused. error: why it failed, in words.
+    """
+
+    id: str
+    service: str
+    kind: Kind
+    state: State
+    progress: float
+    progress_text: str
+    asked_ns: int
+    asked_by: str
+    started_ns: int | None
+    ended_ns: int | None
+    owner: str
+    error: str | None
+    request: dict[str, Any]
+    answer: dict[str, Any] | None
+
+
+def ask_run(
+    connection: sa.Connection, service: str, kind: Kind, request: Document, now_ns: int, *, asked_by: str = ""
+) -> RunRow:
+    """Have a question answered. Must come first in its transaction; the caller commits.
+
+    Raises:
+        UnknownServiceError: there is no such service. ServiceRowError: the question cannot be kept.
+        ServiceLimitError: too many questions wait.
+    """
+    text = as_text("a question", request)
+    check_name("service", service)
+    take_turn(connection, _COUNTER)
+    known_service(connection, service)
+    waiting = sa.select(sa.func.count()).select_from(_T).where(_T.c.state == "waiting")
+    own = connection.execute(waiting.where(_T.c.service == service)).scalar_one()
+    if own >= WAITING_MAX or connection.execute(waiting).scalar_one() >= WAITING_IN_ALL_MAX:
+        raise ServiceLimitError(
+            f"{own} questions about {service!r} wait already; at most {WAITING_MAX} may, and {WAITING_IN_ALL_MAX} "
+            "about all services: wait for their answers, or cancel some",
+            WAITING_MAX,
+        )
+    number = secrets.token_hex(8)
+    connection.execute(
+        sa.insert(_T).values(
+            id=number,
+            service=service,
+            kind=kind,
+            state="waiting",
+            progress=0.0,
+            progress_text="",
+            asked_ns=now_ns,
+            asked_by=storable_text(asked_by, NAME_MAX),
+            owner="",
+            request=text,
+        )
+    )
+    found = get_run(connection, service, number)
+    assert found is not None
+    return found
+
+
+def next_run(connection: sa.Connection, owner: str, now_ns: int) -> RunRow | None:
+    """The question that has waited longest, which is this process's to answer now; None: none waits.
+
+    Must come first in its transaction, but for the lease; the caller commits.
+    """
+    take_turn(connection, _COUNTER)
+    query = sa.select(_T.c.id).where(_T.c.state == "waiting").order_by(_T.c.asked_ns, _T.c.id).limit(1)
+    number = connection.execute(query).scalar_one_or_none()
+    if number is None:
+        return None
+    started = {"state": "running", "owner": owner, "started_ns": now_ns, "progress": 0.0, "progress_text": ""}
+    connection.execute(sa.update(_T).where(_T.c.id == number).values(started))
+    return _row(connection.execute(sa.select(_T).where(_T.c.id == number)).one())
+
+
+def note_progress(connection: sa.Connection, run: str, owner: str, progress: float, text: str) -> bool:
+    """Say how far the answer is; False: nobody wants it any more, or it is another process's now."""
+    values = {"progress": min(max(progress, 0.0), 1.0), "progress_text": storable_text(text, _TEXT_MAX)}
+    return connection.execute(sa.update(_T).where(*_own(run, owner)).values(values)).rowcount == 1
+
+
+def end_run(
+    connection: sa.Connection,
+    run: str,
+    owner: str,
+    state: Outcome,
+    now_ns: int,
+    *,
+    answer: Document | None = None,
+    error: str | None = None,
+) -> bool:
+    """Give the answer; False: it was cancelled or is another process's now, and nothing is written.
+
+    Raises:
+        ServiceRowError: the answer cannot be kept.
+    """
+    values: dict[str, object] = {
+        "state": state,
+        "ended_ns": now_ns,
+        "answer": None if answer is None else as_text("an answer", answer),
+        "error": None if error is None else storable_text(error, _ERROR_MAX),
+    }
+    if state == "done":
+        values["progress"] = 1.0
+    return connection.execute(sa.update(_T).where(*_own(run, owner)).values(values)).rowcount == 1
+
+
+def take_back_runs(connection: sa.Connection, owner: str) -> int:
+    """Have what other processes were answering wait again; how many. Only for who holds the job's lease."""
+    waiting = {"state": "waiting", "owner": "", "started_ns": None, "progress": 0.0, "progress_text": ""}
+    others = sa.update(_T).where(_T.c.state == "running", _T.c.owner != owner)
+    return connection.execute(others.values(waiting)).rowcount
+
+
+def get_run(connection: sa.Connection, service: str, run: str) -> RunRow | None:
+    """One run of a service, None where it is not kept."""
+    if not is_storable(run, _ID_MAX) or not is_storable(service, NAME_MAX):
+        return None
+    row = connection.execute(sa.select(_T).where(_T.c.id == run, _T.c.service == service)).one_or_none()
+    return None if row is None else _row(row)
+
+
+def list_runs(
+    connection: sa.Connection, service: str, before: tuple[int, str] | None = None, limit: int = 100
+) -> list[RunRow]:
+    """Runs of a service, the newest first; those asked before one with this (asked_ns, id)."""
+    query = sa.select(_T).where(_T.c.service == service)
+    if before is not None:
+        query = query.where(sa.tuple_(_T.c.asked_ns, _T.c.id) < sa.tuple_(*map(sa.literal, before)))
+    rows = connection.execute(query.order_by(_T.c.asked_ns.desc(), _T.c.id.desc()).limit(limit))
+    return [_row(row) for row in rows]
+
+
+def cancel_run(connection: sa.Connection, service: str, run: str, now_ns: int) -> RunRow | None:
+    """Want no answer any more; one that is there stays. None: there is no such run. The caller commits."""
+    if not is_storable(run, _ID_MAX) or not is_storable(service, NAME_MAX):
+        return None
+    open_ones = (_T.c.id == run, _T.c.service == service, _T.c.state.in_(["waiting", "running"]))
+    connection.execute(sa.update(_T).where(*open_ones).values(state="cancelled", ended_ns=now_ns))
+    return get_run(connection, service, run)
+
+
+def _own(run: str, owner: str) -> "tuple[sa.ColumnElement[bool], ...]":
+    return _T.c.id == run, _T.c.owner == owner, _T.c.state == "running"
+
+
+def _row(row: "sa.Row[Any]") -> RunRow:
+    values = row._asdict()
+    values["request"] = document_of(values["request"])
+    values["answer"] = None if values["answer"] is None else document_of(values["answer"])
+    return RunRow(**values)
