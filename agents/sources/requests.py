@@ -17,14 +17,15 @@ from agents.sources.bad_input import BadInput, shown
 from agents.sources.configs import RequestsConfig
 from agents.sources.http_bodies import Refused
 from agents.sources.http_intake import Answer, HttpIntake, HttpLimits, Request, Service
-from agents.sources.requests_columns import TYPES, rows_of
-from agents.sources.requests_samples import REASONS, Samples, samples_of
 from agents.sources.series_limit import SeriesLimit
 from agents.sources.source import Batch, Lost
 from agents.sources.streams import REQUESTS
 from agents.sources.udp import Receiver, udp_socket
-from pipeline.schema import Schema
+from pipeline.schema import HOST_COLUMN, Schema, polars_schema
+from wire.request_rows import rows_of
+from wire.request_samples import REASONS, Samples, samples_of
 
+_TYPES: Final = polars_schema({name: kind for name, kind in REQUESTS.items() if name != HOST_COLUMN})
 _ROWS_AT_ONCE: Final = 2**15
 _SECOND_NS: Final = 10**9
 PATH: Final = "/v1/requests"
@@ -124,7 +125,7 @@ class RequestsSource(Service):
             self._beyond = {}
         if not waiting and not lost:
             return []
-        rows = pl.concat(waiting) if waiting else pl.DataFrame(schema=TYPES)
+        rows = pl.concat(waiting) if waiting else pl.DataFrame(schema=_TYPES)
         return [Batch("requests", rows, tuple(lost))]
 
     def position(self) -> bytes | None:
@@ -218,7 +219,7 @@ class RequestsSource(Service):
         for reason, count in rows.left_out.items():
             left_out[reason] = left_out.get(reason, 0) + count
         with self._lock:
-            admitted = self.series_limit.admit(rows.frame, received_ns)
+            admitted = self.series_limit.admit(rows.frame.select(list(_TYPES)), received_ns)
             if over := rows.frame.height - admitted.height:
                 left_out[_SERIES_LIMIT] = over
                 second_ns = received_ns - received_ns % _SECOND_NS

@@ -356,8 +356,9 @@ GPU_XIDS: Final[Schema] = {
     "details": "string",
 }
 
-# `ts` is when the request arrived; what the service did not tell is NULL. `in_system` and `active_threads` are those
-# that it met at its start; `explored` is 1 where the degree was drawn; `weight` is how many requests it stands for.
+# `ts` is when the request arrived; what was not told is NULL. `in_system`, `active_threads` and
+# `long_threads` (of long requests) are what it met at its start; it first got more threads `raised_us` later;
+# `explored` is 1 where the degree was drawn; `weight` is how many requests it stands for.
 REQUESTS: Final[Schema] = {
     "ts": "int64",
     "host": "string",
@@ -366,10 +367,12 @@ REQUESTS: Final[Schema] = {
     "service_us": "float64",
     "predicted_us": "float64",
     "cpu_us": "float64",
+    "raised_us": "float64",
     "degree": "int64",
     "degree_final": "int64",
     "in_system": "int64",
     "active_threads": "int64",
+    "long_threads": "int64",
     "explored": "int64",
     "weight": "int64",
 }

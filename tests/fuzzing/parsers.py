@@ -19,8 +19,6 @@ from agents.sources.http_intake import Request
 from agents.sources.logs_lines import lines_of
 from agents.sources.logs_patterns import pattern_of
 from agents.sources.otlp import JSON, PROTOBUF, OtlpSource
-from agents.sources.requests_columns import TYPES, rows_of
-from agents.sources.requests_samples import samples_of
 from agents.sources.scrape_page import Page, PageError, text_page
 from agents.sources.scrape_protobuf import protobuf_page
 from agents.sources.scrape_targets import TargetError, targets_in
@@ -28,6 +26,8 @@ from agents.sources.smart_fields import drive_reading
 from agents.sources.statsd_lines import taken_apart
 from agents.sources.streams import ACCESS_LOG, OTLP, SMART, SYSLOG
 from agents.sources.xids import LogLine, XidAssembler
+from wire.request_rows import TYPES, rows_of
+from wire.request_samples import samples_of
 
 NOW_NS = 1_795_000_000 * 10**9
 _UNPACKED_BYTES = 2**16

@@ -1,4 +1,4 @@
-"""Request samples as services send them: from bytes to typed records, in JSON, lines of JSON, or msgpack.
+"""Request samples as services send them, to agents or to the API: from bytes to records, as JSON, lines of it, msgpack.
 
 A batch that is as it should be is decoded in one go. One that is not is taken apart record by record, so that a wrong
 one costs itself alone; what it is left out for is one of the words in REASONS.
@@ -13,8 +13,10 @@ import msgspec
 
 #: Microseconds per unit that may end a field's name.
 UNITS: Final = {"ns": 1e-3, "us": 1.0, "ms": 1e3, "s": 1e6}
-DURATIONS: Final = ("wait", "service", "predicted", "cpu")
-COUNTS: Final = ("degree", "degree_final", "in_system", "active_threads", "weight")
+DURATIONS: Final = ("wait", "service", "predicted", "cpu", "raised")
+COUNTS: Final = (
+    "degree", "degree_final", "in_system", "active_threads", "long_threads", "table_version", "weight",
+)  # fmt: skip
 #: Why a record, or a whole batch, is left out.
 REASONS: Final = {
     "too_many": "a batch has more than 100,000 records; send several",

@@ -1,4 +1,4 @@
-"""Records of requests to rows of the stream `requests`: units, times and ranges, a whole batch at once."""
+"""Records of requests to rows: units, times and ranges, a whole batch at once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,15 +7,24 @@ from typing import Any, Final
 
 import polars as pl
 
-from agents.sources.requests_samples import COUNTS, DURATIONS, FIELDS, UNITS
-from agents.sources.streams import REQUESTS
-from pipeline.schema import HOST_COLUMN, TIME_COLUMN, polars_schema
+from pipeline.schema import TIME_COLUMN
+from wire.request_samples import COUNTS, DURATIONS, FIELDS, UNITS
 
-#: A time of arrival further than this from the agent's clock is not believed.
+#: A time of arrival further than this from the receiver's clock is not believed, unless told to look further back.
 TIME_OFF_NS: Final = 3600 * 10**9
 #: No request waits or works for longer.
 LONGEST_US: Final = 86_400e6
-TYPES: Final = polars_schema({name: kind for name, kind in REQUESTS.items() if name != HOST_COLUMN})
+#: Columns of rows: what was not told is NULL, `explored` is 0 or 1, `weight` at least 1.
+TYPES: Final[dict[str, pl.DataType]] = {
+    TIME_COLUMN: pl.Int64(),
+    "service": pl.String(),
+    **{f"{name}_us": pl.Float64() for name in DURATIONS},
+    **{name: pl.Int64() for name in COUNTS if name != "weight"},
+    "explored": pl.Int64(),
+    "weight": pl.Int64(),
+}
+#: Why a row is left out that becomes one elsewhere, where its time does not matter so much.
+TIME_OFF: Final = "time_off"
 _ARRIVALS: Final = {f"arrival_{unit}": micros for unit, micros in UNITS.items()}
 _TYPES_SENT: Final[dict[str, pl.DataType]] = {
     "service": pl.String(),
@@ -29,10 +38,11 @@ _values = attrgetter(*FIELDS)
 
 @dataclass(slots=True)
 class Rows:
-    """Rows of the stream, without host.
+    """Rows of records.
 
     Attributes:
-        left_out: records that became no row, by reason.
+        frame: with the columns of TYPES.
+        left_out: records that became no row, by reason (request_samples.REASONS, TIME_OFF).
         records: for each of these reasons, the place of one.
         time_off: rows whose time of arrival was not believed.
     """
@@ -43,10 +53,14 @@ class Rows:
     time_off: int = 0
 
 
-def rows_of(records: Sequence[Any], received_ns: Sequence[int]) -> Rows:
+def rows_of(records: Sequence[Any], received_ns: Sequence[int], oldest_ns: int | None = None) -> Rows:
     """A row for each record that can be one; `received_ns` is when each record was received.
 
-    A request whose time of arrival is not told, or not believed, arrived when it was received, less what it took.
+    A request whose time of arrival is not told arrived when it was received, less what it took.
+
+    Args:
+        oldest_ns: how old a record may be; one that is older, or more than TIME_OFF_NS ahead, is left out. None: it
+            may be as old as TIME_OFF_NS, and a time that is not believed counts as not told.
     """
     if not records:
         return Rows(pl.DataFrame(schema=TYPES))
@@ -62,8 +76,11 @@ def rows_of(records: Sequence[Any], received_ns: Sequence[int]) -> Rows:
         rows.examples = {reason: reasons.index_of(reason) or 0 for reason in rows.left_out}
         sent = sent.filter(reasons.is_null())
     in_us = sent.with_columns(_in_us(sent, name).alias(f"{name}_us") for name in DURATIONS)
-    timed = _timed(in_us)
+    timed = _timed(in_us, TIME_OFF_NS if oldest_ns is None else oldest_ns)
     rows.time_off = int(timed["off"].sum())
+    if oldest_ns is not None and rows.time_off:
+        rows.left_out[TIME_OFF] = rows.time_off
+        timed = timed.filter(~pl.col("off"))
     given = set(timed.columns)
     rows.frame = timed.select(
         pl.col(name) if name in given else pl.lit(None, kind).alias(name) for name, kind in TYPES.items()
@@ -104,7 +121,7 @@ def _in_us(sent: pl.DataFrame, name: str) -> pl.Expr:
     return pl.coalesce(*factors, pl.lit(None, pl.Float64()))
 
 
-def _timed(rows: pl.DataFrame) -> pl.DataFrame:
+def _timed(rows: pl.DataFrame, oldest_ns: int) -> pl.DataFrame:
     """With `ts`, and with `off` where the time of arrival is not believed."""
     took_us = pl.col("wait_us").fill_null(0.0) + pl.col("service_us").fill_null(0.0)
     received = pl.col(_RECEIVED)
@@ -112,7 +129,7 @@ def _timed(rows: pl.DataFrame) -> pl.DataFrame:
     names = [name for name in _ARRIVALS if name in rows.columns]
     told = pl.any_horizontal(pl.lit(value=False), *(pl.col(name).is_not_null() for name in names))
     arrival = pl.coalesce(*(_in_ns(name) for name in names), pl.lit(None, pl.Int64()))
-    known = arrival.is_between(received - TIME_OFF_NS, received + TIME_OFF_NS).fill_null(value=False)
+    known = arrival.is_between(received - oldest_ns, received + TIME_OFF_NS).fill_null(value=False)
     return rows.with_columns(
         pl.when(known).then(arrival).otherwise(otherwise).alias(TIME_COLUMN), (told & ~known).alias("off")
     )

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.sources.requests_columns import TYPES, Rows, rows_of
-from agents.sources.requests_samples import REASONS, Samples, samples_of
+from wire.request_rows import TYPES, Rows, rows_of
+from wire.request_samples import REASONS, Samples, samples_of
 
 NOW_NS = 1_800_000_000_000_000_000
 SECOND_NS = 10**9
@@ -63,8 +63,10 @@ def test_one_record_alone_is_a_batch(data: bytes) -> None:
 
 @pytest.mark.parametrize(("unit", "times"), [("ns", 0.001), ("us", 1.0), ("ms", 1e3), ("s", 1e6)])
 def test_every_unit_becomes_microseconds(unit: str, times: float) -> None:
-    found = row(**{f"{name}_{unit}": 3 for name in ("wait", "service", "predicted", "cpu")})
-    assert [found[f"{name}_us"] for name in ("wait", "service", "predicted", "cpu")] == [pytest.approx(3 * times)] * 4
+    found = row(**{f"{name}_{unit}": 3 for name in ("wait", "service", "predicted", "cpu", "raised")})
+    assert [found[f"{name}_us"] for name in ("wait", "service", "predicted", "cpu", "raised")] == [
+        pytest.approx(3 * times)
+    ] * 5
 
 
 def test_records_of_a_batch_may_differ_in_their_units() -> None:
@@ -77,7 +79,8 @@ def test_what_is_not_told_is_null_and_weight_is_one() -> None:
 
 
 def test_counts_and_flags_come_through() -> None:
-    sent = {"degree": 2, "degree_final": 6, "in_system": 0, "active_threads": 11, "weight": 100}
+    sent = {"degree": 2, "degree_final": 6, "in_system": 0, "active_threads": 11, "long_threads": 4}
+    sent |= {"table_version": 7, "weight": 100}
     found = row(service_s=1, explored=True, **sent)
     assert {name: found[name] for name in sent} == sent
     assert found["explored"] == 1
@@ -107,6 +110,19 @@ def test_a_clock_that_is_more_than_an_hour_off_is_not_believed(off_s: float) -> 
     assert rows.frame["ts"].to_list() == [NOW_NS - 3_500_000, NOW_NS - 3000 * SECOND_NS]
 
 
+def test_where_old_records_are_taken_those_that_are_older_still_or_ahead_are_left_out() -> None:
+    day_s = 86_400
+    records = [
+        GOOD | {"arrival_s": NOW_NS / 1e9 + at_s} for at_s in (-2 * day_s - 60, -2 * day_s + 60, 3_500, 3_700, 1e300)
+    ]
+    samples = samples_of(as_json([*records, GOOD]))
+    rows = rows_of(samples.records, [NOW_NS] * 6, 2 * day_s * SECOND_NS)
+    assert (rows.left_out, rows.time_off) == ({"time_off": 3}, 3)
+    assert rows.frame["ts"].to_list() == [
+        NOW_NS - (2 * day_s - 60) * SECOND_NS, NOW_NS + 3_500 * SECOND_NS, NOW_NS - 3_500_000
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("record", "reason"),
     [
@@ -125,6 +141,9 @@ def test_a_clock_that_is_more_than_an_hour_off_is_not_believed(off_s: float) -> 
         ({"service": "a", "wait_us": "1"}, "bad_values"),
         ({"service": "a", "wait_us": True}, "bad_values"),
         ({"service": "a", "wait_s": 86_401}, "bad_values"),
+        ({"service": "a", "wait_us": 1, "raised": 1}, "no_unit"),
+        ({"service": "a", "wait_us": 1, "raised_ms": -1}, "bad_values"),
+        ({"service": "a", "wait_us": 1, "table_version": 1.5}, "bad_values"),
         ({"service": "a", "wait_us": 1, "degree": -1}, "bad_values"),
         ({"service": "a", "wait_us": 1, "degree": 1.5}, "bad_values"),
         ({"service": "a", "wait_us": 1, "degree": 2**60}, "bad_values"),
