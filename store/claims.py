@@ -22,7 +22,10 @@ DRIVES_PARTITION: Final = -2
 GPU_TOPIC: Final = "jobs/gpu"
 GPU_PARTITION: Final = -3
 GPU_FAILURES_PARTITION: Final = -4
-JOBS_TOPICS: Final = (DRIVES_TOPIC, GPU_TOPIC)
+TAIL_TOPIC: Final = "jobs/tail"
+TAIL_PARTITION: Final = -5
+TAIL_MINUTES_PARTITION: Final = -6
+JOBS_TOPICS: Final = (DRIVES_TOPIC, GPU_TOPIC, TAIL_TOPIC)
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,8 +51,9 @@ class AlertRow:
 
 @dataclass(frozen=True, slots=True)
 class AlertChange:
-    """What an alert became, and when."""
+    """What an alert became, and when; `id` counts up over all of them."""
 
+    id: int
     service: str
     name: str
     severity: str
@@ -84,34 +85,56 @@ def put_alerts(connection: sa.Connection, service: str, alerts: Sequence[Found],
         connection.execute(replacing, [_values(row) for row in written])
     changed = [row for row in written if row.changed_ns == now_ns and _is_news(row, before.get(row.name))]
     if changed:
-        names = list(AlertChange.__slots__)
+        names = [name for name in AlertChange.__slots__ if name != "id"]
         connection.execute(sa.insert(_CHANGES), [{name: getattr(row, name) for name in names} for row in changed])
     return len(changed)
 
 
 def list_alerts(
-    connection: sa.Connection, service: str | None = None, *, firing: bool | None = None, limit: int = 100_000
+    connection: sa.Connection,
+    service: str | None = None,
+    *,
+    firing: bool | None = None,
+    severity: str | None = None,
+    limit: int = 100_000,
+    after: tuple[str, str] | None = None,
 ) -> list[AlertRow]:
-    """Alerts by service and name: of one service or all, only those that fire (or do not), or all."""
+    """Alerts by service and name: of one service or all, only those that fire (or do not), or of one severity.
+
+    Args:
+        after: (service, name) that they come after.
+    """
     query = sa.select(_T).order_by(_T.c.service, _T.c.name).limit(limit)
     if service is not None:
         query = query.where(_T.c.service == service)
     if firing is not None:
         query = query.where(_T.c.firing == firing)
+    if severity is not None:
+        query = query.where(_T.c.severity == severity)
+    if after is not None:
+        query = query.where(sa.tuple_(_T.c.service, _T.c.name) > sa.tuple_(*map(sa.literal, after)))
     rows = connection.execute(query)
     return [AlertRow(**{**row._asdict(), "figures": document_of(row.figures)}) for row in rows]
 
 
 def alert_changes(
-    connection: sa.Connection, service: str, since_ns: int, until_ns: int, limit: int = 1_000
+    connection: sa.Connection,
+    service: str,
+    since_ns: int,
+    until_ns: int,
+    limit: int = 1_000,
+    *,
+    before_id: int | None = None,
 ) -> list[AlertChange]:
-    """What became of a service's alerts in [since_ns, until_ns), the newest change first."""
+    """What became of a service's alerts in [since_ns, until_ns), the newest change first; those below `before_id`."""
     query = (
         sa.select(*(_CHANGES.c[name] for name in AlertChange.__slots__))
         .where(_CHANGES.c.service == service, _CHANGES.c.changed_ns >= since_ns, _CHANGES.c.changed_ns < until_ns)
-        .order_by(_CHANGES.c.changed_ns.desc(), _CHANGES.c.id.desc())
+        .order_by(_CHANGES.c.id.desc())
         .limit(limit)
     )
+    if before_id is not None:
+        query = query.where(_CHANGES.c.id < before_id)
     return [AlertChange(*row) for row in connection.execute(query)]
 
 

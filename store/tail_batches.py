@@ -24,6 +24,8 @@ from store.upsert import batched, insert
 REQUESTS_MAX: Final = 100_000
 #: What those who add batches take their turns by.
 COUNTER: Final = "tail batches"
+#: The column that no request tells: a number that its batch stands for.
+INSTANCE: Final = "instance"
 _LONGEST_US: Final = 86_400e6
 _T = tail_batches
 _AT_ONCE: Final = 64  # bodies of some ten kilobytes to some megabytes
@@ -31,13 +33,14 @@ _AT_ONCE: Final = 64  # bodies of some ten kilobytes to some megabytes
 
 @dataclass(frozen=True, slots=True)
 class BatchRow:
-    """A batch without its requests: when the first and the last of them arrived, and how many they are."""
+    """A batch without its requests: when the first and the last of them arrived, how many, and when it came."""
 
     id: int
     service: str
     from_ns: int
     to_ns: int
     requests: int
+    received_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +48,8 @@ class RecordedColumns:
     """Requests that were recorded in a stretch of time, in order of arrival.
 
     Attributes:
-        columns: as analytics/tail/samples.py takes them (COLUMNS), each of n.
-        instances: names; instance: int32[n], which of them each request ran on.
+        columns: as analytics/tail/samples.py takes them, each of n: COLUMNS, and as INSTANCE the number of the instance
+            that each request ran on, in `instances`, their names.
         requests_seen: recorded in the stretch, as far as can be told without reading them; n where all were read.
         batches: that were read.
         since_ns: from then on no request is missing. Where more were recorded than `most`, of those before it some are
@@ -55,7 +58,6 @@ class RecordedColumns:
     """
 
     columns: dict[str, npt.NDArray[Any]]
-    instance: npt.NDArray[np.int32]
     instances: tuple[str, ...]
     requests_seen: int
     batches: int
@@ -194,8 +196,7 @@ class _Parts:
             complete_ns = max(complete_ns, int(arrivals[order[0]]) + 1)
         of = np.concatenate([*self._of, np.zeros(0, np.int32)])
         return RecordedColumns(
-            columns={name: values[order] for name, values in joined.items()},
-            instance=of[order],
+            columns={name: values[order] for name, values in joined.items()} | {INSTANCE: of[order]},
             instances=tuple(self._instances),
             requests_seen=seen,
             batches=batches,

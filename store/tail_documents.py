@@ -15,13 +15,13 @@ _decoder = msgspec.json.Decoder(dict[str, Any])
 
 
 def as_text(what: str, document: Document) -> str:
-    """The JSON of a document.
+    """The JSON of a document, its keys in order: equal documents are equal texts.
 
     Raises:
         ServiceRowError: it is no JSON that both databases take, or too large; `what` names it.
     """
     try:
-        text = msgspec.json.encode(document).decode()
+        text = msgspec.json.encode(document, order="sorted").decode()
     except (TypeError, ValueError) as error:  # UnicodeEncodeError, too
         raise ServiceRowError(f"{what} cannot be written as JSON: {error}") from error
     if len(text) > DOCUMENT_MAX_BYTES:

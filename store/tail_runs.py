@@ -31,6 +31,9 @@ _ERROR_MAX = 20_000
 _ID_MAX = 32
 _COUNTER = "tail runs"
 _T = tail_runs
+_UNBEGUN: Final[dict[str, Any]] = {
+    "state": "waiting", "owner": "", "started_ns": None, "progress": 0.0, "progress_text": ""
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,7 @@ class RunRow:
 
     Attributes:
         progress: 0 to 1; progress_text: what is done now.
-        owner: the process that answers it, "" while it waits.
+        attempts: how often somebody has begun to answer it. owner: the process that does now, "" while it waits.
         answer: a document, None until it is done or refused. error: why it failed, in words.
     """
 
@@ -53,6 +56,7 @@ class RunRow:
     asked_by: str
     started_ns: int | None
     ended_ns: int | None
+    attempts: int
     owner: str
     error: str | None
     request: dict[str, Any]
@@ -60,10 +64,21 @@ class RunRow:
 
 
 def ask_run(
-    connection: sa.Connection, service: str, kind: Kind, request: Document, now_ns: int, *, asked_by: str = ""
-) -> RunRow:
-    """Have a question answered. Must come first in its transaction; the caller commits.
+    connection: sa.Connection,
+    service: str,
+    kind: Kind,
+    request: Document,
+    now_ns: int,
+    *,
+    asked_by: str = "",
+    fresh: bool = False,
+) -> tuple[RunRow, bool]:
+    """Have a question answered: (its run, True), or (that of an equal one which waits or is worked on, False).
 
+    Must come first in its transaction; the caller commits. Of two that ask the same at once, one gets the other's run.
+
+    Args:
+        fresh: a run of its own, whatever is asked already.
     Raises:
         UnknownServiceError: there is no such service. ServiceRowError: the question cannot be kept.
         ServiceLimitError: too many questions wait.
@@ -72,6 +87,13 @@ def ask_run(
     check_name("service", service)
     take_turn(connection, _COUNTER)
     known_service(connection, service)
+    if not fresh:
+        open_ones = sa.select(_T).where(
+            _T.c.service == service, _T.c.kind == kind, _T.c.state.in_(["waiting", "running"]), _T.c.request == text
+        )
+        row = connection.execute(open_ones.order_by(_T.c.asked_ns.desc(), _T.c.id.desc()).limit(1)).one_or_none()
+        if row is not None:
+            return _row(row), False
     waiting = sa.select(sa.func.count()).select_from(_T).where(_T.c.state == "waiting")
     own = connection.execute(waiting.where(_T.c.service == service)).scalar_one()
     if own >= WAITING_MAX or connection.execute(waiting).scalar_one() >= WAITING_IN_ALL_MAX:
@@ -91,13 +113,14 @@ def ask_run(
             progress_text="",
             asked_ns=now_ns,
             asked_by=storable_text(asked_by, NAME_MAX),
+            attempts=0,
             owner="",
             request=text,
         )
     )
     found = get_run(connection, service, number)
     assert found is not None
-    return found
+    return found, True
 
 
 def next_run(connection: sa.Connection, owner: str, now_ns: int) -> RunRow | None:
@@ -111,7 +134,7 @@ def next_run(connection: sa.Connection, owner: str, now_ns: int) -> RunRow | Non
     if number is None:
         return None
     started = {"state": "running", "owner": owner, "started_ns": now_ns, "progress": 0.0, "progress_text": ""}
-    connection.execute(sa.update(_T).where(_T.c.id == number).values(started))
+    connection.execute(sa.update(_T).where(_T.c.id == number).values(**started, attempts=_T.c.attempts + 1))
     return _row(connection.execute(sa.select(_T).where(_T.c.id == number)).one())
 
 
@@ -147,11 +170,22 @@ def end_run(
     return connection.execute(sa.update(_T).where(*_own(run, owner)).values(values)).rowcount == 1
 
 
-def take_back_runs(connection: sa.Connection, owner: str) -> int:
-    """Have what other processes were answering wait again; how many. Only for who holds the job's lease."""
-    waiting = {"state": "waiting", "owner": "", "started_ns": None, "progress": 0.0, "progress_text": ""}
-    others = sa.update(_T).where(_T.c.state == "running", _T.c.owner != owner)
-    return connection.execute(others.values(waiting)).rowcount
+def release_run(connection: sa.Connection, run: str, owner: str) -> bool:
+    """Leave a run to whoever works next, as if it had not been begun; False: it is not this process's."""
+    values = _UNBEGUN | {"attempts": _T.c.attempts - 1}
+    return connection.execute(sa.update(_T).where(*_own(run, owner)).values(values)).rowcount == 1
+
+
+def take_back_runs(connection: sa.Connection, most_attempts: int, now_ns: int) -> int:
+    """Have what was being answered wait again; how many. Only for who holds the job's lease, and answers none itself.
+
+    One that was begun `most_attempts` times, and never came to an end, has failed.
+    """
+    running = sa.update(_T).where(_T.c.state == "running")
+    died = f"whoever worked on it died, {most_attempts} times; ask about less: a shorter time, or another question"
+    failed = {"state": "failed", "ended_ns": now_ns, "error": died}
+    connection.execute(running.where(_T.c.attempts >= most_attempts).values(failed))
+    return connection.execute(running.values(_UNBEGUN)).rowcount
 
 
 def get_run(connection: sa.Connection, service: str, run: str) -> RunRow | None:
@@ -163,10 +197,20 @@ def get_run(connection: sa.Connection, service: str, run: str) -> RunRow | None:
 
 
 def list_runs(
-    connection: sa.Connection, service: str, before: tuple[int, str] | None = None, limit: int = 100
+    connection: sa.Connection,
+    service: str,
+    before: tuple[int, str] | None = None,
+    limit: int = 100,
+    *,
+    kind: Kind | None = None,
+    state: State | None = None,
 ) -> list[RunRow]:
-    """Runs of a service, the newest first; those asked before one with this (asked_ns, id)."""
+    """Runs of a service, the newest first; those asked before one with this (asked_ns, id), of one kind or state."""
     query = sa.select(_T).where(_T.c.service == service)
+    if kind is not None:
+        query = query.where(_T.c.kind == kind)
+    if state is not None:
+        query = query.where(_T.c.state == state)
     if before is not None:
         query = query.where(sa.tuple_(_T.c.asked_ns, _T.c.id) < sa.tuple_(*map(sa.literal, before)))
     rows = connection.execute(query.order_by(_T.c.asked_ns.desc(), _T.c.id.desc()).limit(limit))

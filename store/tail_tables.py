@@ -8,7 +8,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from store.tables import metadata
+from store.tables import metadata, progress_table
 
 NAME_MAX: Final = 256
 BATCH_NAME_MAX: Final = 128
@@ -138,6 +138,8 @@ tail_runs = sa.Table(
     sa.Column("asked_by", sa.String(NAME_MAX), nullable=False),
     sa.Column("started_ns", sa.BigInteger),
     sa.Column("ended_ns", sa.BigInteger),
+    # How often somebody has begun to answer it, those who died of it included.
+    sa.Column("attempts", sa.Integer, nullable=False),
     # Which process answers it; "" while it waits.
     sa.Column("owner", sa.String(NAME_MAX), nullable=False),
     sa.Column("error", sa.Text),
@@ -177,3 +179,6 @@ tail_alert_changes = sa.Table(
     sa.Index("tail_alert_changes_by_time", "changed_ns"),
     sqlite_autoincrement=True,
 )
+
+# How far the job is (store/job_progress.py).
+tail_progress = progress_table("tail_progress")

@@ -15,7 +15,7 @@ from analytics.tail.samples import COLUMNS as ANALYTICS_COLUMNS
 from store import tail_batches, tail_services
 from store.connect import open_engine
 from store.errors import CorruptPageError, ServiceLimitError, ServiceRowError
-from store.tail_batches import add_batch, batches_after
+from store.tail_batches import INSTANCE, add_batch, batches_after
 from store.tail_blobs import COLUMNS, TIMES, decode, encode
 from store.tail_services import get_service, list_services
 from store.tail_tables import tail_batches as table
@@ -30,11 +30,11 @@ def test_requests_come_back_as_they_were_recorded(engine: sa.Engine) -> None:
     columns = requests(500)
     assert add(engine, columns, "1")
     found = read(engine)
-    assert tuple(found.columns) == COLUMNS
+    assert tuple(found.columns) == (*COLUMNS, INSTANCE)
     for name, values in columns.items():
         np.testing.assert_array_equal(found.columns[name], values, err_msg=name)
     assert (len(found), found.requests_seen, found.batches, found.since_ns) == (500, 500, 1, 0)
-    assert (found.instances, found.instance.tolist()) == (("a",), [0] * 500)
+    assert (found.instances, found.columns[INSTANCE].tolist()) == (("a",), [0] * 500)
 
 
 def test_what_was_not_told_comes_back_as_not_told(engine: sa.Engine) -> None:

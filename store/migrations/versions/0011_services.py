@@ -113,6 +113,7 @@ def _runs() -> None:
         sa.Column("asked_by", sa.String(256), nullable=False),
         sa.Column("started_ns", sa.BigInteger()),
         sa.Column("ended_ns", sa.BigInteger()),
+        sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("owner", sa.String(256), nullable=False),
         sa.Column("error", sa.Text()),
         sa.Column("request", sa.Text(), nullable=False),
@@ -147,6 +148,14 @@ def _alerts() -> None:
         sa.Column("cause", sa.String(64)),
         sa.Column("text", sa.Text(), nullable=False),
         sqlite_autoincrement=True,
+    )
+    op.create_table(
+        "tail_progress",
+        sa.Column("scope", sa.String(64), primary_key=True),
+        sa.Column("key", sa.BigInteger(), primary_key=True, autoincrement=False),
+        sa.Column("value", sa.BigInteger(), nullable=False),
+        sa.Column("body", sa.Text()),
+        sa.Column("updated_ns", sa.BigInteger(), nullable=False),
     )
     op.create_index("tail_alert_changes_by_service", "tail_alert_changes", ["service", "changed_ns", "id"])
     op.create_index("tail_alert_changes_by_time", "tail_alert_changes", ["changed_ns"])
