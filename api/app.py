@@ -15,6 +15,7 @@ from api.auth import AccessGate, Keys
 from api.compression import Compression
 from api.config import ApiConfig
 from api.database import Database
+from api.degree_tables import DegreeTables
 from api.fleet_gauges import FleetGauges
 from api.gpu_advising import ActiveModels
 from api.log_classifier import LogClassifier
@@ -45,6 +46,9 @@ from api.routes import (
     quantiles,
     queries,
     series,
+    service_objectives,
+    service_requests,
+    service_tables,
     static_tables,
     status,
     values,
@@ -107,6 +111,7 @@ def create_app(config: ApiConfig, engine: sa.Engine, now_ns: Callable[[], int] =
     app.state.writable = writable
     app.state.log_classifier = LogClassifier(config.gpu, metrics)
     app.state.retry_models = ActiveModels()
+    app.state.degree_tables = DegreeTables()
     app.state.service = Service(config, database, metrics, now_ns, reads)
     for resource in (
         quantiles,
@@ -126,6 +131,9 @@ def create_app(config: ApiConfig, engine: sa.Engine, now_ns: Callable[[], int] =
         gpu_classify,
         gpu_failures,
         gpu_retry,
+        service_objectives,
+        service_requests,
+        service_tables,
         cardinality,
         kept_frames,
         status,

@@ -8,9 +8,11 @@
     │   ├── BadQueryError         400  the SQL is no query; says the line, the column and what would be right
     │   ├── BadTableError         400  what was uploaded is no static table
     │   ├── BadLogError           400  what was uploaded cannot be unpacked, or is no log in a form that is taken
+    │   ├── BadRecordsError       400  nothing can be kept of the recorded requests that were sent
     │   ├── WrongMediaError       415  a body of this type is not taken here
     │   ├── UnknownNameError      404  no such name; names the nearest one
-    │   └── ConflictError         409  what is there already stands against it
+    │   ├── ConflictError         409  what is there already stands against it
+    │   └── PreconditionError     412  what is there is not what If-Match says
     ├── RefusedError              4xx: who asks, how often, or how much comes; mostly before a route sees the request
     │   ├── UnauthorizedError     401  no key, or none that is good
     │   ├── ForbiddenError        403  the key lacks the scope
@@ -207,6 +209,13 @@ class BadLogError(RequestError):
     title = "This is not a log that can be read"
 
 
+class BadRecordsError(RequestError):
+    """Recorded requests of which none can be kept, or that cannot be unpacked."""
+
+    slug = "bad-records"
+    title = "No record of this can be kept"
+
+
 class WrongMediaError(RequestError):
     """The route takes bodies, but none of this type."""
 
@@ -225,6 +234,14 @@ class ConflictError(RequestError):
     def __init__(self, detail: str, **members: object) -> None:
         super().__init__(detail)
         self.members |= members
+
+
+class PreconditionError(RequestError):
+    """Somebody changed it since the caller looked: its entity tag is another one now."""
+
+    slug = "precondition-failed"
+    title = "It has changed since you looked"
+    status = 412
 
 
 class UnavailableError(ApiError):

@@ -77,6 +77,14 @@ class OwnMetrics:
             registry=self.registry,
         )
 
+        self.recorded_requests = Counter(
+            "tailwatch_api_recorded_requests_total",
+            "Requests that services recorded and sent, by what became of them: accepted, duplicate (a batch that was "
+            "kept before), or the reason for which they were left out.",
+            ["result"],
+            registry=self.registry,
+        )
+
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """The metrics in the format that `accept` asks for, with its content type."""
         encode, content_type = choose_encoder(accept)

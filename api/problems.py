@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.errors import ParameterError, RefusedError, RequestError, UnavailableError, UnknownNameError
+from api.errors import ConflictError, ParameterError, RefusedError, RequestError, UnavailableError, UnknownNameError
 from pipeline.errors import StateError
 from quantiles.errors import CorruptSketchError, IncompatibleSketchError
 from store import errors as store_errors
@@ -31,7 +31,9 @@ MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:tailwatch:problem:"
 _BAD_PARAMETER = "A parameter cannot be used as given"
 _DAMAGED = (store_errors.CorruptPageError, CorruptSketchError, IncompatibleSketchError, StateError)
-_FROM_BELOW = (store_errors.UnknownNameError, store_errors.SelectionError, store_errors.GpuRowError, *_DAMAGED)
+_UNFIT = (store_errors.SelectionError, store_errors.GpuRowError, store_errors.ServiceRowError)
+_CONFLICTS = (store_errors.ServiceLimitError, store_errors.ServiceChangedError)
+_FROM_BELOW = (store_errors.UnknownNameError, store_errors.TargetTableError, *_UNFIT, *_CONFLICTS, *_DAMAGED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +119,12 @@ def _translated(error: Exception) -> Exception:
     if isinstance(error, store_errors.UnknownNameError):
         parameter = "metric" if isinstance(error, store_errors.UnknownMetricError) else None
         return UnknownNameError(str(error), nearest=error.nearest, parameter=parameter)
-    if isinstance(error, (store_errors.SelectionError, store_errors.GpuRowError)):
+    if isinstance(error, store_errors.TargetTableError):
+        return UnknownNameError(str(error), parameter="version")
+    if isinstance(error, _UNFIT):
         return ParameterError(str(error))
+    if isinstance(error, _CONFLICTS):
+        return ConflictError(str(error))
     return error
 
 

@@ -37,7 +37,13 @@ def tagged_answer(request: Request, body: bytes, media_type: str, version: int =
 
 def bytes_answer(request: Request, body: bytes, media_type: str, cache_control: str = "no-cache") -> Response:
     """As `json_answer`, for bytes that are ready."""
-    etag = f'"{blake2b(body, digest_size=8).hexdigest()}"'
+    return versioned_answer(request, body, f'"{blake2b(body, digest_size=8).hexdigest()}"', media_type, cache_control)
+
+
+def versioned_answer(
+    request: Request, body: bytes, etag: str, media_type: str = JSON, cache_control: str = "no-cache"
+) -> Response:
+    """As `bytes_answer`, with an entity tag that is known before the bytes are looked at."""
     headers = {"ETag": etag, "Cache-Control": cache_control}
     if _matches(request.headers.getlist("if-none-match"), etag):
         return Response(status_code=304, headers=headers)

@@ -11,7 +11,7 @@ def scopes_wanted(path: str, method: str) -> tuple[str, ...]:
         return ()
     if path == "/prometheus" or path.startswith("/prometheus/"):
         return ("read",)  # Grafana asks with POST
-    if path.startswith("/api/v1/ingest") or path == "/api/v1/gpu/attempts":
+    if _brings(path):
         return ("ingest",)
     if path == "/api/v1/gpu/classify":
         return ("read", "ingest")  # the route looks again: keeping what was found is no reading
@@ -20,11 +20,22 @@ def scopes_wanted(path: str, method: str) -> tuple[str, ...]:
     return _to_look(path) if method in _LOOKING else ("admin",)
 
 
+def _brings(path: str) -> bool:
+    return path.startswith("/api/v1/ingest") or path == "/api/v1/gpu/attempts" or _is_of_service(path, "requests")
+
+
+def _is_of_service(path: str, what: str) -> bool:
+    """/api/v1/services/{service}/what; a service's name holds no slash."""
+    return path.startswith("/api/v1/services/") and path.count("/") == 5 and path.endswith(f"/{what}")
+
+
 def _to_look(path: str) -> tuple[str, ...]:
     if path.startswith("/api/v1/agents/") and path.endswith("/plan"):
         return ("agent",)
     if path.startswith("/api/v1/agents/") and path.endswith("/peers"):
         return ("read", "agent")
+    if _is_of_service(path, "degree-table"):
+        return ("read", "ingest")  # polled by the servers whose requests are recorded
     if path.startswith("/api/v1/tables/"):
         return ("read", "agent")  # plans name the tables that agents fetch
     return ("read",)

@@ -96,7 +96,7 @@ def known_service(connection: sa.Connection, service: str) -> ServiceRow:
 
 def list_services(connection: sa.Connection, after: str = "", limit: int = SERVICES_MAX * 2) -> list[ServiceRow]:
     """Services by name, those whose name comes after `after`."""
-    query = _rows().where(_T.c.service > after).order_by(_T.c.service).limit(limit)
+    query = _rows().where(_T.c.service > storable_text(after, NAME_MAX)).order_by(_T.c.service).limit(limit)
     return [_row(row) for row in connection.execute(query)]
 
 

@@ -16,8 +16,8 @@ from store.errors import ServiceChangedError, TargetTableError
 from store.gpu_counters import take_turn
 from store.tail_documents import Document, as_text, document_of
 from store.tail_services import ensure_service
-from store.tail_tables import NAME_MAX, tail_target_changes, tail_target_tables
-from store.texts import storable_text
+from store.tail_tables import NAME_MAX, tail_profiles, tail_services, tail_target_changes, tail_target_tables
+from store.texts import is_storable, storable_text
 
 State: TypeAlias = Literal["draft", "active", "retired", "rolled_back"]
 NOTE_MAX: Final = 2_000
@@ -61,6 +61,15 @@ class TargetChange:
     changed_ns: int
     changed_by: str
     note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """What servers are told is made of: the active table, the active profile, the settings."""
+
+    table: int
+    profile: int
+    settings: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +190,21 @@ def active_table(connection: sa.Connection, service: str) -> TargetTableRow | No
     """The table that servers are told, None where there is none."""
     row = connection.execute(sa.select(_T).where(_T.c.service == service, _T.c.state == "active")).one_or_none()
     return None if row is None else _row(row)
+
+
+def versions_now(connection: sa.Connection, service: str) -> Versions | None:
+    """What servers are to be told now, in one small query; None: no table is active, or no profile."""
+    if not is_storable(service, NAME_MAX):
+        return None
+    profiles, services = tail_profiles, tail_services
+    query = (
+        sa.select(_T.c.version, profiles.c.version, services.c.version)
+        .join(profiles, sa.and_(profiles.c.service == _T.c.service, profiles.c.active))
+        .join(services, services.c.service == _T.c.service)
+        .where(_T.c.service == service, _T.c.state == "active")
+    )
+    row = connection.execute(query).one_or_none()
+    return None if row is None else Versions(*row)
 
 
 def get_table(connection: sa.Connection, service: str, version: int) -> TargetTableRow:
