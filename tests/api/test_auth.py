@@ -135,6 +135,11 @@ def test_digests_are_compared_in_constant_time(guarded, keys, monkeypatch):
         ("GET", "/api/v1/agents", "read"),
         ("POST", "/api/v1/ingest/x", "ingest"),
         ("POST", "/api/v1/gpu/attempts", "ingest"),
+        ("POST", "/api/v1/services/search/requests", "ingest"),
+        ("POST", "/api/v1/services/search/target-tables/1/requests", "admin"),
+        ("PUT", "/api/v1/services/search/objective", "admin"),
+        ("POST", "/api/v1/services/search/target-tables/1/activate", "admin"),
+        ("GET", "/api/v1/services/search/objective", "read"),
         ("GET", "/api/v1/gpu/failures", "read"),
         ("POST", "/api/v1/gpu/retry-advice", "read"),
         ("POST", "/api/v1/gpu/retry-models/3/activate", "admin"),
@@ -161,6 +166,7 @@ def test_the_scope_goes_by_path_and_method(method, path, scope):
         ("PUT", "/api/v1/tables/hosts", {"admin"}),
         ("POST", "/api/v1/ingest", {"ingest", "admin"}),
         ("POST", "/api/v1/gpu/attempts", {"ingest", "admin"}),
+        ("GET", "/api/v1/services/search/degree-table", {"read", "ingest", "admin"}),
     ],
 )
 def test_a_key_may_do_what_its_scopes_say(guarded, keys, method, path, allowed):

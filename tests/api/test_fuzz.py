@@ -22,6 +22,7 @@ from store.connect import open_engine
 from tests.api.drives_world import ODD, VIRTUAL, add_drives
 from tests.api.gpu_world import ODD_JOB, SLASHED, add_gpu_jobs, scanner
 from tests.api.lines_world import add_lines
+from tests.api.recorded_world import add_services
 from tests.api.world import INCARNATION, asking, fill, probe_records
 
 #: Operations that are described but not asked here, and why.
@@ -87,6 +88,10 @@ MEANT = {
     "exit_code": st.sampled_from(["0", "1", "137", "-1", "x"]),
     "signal": st.sampled_from(["9", "0", "256"]),
     "nodes": st.sampled_from(["gpu-1,gpu-2", "gpu-3", "a,,b", ""]),
+    "service": st.sampled_from(["search", "ads", "serach", "a/b"]),
+    "instance": st.sampled_from(["a", "b", "10.0.0.7", ""]),
+    "batch": st.sampled_from(["1", "1795330810-42", ""]),
+    "version": st.sampled_from(["1", "2", "3", "0", "x", "99999999999"]),
 }
 
 
@@ -133,7 +138,7 @@ CHECKS_MADE = [check for check in CHECKS.get_all() if check.__name__ not in _LEF
 #: What holds of any answer, whatever the request was made from.
 DESCRIBED = [check for check in CHECKS_MADE if check.__name__ != "negative_data_rejection"]
 #: Where a body is text of any kind, so that nothing is wrong with one that was made to be wrong.
-ANY_TEXT = {"POST /api/v1/gpu/classify"}
+ANY_TEXT = {"POST /api/v1/gpu/classify", "POST /api/v1/services/{service}/requests"}
 BOUNDED = settings(
     deadline=None,
     derandomize=True,
@@ -153,6 +158,7 @@ def client(tmp_path_factory):
     add_lines(engine)
     with engine.begin() as connection:
         add_gpu_jobs(connection)
+        add_services(connection)
     engine.dispose()
     with asking(world.url) as asked:
         asked.app.state.log_classifier._scanner = scanner()

@@ -30,6 +30,11 @@ OPERATIONS = {
     "/api/v1/gpu/nodes": "list_gpu_nodes",
     "/api/v1/gpu/retry-advice": "get_gpu_retry_advice",
     "/api/v1/gpu/retry-models": "list_gpu_retry_models",
+    "/api/v1/services": "list_services",
+    "/api/v1/services/{service}/objective": "get_service_objective",
+    "/api/v1/services/{service}/degree-table": "get_degree_table",
+    "/api/v1/services/{service}/target-tables": "list_target_tables",
+    "/api/v1/services/{service}/target-tables/{version}": "get_target_table",
     "/api/v1/cardinality": "list_cardinality",
     "/api/v1/dead-letters": "list_dead_letters",
     "/api/v1/dead-letters/reasons": "count_dead_letters",
@@ -64,6 +69,11 @@ CHANGES = {
     ("post", "/api/v1/gpu/classify"): "classify_gpu_logs",
     ("post", "/api/v1/gpu/retry-advice"): "advise_gpu_attempts",
     ("post", "/api/v1/gpu/retry-models/{generation}/activate"): "activate_gpu_retry_model",
+    ("put", "/api/v1/services/{service}/objective"): "put_service_objective",
+    ("post", "/api/v1/services/{service}/requests"): "record_service_requests",
+    ("post", "/api/v1/services/{service}/target-tables"): "draft_target_table",
+    ("post", "/api/v1/services/{service}/target-tables/{version}/activate"): "activate_target_table",
+    ("post", "/api/v1/services/{service}/target-tables/{version}/roll-back"): "roll_back_target_table",
 }
 
 

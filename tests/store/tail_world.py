@@ -1,5 +1,6 @@
 """Recorded requests for tests, and columns as they come back."""
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -48,3 +49,16 @@ def read(
 ) -> RecordedColumns:
     with engine.connect() as connection:
         return read_columns(connection, more.pop("service", "search"), since_ns, until_ns, most, **more)
+
+
+@dataclass(frozen=True)
+class Alert:
+    """An alert as analytics finds it."""
+
+    name: str
+    firing: bool = True
+    severity: str = "page"
+    cause: str | None = "queueing"
+    since_ns: int = NOW_NS
+    text: str = "slow"
+    figures: dict[str, Any] = field(default_factory=dict)

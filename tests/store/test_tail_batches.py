@@ -129,18 +129,18 @@ def test_a_stretch_holds_exactly_the_requests_that_arrived_in_it(engine: sa.Engi
     assert len(read(engine, 1, 2)) == len(read(engine, service="nobody")) == 0
 
 
-@pytest.mark.parametrize("most", [1, 200, 450, 799, 800])
-def test_of_too_many_requests_the_newest_are_read_and_since_when_none_is_missing(engine: sa.Engine, most: int) -> None:
+def test_of_too_many_requests_the_newest_are_read_and_since_when_none_is_missing(engine: sa.Engine) -> None:
     batches = [requests(200, seed, NOW_NS + seed * SECOND_NS // 10) for seed in range(4)]
     for place, columns in enumerate(batches):
         add(engine, columns, instance=f"i{place % 2}")
     arrivals = np.sort(np.concatenate([columns["arrival_ns"] for columns in batches]))
-    found = read(engine, most=most)
-    mine = found.columns["arrival_ns"]
-    assert (len(found), found.requests_seen) == (min(most, 800), 800)
-    complete = arrivals[arrivals >= found.since_ns]
-    np.testing.assert_array_equal(mine[mine >= found.since_ns], complete)
-    assert most < 800 or found.since_ns == 0
+    for most in (1, 200, 450, 799, 800):
+        found = read(engine, most=most)
+        mine = found.columns["arrival_ns"]
+        assert (len(found), found.requests_seen) == (min(most, 800), 800)
+        complete = arrivals[arrivals >= found.since_ns]
+        np.testing.assert_array_equal(mine[mine >= found.since_ns], complete)
+        assert most < 800 or found.since_ns == 0
 
 
 def test_a_damaged_batch_is_named_and_costs_only_its_own_requests(engine: sa.Engine) -> None:
@@ -155,37 +155,32 @@ def test_a_damaged_batch_is_named_and_costs_only_its_own_requests(engine: sa.Eng
     assert "batch 2 of instance 'i1': a batch of requests" in text
 
 
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"service_us": None}, "service_us is wanted, too"),
-        ({"arrival_ns": np.zeros(0, np.int64), "service_us": np.zeros(0)}, "a batch of 0 requests; want 1 to"),
-        ({"wait_us": np.zeros(3)}, "column 'wait_us' of shape (3,) in a batch of 2"),
-        ({"waits": np.zeros(2)}, "column 'waits'"),
-        ({"service_us": np.array([1.0, -1.0])}, "service_us is -1.0 in a batch; want 0 to"),
-        ({"service_us": np.array([1.0, np.inf])}, "service_us is inf"),
-        ({"arrival_ns": np.array([0, 1])}, "arrival_ns is 0 in a batch; want 1 to"),
-        ({"weight": np.array([1, 0])}, "weight is 0"),
-        ({"degree": np.array([-2, 0])}, "degree is -2"),
-    ],
-)
-def test_columns_that_cannot_be_kept_are_refused_with_their_name(
-    engine: sa.Engine, change: dict[str, Any], words: str
-) -> None:
-    columns = {"arrival_ns": np.array([1, 2]), "service_us": np.array([1.0, 2.0])} | change
-    with pytest.raises(ServiceRowError) as caught:
-        add(engine, {name: values for name, values in columns.items() if values is not None})
-    assert words in str(caught.value)
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"service_us": None}, "service_us is wanted, too"),
+    ({"arrival_ns": np.zeros(0, np.int64), "service_us": np.zeros(0)}, "a batch of 0 requests; want 1 to"),
+    ({"wait_us": np.zeros(3)}, "column 'wait_us' of shape (3,) in a batch of 2"),
+    ({"waits": np.zeros(2)}, "column 'waits'"),
+    ({"service_us": np.array([1.0, -1.0])}, "service_us is -1.0 in a batch; want 0 to"),
+    ({"service_us": np.array([1.0, np.inf])}, "service_us is inf"),
+    ({"arrival_ns": np.array([0, 1])}, "arrival_ns is 0 in a batch; want 1 to"),
+    ({"weight": np.array([1, 0])}, "weight is 0"),
+    ({"degree": np.array([-2, 0])}, "degree is -2"),
+]
+
+
+def test_columns_and_names_that_cannot_be_kept_are_refused_and_said(engine: sa.Engine) -> None:
+    for change, words in REFUSED:
+        columns = {"arrival_ns": np.array([1, 2]), "service_us": np.array([1.0, 2.0])} | change
+        with pytest.raises(ServiceRowError) as caught:
+            add(engine, {name: values for name, values in columns.items() if values is not None})
+        assert words in str(caught.value)
+    for name in ("", "x" * 257, "a\x00b", "\ud800"):
+        for names in ({"service": name}, {"instance": name}, {"batch": name}):
+            with pytest.raises(ServiceRowError, match="want 1 to"):
+                add(engine, requests(2), **names)
+        with engine.connect() as connection:
+            assert get_service(connection, name) is None
     assert len(read(engine)) == 0
-
-
-@pytest.mark.parametrize("name", ["", "x" * 257, "a\x00b", "\ud800"])
-def test_names_that_no_database_keeps_are_refused(engine: sa.Engine, name: str) -> None:
-    for names in ({"service": name}, {"instance": name}, {"batch": name}):
-        with pytest.raises(ServiceRowError, match="want 1 to"):
-            add(engine, requests(2), **names)
-    with engine.connect() as connection:
-        assert get_service(connection, name) is None
 
 
 def test_a_batch_is_no_larger_than_may_be(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
