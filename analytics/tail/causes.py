@@ -7,10 +7,11 @@
     under_parallel  more threads would have met the target, and nothing kept it from having them but the policy
 
 The order matters: what no change of policy can save is told first, then what the load did, then what was decided.
-Requests without a prediction cannot be mispredicted: what is left of them is under-parallel.
+Requests without a prediction cannot be mispredicted: what is left of them is under-parallel. With a learned profile,
+what it does not know from requests is no reason to give up on one: there, intrinsic is only what takes longer than the
+target even with the largest speed-up that is possible.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +20,7 @@ import numpy.typing as npt
 
 from analytics.errors import DataError
 from analytics.tail.effective import EffectiveTimes
+from analytics.tail.learning import LearnedProfile
 from analytics.tail.learning import works_ms as learned_works_ms
 from analytics.tail.samples import Samples
 from analytics.tail.simulation import Int32Array
@@ -29,6 +31,7 @@ Int8Array = npt.NDArray[np.int8]
 #: By number, in the order in which they are looked at.
 CAUSES: Final = ("intrinsic", "queueing", "contention", "mispredicted", "under_parallel")
 NOT_SLOW: Final = -1
+_NORMAL_95_ONE_SIDED: Final = 1.644854
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,7 +111,7 @@ class Unreachable:
 def attribute(
     samples: Samples,
     effective: EffectiveTimes,
-    profile: SpeedupProfile,
+    profile: SpeedupProfile | LearnedProfile,
     target_ms: float,
     max_degree: int,
     *,
@@ -123,22 +126,24 @@ def attribute(
     Raises:
         DataError: the target is no time, or the profile does not know so many threads.
     """
-    works = learned_works_ms(samples, effective, profile) if works_ms is None else works_ms
+    works = learned_works_ms(samples, effective, speedups_of(profile)) if works_ms is None else works_ms
     course = Course(
         samples.latencies_ms, samples.waits_ms, effective.times_ms, works, samples.predictions_ms, samples.degrees
     )
     return causes_of(course, profile, target_ms, max_degree)
 
 
-def causes_of(course: Course, profile: SpeedupProfile, target_ms: float, max_degree: int) -> Int8Array:
+def causes_of(course: Course, profile: SpeedupProfile | LearnedProfile, target_ms: float, max_degree: int) -> Int8Array:
     """The same of what is known otherwise, such as by the simulator, which knows the true work. Cost: O(n)."""
-    _check(profile, target_ms, max_degree)
+    _check(speedups_of(profile), target_ms, max_degree)
+    least_ms = least_times_ms(course.works_ms, profile, max_degree)
+    profile = speedups_of(profile)
     degrees = np.clip(course.degrees, 1, profile.max_degree) - 1
     predictions = np.nan_to_num(course.predictions_ms, nan=np.inf)
     expected_ms = predictions / profile.table[profile.classes(predictions), degrees]
     conditions = [
         ~(course.latencies_ms > target_ms),
-        least_times_ms(course.works_ms, profile, max_degree) > target_ms,
+        least_ms > target_ms,
         course.latencies_ms - course.waits_ms <= target_ms,
         course.effective_ms <= target_ms,
         expected_ms <= target_ms,
@@ -146,9 +151,17 @@ def causes_of(course: Course, profile: SpeedupProfile, target_ms: float, max_deg
     return np.select(conditions, [NOT_SLOW, 0, 1, 2, 3], default=4).astype(np.int8)
 
 
-def least_times_ms(works_ms: Float64Array, profile: SpeedupProfile, max_degree: int) -> Float64Array:
-    """What each takes alone on as many threads as it may have, float64[n]."""
-    return np.asarray(works_ms / profile.table[profile.classes(works_ms), max_degree - 1])
+def speedups_of(profile: SpeedupProfile | LearnedProfile) -> SpeedupProfile:
+    """The speed-ups themselves."""
+    return profile.profile if isinstance(profile, LearnedProfile) else profile
+
+
+def least_times_ms(works_ms: Float64Array, profile: SpeedupProfile | LearnedProfile, max_degree: int) -> Float64Array:
+    """What each takes alone on as many threads as it may have, float64[n]; at least, where that is not known well."""
+    most = speedups_of(profile).table
+    if isinstance(profile, LearnedProfile):
+        most = np.where(profile.extrapolated, profile.high, most)
+    return np.asarray(works_ms / most[speedups_of(profile).classes(works_ms), max_degree - 1])
 
 
 def cause_table(causes: Int8Array, levels: Int64Array, samples: Samples) -> CauseTable:
@@ -162,7 +175,7 @@ def cause_table(causes: Int8Array, levels: Int64Array, samples: Samples) -> Caus
     slow = causes != NOT_SLOW
     weights = samples.weights[slow]
     places = levels[slow] * len(CAUSES) + causes[slow]
-    counts = np.bincount(places, weights, rows * len(CAUSES)).reshape(rows, -1).astype(np.float64)
+    counts = np.bincount(places, weights, rows * len(CAUSES)).reshape(rows, len(CAUSES)).astype(np.float64)
     known = ~np.isnan(samples.predictions_ms[slow])
     kept = np.flatnonzero(requests > 0)
     return CauseTable(
@@ -176,20 +189,22 @@ def cause_table(causes: Int8Array, levels: Int64Array, samples: Samples) -> Caus
 
 def unreachable(
     works_ms: Float64Array,
-    profile: SpeedupProfile,
+    profile: SpeedupProfile | LearnedProfile,
     target_ms: float,
     percentile: float,
     max_degree: int,
     weights: Float64Array | None = None,
 ) -> Unreachable | None:
-    """Whether a promise is below what the work itself takes; None: some policy may keep it, or there are no requests.
+    """Whether a promise is below what the work itself takes, beyond chance (one-sided, 95 %).
+
+    None where some policy may keep it, or too few requests tell.
 
     Args:
         percentile: 0.99, never 99. weights: how many requests each work stands for, 1 where None.
     Raises:
         DataError: the percentile or target is none, or the profile does not know so many threads.
     """
-    _check(profile, target_ms, max_degree)
+    _check(speedups_of(profile), target_ms, max_degree)
     if not 0 < percentile < 1:
         raise DataError(f"a percentile of {percentile}; want above 0 and below 1, such as 0.99")
     if not works_ms.size:
@@ -197,18 +212,14 @@ def unreachable(
     times_ms = least_times_ms(works_ms, profile, max_degree)
     counted = np.ones(times_ms.size) if weights is None else weights
     share, allowed = float(counted[times_ms > target_ms].sum() / counted.sum()), 1 - percentile
-    if share <= allowed:
+    # Of the normal approximation at what is allowed; requests that weigh more tell less.
+    spread = (allowed * percentile * float((counted**2).sum())) ** 0.5 / float(counted.sum())
+    if share <= allowed + _NORMAL_95_ONE_SIDED * spread:
         return None
     order = np.argsort(times_ms)
     place = int(np.searchsorted(np.cumsum(counted[order]), percentile * counted.sum()))
     reachable_ms = float(times_ms[order[min(place, times_ms.size - 1)]])
     return Unreachable(percentile, target_ms, share, allowed, reachable_ms)
-
-
-def shares_by_cause(counts: Mapping[str, float]) -> dict[str, float]:
-    """Counts by cause as shares of their sum; empty where it is 0."""
-    total = sum(counts.values())
-    return {cause: counts.get(cause, 0.0) / total for cause in CAUSES} if total else {}
 
 
 def _check(profile: SpeedupProfile, target_ms: float, max_degree: int) -> None:

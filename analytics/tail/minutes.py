@@ -13,8 +13,9 @@ import msgspec
 import numpy as np
 
 from analytics.errors import DataError
-from analytics.tail.causes import CAUSES, NOT_SLOW, Int8Array, attribute
+from analytics.tail.causes import CAUSES, NOT_SLOW, Int8Array, attribute, speedups_of
 from analytics.tail.effective import EffectiveTimes, effective_ms
+from analytics.tail.learning import LearnedProfile
 from analytics.tail.learning import works_ms as learned_works_ms
 from analytics.tail.policies import Policy, Predictive, Server, TargetTable, Tpc
 from analytics.tail.samples import BoolArray, Samples
@@ -111,7 +112,7 @@ class Minute:
 def minutes_of(
     samples: Samples,
     server: Server,
-    profile: SpeedupProfile | None,
+    profile: SpeedupProfile | LearnedProfile | None,
     target_ms: float,
     policy: Policy | None = None,
     *,
@@ -242,6 +243,16 @@ class MinuteTable:
         """How many."""
         return int(self.start_ns.size)
 
+    def where(self, chosen: BoolArray | slice) -> "MinuteTable":
+        """Some of them, in the same order."""
+        return MinuteTable(**{one.name: getattr(self, one.name)[chosen] for one in fields(self)})
+
+    def last(self, end_ns: int, minutes: int, but: int = 0) -> "MinuteTable":
+        """Those of so many minutes up to an end, without the last `but` of them."""
+        bounds = (end_ns - minutes * MINUTE_NS, end_ns - but * MINUTE_NS)
+        first, after = np.searchsorted(self.start_ns, bounds)
+        return self.where(slice(int(first), int(after)))
+
 
 def minute_table(minutes: Sequence[Minute]) -> MinuteTable:
     """Minutes as a table; refuses two of one start, which have to be `merged` first."""
@@ -257,7 +268,7 @@ def minute_table(minutes: Sequence[Minute]) -> MinuteTable:
 def _told(
     samples: Samples,
     server: Server,
-    profile: SpeedupProfile | None,
+    profile: SpeedupProfile | LearnedProfile | None,
     target_ms: float,
     policy: Policy | None,
     effective: EffectiveTimes,
@@ -268,7 +279,7 @@ def _told(
     if profile is None:
         works, causes = thread_ms, np.full(n, NOT_SLOW, np.int8)
     else:
-        works = learned_works_ms(samples, effective, profile)
+        works = learned_works_ms(samples, effective, speedups_of(profile))
         causes = attribute(samples, effective, profile, target_ms, server.max_degree, works_ms=works)
     idle = server.workers - samples.active - samples.degrees
     known, last = _last_bucket(samples, policy.table) if isinstance(policy, Tpc) else (np.zeros(n, bool),) * 2
@@ -299,11 +310,12 @@ def _thread_ms(samples: Samples, effective: EffectiveTimes) -> Float64Array:
     return np.asarray(samples.degrees * before + samples.last_degrees * (effective.times_ms - before))
 
 
-def _long_ms(profile: SpeedupProfile | None, policy: Policy | None) -> float:
+def _long_ms(profile: SpeedupProfile | LearnedProfile | None, policy: Policy | None) -> float:
     """What the policy takes for long, or else the last class of work; infinite where neither is known."""
     if isinstance(policy, Predictive):
         return policy.long_ms
-    return profile.edges_ms[-1] if profile is not None and profile.edges_ms else float("inf")
+    edges_ms = () if profile is None else speedups_of(profile).edges_ms
+    return edges_ms[-1] if edges_ms else float("inf")
 
 
 def _last_bucket(samples: Samples, table: TargetTable) -> tuple[BoolArray, BoolArray]:
