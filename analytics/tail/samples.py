@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from analytics.errors import DataError
 from analytics.tail.simulation import Int32Array
-from analytics.tail.speedup import Float64Array
+from analytics.tail.speedup import Float64Array, Int64Array
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -45,6 +45,7 @@ class Samples:
         table_versions: of the target table that it was run by; -1: none, or not told.
         explored: its degree was drawn by chance.
         weights: how many requests it stands for, at least 1.
+        instances: int32, the server that it ran on, by number; each has hardware threads of its own.
         origin_ns: since 1970 UTC, where arrivals_ms is 0.
         left_out: requests by reason (REASONS).
     """
@@ -63,6 +64,7 @@ class Samples:
     table_versions: Int32Array
     explored: BoolArray
     weights: Float64Array
+    instances: Int32Array
     origin_ns: int = 0
     left_out: Mapping[str, int] | None = None
 
@@ -75,7 +77,7 @@ class Samples:
         """From arrival to end."""
         return np.asarray(self.waits_ms + self.services_ms)
 
-    def where(self, chosen: npt.NDArray[np.bool_] | slice) -> "Samples":
+    def where(self, chosen: BoolArray | Int64Array | slice) -> "Samples":
         """Some of them, in the same order."""
         return replace(self, **{name: getattr(self, name)[chosen] for name in ARRAYS})
 
@@ -86,6 +88,8 @@ _FLOATS: Final = ("wait_us", "service_us", "predicted_us", "cpu_us", "raised_us"
 _COUNTS: Final = ("degree", "degree_final", "in_system", "active_threads", "long_threads", "table_version")
 #: Columns of `take_samples`; all but arrival_ns and service_us may be left out.
 COLUMNS: Final = ("arrival_ns", *_FLOATS, *_COUNTS, "explored", "weight")
+#: One more that it takes: the server, by number, where requests of several are together. No request tells it itself.
+INSTANCE_COLUMN: Final = "instance"
 
 
 def take_samples(columns: Mapping[str, npt.NDArray[np.generic]]) -> Samples:
@@ -93,7 +97,8 @@ def take_samples(columns: Mapping[str, npt.NDArray[np.generic]]) -> Samples:
 
     Args:
         columns: by name (COLUMNS), each of n: `arrival_ns` int64, since 1970 UTC; times in microseconds, NaN where not
-            told; counts as integers, negative where not told; `explored` as 0 or 1; `weight`, at least 1.
+            told; counts as integers, negative where not told; `explored` as 0 or 1; `weight`, at least 1; `instance`
+            (INSTANCE_COLUMN) as a number, all of one server where it is left out.
     Raises:
         DataError: a wanted column is missing, or they are not of one length.
     """
@@ -129,6 +134,7 @@ def take_samples(columns: Mapping[str, npt.NDArray[np.generic]]) -> Samples:
     predictions = milliseconds["predicted_us"]
     numbers = {name: values[order].astype(np.int32) for name, values in counts.items()}
     weight = np.asarray(columns["weight"], np.float64)[order] if "weight" in columns else np.ones(order.size)
+    instances = _count(columns, INSTANCE_COLUMN, n) if INSTANCE_COLUMN in columns else np.zeros(n, np.int64)
     explored = np.asarray(columns["explored"])[order] > 0 if "explored" in columns else np.zeros(order.size, bool)
     return Samples(
         arrivals_ms=np.asarray((arrivals - origin_ns) * 1e-6, np.float64),
@@ -144,7 +150,8 @@ def take_samples(columns: Mapping[str, npt.NDArray[np.generic]]) -> Samples:
         long_active=numbers["long_threads"],
         table_versions=numbers["table_version"],
         explored=explored,
-        weights=np.maximum(weight, 1.0),
+        weights=np.maximum(np.nan_to_num(weight, nan=1.0, posinf=1.0), 1.0),
+        instances=instances[order].astype(np.int32),
         origin_ns=origin_ns,
         left_out=left_out,
     )
