@@ -42,7 +42,7 @@ class Minute:
             predicted to be short.
         idle_at_dispatch: under-parallel slow ones that left 2 workers or more idle when they began.
         dispatched, last_bucket: requests that began at a load that is known by the target table's metric, and those of
-            its last bucket; both 0 without a table.
+            its last bucket. Both 0 without a table, and where it goes by the queue and only a share of them was kept.
         latency_ms, service_ms, effective_ms, work_ms, thread_ms: sums over the requests: from arrival to end; of that
             their run; of that what sharing the hardware left; alone on one thread; threads times their effective time.
         capacity_ms: what the hardware threads could give.
@@ -320,27 +320,26 @@ def _long_ms(profile: SpeedupProfile | LearnedProfile | None, policy: Policy | N
 
 def _last_bucket(samples: Samples, table: TargetTable) -> tuple[BoolArray, BoolArray]:
     """Whether a request's load at its start is known by the table's metric, and whether it was in the last bucket."""
-    if table.metric == "long_threads":
-        known, load = samples.long_active >= 0, samples.long_active.astype(np.float64)
-    elif table.metric == "in_system":
-        known, load = samples.in_system >= 0, samples.in_system.astype(np.float64)
+    if table.metric == "threads_and_queue":
+        load = np.where(samples.active >= 0, samples.active + _waiting(samples), np.nan)
     else:
-        known, load = samples.active >= 0, samples.active + _waiting(samples)
-    return known, known & (load >= table.width * (len(table.targets_ms) - 1))
+        told = samples.long_active if table.metric == "long_threads" else samples.in_system
+        load = np.where(told >= 0, told, np.nan)
+    return ~np.isnan(load), load >= table.width * (len(table.targets_ms) - 1)
 
 
 def _waiting(samples: Samples) -> Float64Array:
-    """Requests that had arrived and not begun when each began, itself left out; by weights where not all were kept."""
-    waiting = np.zeros(len(samples))
+    """Requests that had arrived and not begun when each began; NaN where only a share of an instance's was kept."""
+    waiting = np.full(len(samples), np.nan)
     for instance in np.unique(samples.instances):
         chosen = np.flatnonzero(samples.instances == instance)
-        arrivals, weights = samples.arrivals_ms[chosen], samples.weights[chosen]
+        if np.any(samples.weights[chosen] > 1):
+            continue  # of a queue of three, one in ten is none or ten
+        arrivals = samples.arrivals_ms[chosen]
         starts = arrivals + samples.waits_ms[chosen]
-        order = np.argsort(starts, kind="stable")
-        arrived = np.concatenate(([0.0], np.cumsum(weights)))[np.searchsorted(arrivals, starts, side="right")]
         begun = np.empty(chosen.size)
-        begun[order] = np.cumsum(weights[order])
-        waiting[chosen] = np.maximum(arrived - begun, 0.0)
+        begun[np.argsort(starts, kind="stable")] = np.arange(1, chosen.size + 1)
+        waiting[chosen] = np.maximum(np.searchsorted(arrivals, starts, side="right") - begun, 0.0)
     return waiting
 
 

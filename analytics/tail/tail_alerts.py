@@ -209,7 +209,7 @@ def _burn(seen: _Seen, name: str) -> Alert:
     pair, left = told.pair, _budget_left(seen)
     text = (
         f"{_slow(told.short)} in {_span(pair.short)} and {_slow(told.long)} in {_span(pair.long)} missed "
-        f"{promise.text}; {promise.budget * 100:.3g} % may: {told.short_rate:.3g} and {told.long_rate:.3g} times the "
+        f"{promise.text}; {promise.budget * 100:.3g}% may: {told.short_rate:.3g} and {told.long_rate:.3g} times the "
         f"budget, with a bound of {pair.factor:g} in both"
     )
     if left is not None:
@@ -247,7 +247,7 @@ def _predictor_drift(seen: _Seen) -> Alert:
             f"{found.usual:,.0f} do at such loads (median of 7 days); the bound is twice that"
         )
     if long:
-        text += f". {recall:.0%} of the newest {long:,} long requests were foreseen; want 75 % of 200 or more"
+        text += f". {recall:.0%} of the newest {long:,} long requests were foreseen; want 75% of 200 or more"
     if more or unforeseen:
         text += ". The predictor no longer fits the requests: train it on newer ones, or look for what changed in them"
     return seen.alert(
@@ -267,8 +267,8 @@ def _over_parallel(seen: _Seen, pages: bool) -> Alert:
     )
     share, load, efficiency = figures[0]
     text = (
-        f"running threads had {share:.0%} of a hardware thread each in 15 min (bound: 80 %), at a load of {load:.2f}; "
-        f"with the threads that requests are given, the hardware is full at {efficiency:.2f} (bound: 90 % of that)"
+        f"running threads had {share:.0%} of a hardware thread each in 15 min (bound: 80%), at a load of {load:.2f}; "
+        f"with the threads that requests are given, the hardware is full at {efficiency:.2f} (bound: 90% of that)"
         if len(parts[0])
         else "not judged: no minute of the last 15 has requests and learned speed-ups"
     )
@@ -339,7 +339,7 @@ def _table_out_of_range(seen: _Seen) -> Alert:
         text = "not judged: no target table of two buckets or more in use, or no request tells the load that it met"
         return seen.alert("table_out_of_range", "ticket", False, text)
     firing = dispatched >= 1_000 and share > (0.04 if "table_out_of_range" in seen.firing else 0.05)
-    text = f"{share:.1%} of {dispatched:,} requests in 1 h began at a load of the table's last bucket; the bound is 5 %"
+    text = f"{share:.1%} of {dispatched:,} requests in 1 h began at a load of the table's last bucket; the bound is 5%"
     if firing:
         text += ". It does not know such loads: search a table on requests of these hours, with more buckets"
     return seen.alert("table_out_of_range", "ticket", firing, text, share=share, dispatched=float(dispatched))
@@ -355,8 +355,8 @@ def _advice_ready(seen: _Seen) -> Alert:
     )
     firing = bool(gain >= 10 and low >= 5 and slower <= 5)
     text = (
-        f"{advice.candidate} would lower p99 by {gain:.1f} % (5 % quantile {low:.1f} %) and change the mean by "
-        f"{slower:+.1f} %; wanted are 10 %, 5 % and +5 % at most"
+        f"{advice.candidate} would lower p99 by {gain:.1f}% (5% quantile {low:.1f}%) and change the mean by "
+        f"{slower:+.1f}%; wanted are 10%, 5% and +5% at most"
     )
     text += f". Look at run {advice.run}, and make it the active policy if you agree" if firing else ""
     return seen.alert("advice_ready", "info", firing, text, gain_p99_pct=gain, gain_low_pct=low, mean_change_pct=slower)

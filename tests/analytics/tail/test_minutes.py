@@ -181,6 +181,20 @@ def test_loads_of_the_last_bucket_are_counted_by_the_metric_of_the_table(metric:
     assert all_of(untold, policy).dispatched == 0
 
 
+def test_of_a_share_of_the_requests_minutes_are_nearly_the_same() -> None:
+    policy = Tpc(TargetTable("threads_and_queue", 4, (15, 40, 50, 60, 80, 80, 80)))
+    samples = record(100_000, 0.6, policy).samples
+    kept = samples.where(np.arange(len(samples)) % 10 == 0)
+    whole, share = (all_of(one, policy) for one in (samples, replace(kept, weights=np.full(len(kept), 10.0))))
+    assert share.requests == whole.requests
+    assert share.load == pytest.approx(whole.load, rel=0.05)
+    assert share.mean_share == pytest.approx(whole.mean_share, rel=0.03)
+    assert share.efficiency == pytest.approx(whole.efficiency, rel=0.03)
+    assert share.p99_ms == pytest.approx(whole.p99_ms, rel=0.1)
+    assert share.causes["contention"] / share.slow == pytest.approx(whole.causes["contention"] / whole.slow, abs=0.1)
+    assert (whole.dispatched, share.dispatched) == (100_000, 0), "a queue cannot be told from one in ten"
+
+
 def test_corrections_and_idle_workers_are_counted() -> None:
     policy = Tpc(TargetTable("threads_and_queue", 4, (15, 40, 50, 60, 80, 80, 80)))
     recording = record(30_000, 0.5, policy)

@@ -276,7 +276,7 @@ def test_advice_is_ready_where_a_forecast_gains_enough_for_sure() -> None:
     minutes = minutes_until_now(60)
     found = alerts(minutes, advice=good)["advice_ready"]
     assert found.firing
-    assert "tpc would lower p99 by 12.0 %" in found.text
+    assert "tpc would lower p99 by 12.0%" in found.text
     assert "run-1" in found.text
     for worse in (
         {"gain_p99_pct": 9.0}, {"gain_low_pct": 4.0}, {"mean_change_pct": 6.0}, {"gain_low_pct": None},
