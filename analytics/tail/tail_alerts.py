@@ -128,8 +128,8 @@ REMEDIES: Final = {
     "under_parallel": "more threads would have saved them: ask for a forecast of a policy that gives long ones more",
     "": "no cause holds half of them: look at the causes by load",
 }
-#: Gates of a forecast that say that the service tells too little of itself, not that the candidate is bad.
-BLOCKING_GATES: Final = ("calibration", "identifiability")
+#: Gates of a forecast that are about what was asked; all others are about what the service's requests tell of it.
+ASKED_GATES: Final = ("saturation", "extrapolation")
 # Windows end with the newest minute where that is no older, as requests are told of some minutes late; else now.
 _LATE_NS: Final = 10 * MINUTE_NS
 
@@ -365,11 +365,8 @@ def _advice_ready(seen: _Seen) -> Alert:
 def _advice_blocked(seen: _Seen) -> Alert:
     """Nothing can be advised, as the service's requests do not tell enough."""
     advice = _newest_advice(seen)
-    failed = (
-        {}
-        if advice is None
-        else {name: advice.failed_gates[name] for name in BLOCKING_GATES if name in advice.failed_gates}
-    )
+    gates = {} if advice is None else advice.failed_gates
+    failed = {name: text for name, text in gates.items() if name not in ASKED_GATES}
     text = "; ".join(failed.values()) or "no forecast of the last 7 days failed for want of what requests tell"
     return seen.alert("advice_blocked", "info", bool(failed), text, gates=float(len(failed)))
 

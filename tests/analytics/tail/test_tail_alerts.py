@@ -280,13 +280,13 @@ def test_advice_is_ready_where_a_forecast_gains_enough_for_sure() -> None:
     assert "run-1" in found.text
     for worse in (
         {"gain_p99_pct": 9.0}, {"gain_low_pct": 4.0}, {"mean_change_pct": 6.0}, {"gain_low_pct": None},
-        {"failed_gates": {"stability": "the queue grows"}}, {"made_ns": NOW_NS - 8 * DAY * MINUTE_NS},
+        {"failed_gates": {"saturation": "the queue grows"}}, {"made_ns": NOW_NS - 8 * DAY * MINUTE_NS},
     ):  # fmt: skip
         assert firing(minutes, advice=replace(good, **worse)) == set(), worse
 
 
 def test_advice_is_blocked_where_the_service_tells_too_little() -> None:
-    said = {"identifiability": "12 requests on 3 threads; want 30", "stability": "the queue grows"}
+    said = {"identifiability": "12 requests on 3 threads; want 30", "saturation": "the queue grows"}
     found = alerts(minutes_until_now(60), advice=Advice("run-2", "tpc", NOW_NS, failed_gates=said))["advice_blocked"]
     assert found.firing
     assert found.text == "12 requests on 3 threads; want 30"
