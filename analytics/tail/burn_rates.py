@@ -60,9 +60,17 @@ class Burn:
             silent = not self.short.requests.sum()
             kept = _KEEPS * self.pair.factor
             return self.long_rate > kept and (silent or self.short_rate > kept)
+        return not self.waits_for and min(self.long_rate, self.short_rate) > self.pair.factor
+
+    @property
+    def waits_for(self) -> str:
+        """What is missing before anything can begin to burn; "" where nothing is."""
+        if int(self.short.slow.sum()) < FEWEST_SLOW:
+            return f"{FEWEST_SLOW} slow requests in the short window"
         # The long window must hold as many minutes with requests as the short is long, to say something of its own.
-        enough = int(self.short.slow.sum()) >= FEWEST_SLOW and len(self.long) >= self.pair.short
-        return enough and min(self.long_rate, self.short_rate) > self.pair.factor
+        if len(self.long) < self.pair.short:
+            return f"{self.pair.short} minutes with requests (of which {len(self.long)} are there)"
+        return ""
 
 
 def burn(minutes: MinuteTable, end_ns: int, pair: Pair, budget: float) -> Burn:

@@ -217,6 +217,8 @@ def _burn(seen: _Seen, name: str) -> Alert:
         text += f". Of the budget of {promise.window_days} days, {gone}"
     if burning:
         text += f". {f'Half or more by {told.cause}: '.replace('_', '-') if told.cause else ''}{REMEDIES[told.cause]}"
+    elif min(told.short_rate, told.long_rate) > pair.factor:
+        text += f"; it fires from {told.waits_for} on"
     elif promise.budget * pair.factor >= 1:
         text += f"; a promise at this percentile cannot burn faster than {1 / promise.budget:.3g}"
     return seen.alert(

@@ -103,12 +103,15 @@ def test_few_slow_requests_are_no_burn() -> None:
     found = alerts(fewer)["tail_burn"]
     assert found.figures["short_rate"] > 39
     assert not found.firing, "15 in 30 min"
+    assert "it fires from 20 slow requests in the short window on" in found.text
 
 
 def test_a_service_that_just_began_has_no_long_window() -> None:
     assert "tail_burn" not in firing(minutes_until_now(4, slow=500))
     assert "tail_burn" in firing(minutes_until_now(5, slow=500))
-    assert "tail_burn_slow" not in firing(minutes_until_now(119, slow=50)), "2 h say nothing of a day yet"
+    early = alerts(minutes_until_now(119, slow=50))["tail_burn_slow"]
+    assert not early.firing, "2 h say nothing of a day yet"
+    assert "it fires from 120 minutes with requests (of which 119 are there) on" in early.text
     assert "tail_burn_slow" in firing(minutes_until_now(120, slow=50))
 
 
