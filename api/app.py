@@ -54,6 +54,7 @@ from api.routes import (
     values,
 )
 from api.service import Service
+from api.service_samples import LargeBodies
 from api.size_limits import BodyLimit, HeadLimit
 from api.telemetry import LatencySender
 from api.watch import RequestWatch
@@ -112,6 +113,7 @@ def create_app(config: ApiConfig, engine: sa.Engine, now_ns: Callable[[], int] =
     app.state.log_classifier = LogClassifier(config.gpu, metrics)
     app.state.retry_models = ActiveModels()
     app.state.degree_tables = DegreeTables()
+    app.state.large_bodies = LargeBodies()
     app.state.service = Service(config, database, metrics, now_ns, reads)
     for resource in (
         quantiles,

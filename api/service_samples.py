@@ -4,7 +4,9 @@ The records are those that agents take, too (wire/request_samples.py); here they
 old, and must say how long the request ran.
 """
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -13,7 +15,7 @@ import numpy.typing as npt
 import polars as pl
 from starlette.requests import Request
 
-from api.errors import BadLogError, BadRecordsError, TooLargeError, WrongMediaError
+from api.errors import BadLogError, BadRecordsError, BusyError, TooLargeError, WrongMediaError
 from api.log_unpacking import Unpacking
 from store.tail_blobs import COLUMNS, TIMES
 from wire.request_rows import TIME_OFF, rows_of
@@ -37,6 +39,10 @@ REASONS: Final = OF_RECORDS | {
     "other_service": "it names another service than the path",
     "no_service_time": "it does not say how long the request ran, or says 0",
 }
+#: Bodies that are larger are unpacked and read few at a time: each may take some 100 MB of memory then.
+LARGE_BYTES: Final = 2**18
+LARGE_AT_ONCE: Final = 4
+_LARGE_WITHIN_S: Final = 5.0
 _OLDEST_NS: Final = OLDEST_DAYS * 86_400 * 10**9
 _INTEGERS: Final = {"explored": 0, "weight": 1}
 
@@ -56,6 +62,33 @@ class Recorded:
     def why(self) -> dict[str, str]:
         """Each reason in words."""
         return {reason: REASONS[reason] for reason in self.left_out}
+
+
+class LargeBodies:
+    """The places for large bodies in one API process."""
+
+    def __init__(self) -> None:
+        self._places = threading.BoundedSemaphore(LARGE_AT_ONCE)
+
+    @contextmanager
+    def place_for(self, data: bytes) -> Iterator[None]:
+        """Hold a place while a body is read; a small one needs none.
+
+        Raises:
+            BusyError: none became free in time.
+        """
+        if len(data) <= LARGE_BYTES:
+            yield
+            return
+        if not self._places.acquire(timeout=_LARGE_WITHIN_S):
+            raise BusyError(
+                f"{LARGE_AT_ONCE} large batches are being read, none was done within {_LARGE_WITHIN_S:g} s; nothing "
+                f"was kept: send it again, or in batches of at most {LARGE_BYTES >> 10} KiB"
+            )
+        try:
+            yield
+        finally:
+            self._places.release()
 
 
 def unpacked_body(request: Request, data: bytes) -> bytes:

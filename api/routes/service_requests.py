@@ -12,7 +12,7 @@ from api.responses import live_answer
 from api.service import Parts, Service
 from api.service_lookup import ServiceName
 from api.service_models import RequestsTaken
-from api.service_samples import Recorded, read_records, refuse_useless, unpacked_body
+from api.service_samples import LargeBodies, Recorded, read_records, refuse_useless, unpacked_body
 from api.uploaded_table import uploaded
 from api.words import flag
 from api.writing import Writable
@@ -74,7 +74,9 @@ def record(
         check_name("batch", given.batch, BATCH_NAME_MAX)
     synthetic = flag(given.synthetic, "synthetic") or False
     now_ns = parts.now_ns()
-    recorded = read_records(unpacked_body(request, data), service, now_ns)
+    large_bodies: LargeBodies = request.app.state.large_bodies
+    with large_bodies.place_for(data):
+        recorded = read_records(unpacked_body(request, data), service, now_ns)
     _count(parts, recorded.left_out)
     refuse_useless(recorded)
     kept = False

@@ -10,6 +10,7 @@ from api.own_metrics import OwnMetrics
 from store import postgresql
 from store.api_keys import api_keys, create_key, revoke_key
 from store.connect import open_engine, upgrade
+from tests.api.recorded_world import filled_services
 from tests.api.test_auth import bearer, changed, get
 from tests.api.world import NOW_NS, asking, fill, probe_records
 from tests.counterparts.choice import missing
@@ -36,6 +37,25 @@ def test_every_answer_is_the_one_that_sqlite_gives(world, client, postgres_url, 
             assert (got.status_code, got.json().keys()) == (200, wanted.json().keys())
         assert on_postgresql.get("/api/v1/agents").json() == client.get("/api/v1/agents").json()
         assert on_postgresql.get("/readyz").status_code == 200
+
+
+def test_services_record_and_are_told_as_over_sqlite(postgres_url):
+    filled_services(postgres_url)
+    with asking(postgres_url) as client:
+        body = [{"wait_ms": 1, "service_ms": 2}] * 3
+        answers = [
+            client.request("POST", "/api/v1/services/ads/requests", json=body, params={"batch": "x"}) for _ in range(2)
+        ]
+        assert [(one.json()["accepted"], one.json()["duplicate"]) for one in answers] == [(3, False), (0, True)]
+        put = client.request(
+            "PUT", "/api/v1/services/ads/objective", json={"target_ms": 5}, headers={"If-Match": '"0"'}
+        )
+        assert (put.status_code, put.json()["version"]) == (200, 1)
+        assert [one["service"] for one in client.get("/api/v1/services").json()["services"]] == ["ads", "search"]
+        assert client.get("/api/v1/services/search/degree-table").json()["version"] == 1
+        back = client.request("POST", "/api/v1/services/search/target-tables/1/roll-back", json={})
+        assert (back.status_code, back.json()["active"]) == (200, None)
+        assert client.get("/api/v1/services/search/degree-table").status_code == 404
 
 
 def test_a_locked_table_is_a_503_that_says_locked(postgres_url, tmp_path):

@@ -2,12 +2,14 @@
 
 import gzip
 import json
+from contextlib import ExitStack
 
 import msgspec
 import numpy as np
 import pytest
 
 from api.service_models import RequestsTaken
+from api.service_samples import LARGE_AT_ONCE
 from store.connect import open_engine
 from store.tail_batches import read_columns
 from tests.api.recorded_world import filled_services
@@ -150,6 +152,20 @@ def test_types_encodings_and_packed_bombs_are_refused(own):
 def test_parameters_that_make_no_sense_are_named(own, given, parameter):
     problem = problem_of(post(own[0], [GOOD], **given))
     assert (problem["status"], parameter in problem["detail"]) == (400, True), problem["detail"]
+
+
+def test_few_large_bodies_are_read_at_a_time_and_small_ones_meanwhile(own, monkeypatch):
+    client, _ = own
+    monkeypatch.setattr("api.service_samples.LARGE_BYTES", 200)
+    monkeypatch.setattr("api.service_samples._LARGE_WITHIN_S", 0)
+    bodies = client.app.state.large_bodies
+    with ExitStack() as held:
+        for _ in range(LARGE_AT_ONCE):
+            held.enter_context(bodies.place_for(b"x" * 201))
+        busy = post(client, [GOOD] * 9, "large")
+        assert (problem_of(busy)["status"], "retry-after" in busy.headers) == (503, True)
+        assert post(client, [GOOD], "large").status_code == 200
+    assert post(client, [GOOD] * 9, "large").json()["accepted"] == 9
 
 
 def test_services_beyond_the_limit_are_refused_clearly(own, monkeypatch):

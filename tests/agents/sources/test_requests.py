@@ -284,6 +284,14 @@ def test_the_python_of_the_page_sends_what_it_says(make: Callable[..., RequestsS
     assert rows == [("search", 400.0, 12_500.0, 2)] * 2
 
 
+def test_when_threads_were_added_and_long_ones_at_work_stand_in_the_stream(make: Callable[..., RequestsSource]) -> None:
+    source = make()
+    sent = {"service": "search", "service_ms": 12.5, "raised_ms": 5, "long_threads": 3, "table_version": 7}
+    assert post(source, json.dumps([sent]).encode())[0] == 200
+    (row,) = rows_in(source).to_dicts()
+    assert (row["raised_us"], row["long_threads"], "table_version" in row) == (5_000.0, 3, False)
+
+
 def test_the_client_of_the_page_sends_again_what_a_busy_agent_refused(
     make: Callable[..., RequestsSource], monkeypatch: pytest.MonkeyPatch
 ) -> None:
