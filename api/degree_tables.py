@@ -17,9 +17,9 @@ from fastapi import Depends
 from starlette.requests import Request
 
 from api.database import Database
-from api.errors import UnknownNameError
+from api.errors import NoActiveTableError
 from store.tail_profiles import get_profile
-from store.tail_services import get_service
+from store.tail_services import get_service, known_service
 from store.tail_targets import Versions, get_table, table_changes, versions_now
 
 KEPT_S: Final = 1.0
@@ -49,7 +49,7 @@ class DegreeTables:
         """The table that the servers of a service are to use.
 
         Raises:
-            UnknownNameError: none is active; says why.
+            NoActiveTableError: none is active. UnknownServiceError: there is no such service.
         """
         with self._lock:
             kept = self._now.get(service)
@@ -61,7 +61,7 @@ class DegreeTables:
                 self._now.put(service, kept)
         found = kept[1]
         if isinstance(found, str):
-            raise UnknownNameError(found, parameter="service")
+            raise NoActiveTableError(found)
         return found
 
     def forget(self, service: str) -> None:
@@ -123,7 +123,7 @@ def table_document(connection: sa.Connection, service: str, versions: Versions) 
     policy, learned = policy_from(row.document), profile_from(profile.document)
     assert isinstance(policy, Tpc)
     most = learned.profile.max_degree
-    told = degree_table(policy, learned.profile, min(known.settings.max_degree or most, most))
+    told = degree_table(policy, learned.profile, min(row.max_degree or known.settings.max_degree or most, most))
     return {
         "service": service,
         "version": row.version,
@@ -139,9 +139,7 @@ def _made(connection: sa.Connection, service: str, versions: Versions) -> Table:
 
 
 def _why_none(connection: sa.Connection, service: str) -> str:
-    known = get_service(connection, service)
-    if known is None:
-        return f"no service {service[:200]!r}; GET /api/v1/services lists those that recorded requests"
+    known_service(connection, service)
     changes = table_changes(connection, service, 1)
     if changes and changes[0].state == "rolled_back":
         return (

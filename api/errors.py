@@ -11,6 +11,7 @@
     │   ├── BadRecordsError       400  nothing can be kept of the recorded requests that were sent
     │   ├── WrongMediaError       415  a body of this type is not taken here
     │   ├── UnknownNameError      404  no such name; names the nearest one
+    │   ├── NoActiveTableError    404  a service's servers are to choose degrees without a table
     │   ├── ConflictError         409  what is there already stands against it
     │   └── PreconditionError     412  what is there is not what If-Match says
     ├── RefusedError              4xx: who asks, how often, or how much comes; mostly before a route sees the request
@@ -103,6 +104,14 @@ class UnknownNameError(RequestError):
 
     slug = "unknown-name"
     title = "No such name"
+    status = 404
+
+
+class NoActiveTableError(RequestError):
+    """No table of targets of a service is in use: its servers, unlike at any other 404, drop the one they have."""
+
+    slug = "no-active-table"
+    title = "No table of targets is in use"
     status = 404
 
 

@@ -105,6 +105,7 @@ class TargetTableEntry(Model):
     version: int
     state: TableState
     follows: int | None = Field(description="The version that was active before it became so.")
+    max_degree: int | None = Field(description="Threads of one request; null: as the settings say.")
     created: Time
     created_ns: TimeNs
     created_by: str
@@ -142,6 +143,7 @@ class TargetTablePost(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     policy: Annotated[dict[str, Any], Field(description="Of the kind tpc.", examples=[_TPC])]
+    max_degree: _Count | None = None
     note: _Note = ""
     evidence: dict[str, Any] | None = None
 

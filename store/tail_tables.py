@@ -93,6 +93,8 @@ tail_target_tables = sa.Table(
     sa.Column("state", sa.String(16), nullable=False),  # draft, active, retired, rolled_back
     # The one that was active before it became so; rolling back goes there.
     sa.Column("follows", sa.Integer),
+    # Threads of one request that its targets were found with; NULL: those of the settings.
+    sa.Column("max_degree", sa.Integer),
     sa.Column("created_ns", sa.BigInteger, nullable=False),
     sa.Column("created_by", sa.String(NAME_MAX), nullable=False),
     sa.Column("changed_ns", sa.BigInteger, nullable=False),

@@ -12,10 +12,10 @@ from typing import Any, Final, Literal, TypeAlias
 
 import sqlalchemy as sa
 
-from store.errors import ServiceChangedError, TargetTableError
+from store.errors import ServiceChangedError, ServiceRowError, TargetTableError
 from store.gpu_counters import take_turn
 from store.tail_documents import Document, as_text, document_of
-from store.tail_services import ensure_service
+from store.tail_services import THREADS_MAX, ensure_service
 from store.tail_tables import NAME_MAX, tail_profiles, tail_services, tail_target_changes, tail_target_tables
 from store.texts import is_storable, storable_text
 
@@ -34,6 +34,7 @@ class TargetTableRow:
     Attributes:
         version: counts from 1, per service.
         follows: the version that was active when this one became so; None: none was, or it never was active.
+        max_degree: threads of one request that its targets were found with; None: those of the service's settings.
         changed_ns, changed_by, note: of the last change of its state.
         document: the policy, as analytics/tail/policy_documents.py writes it.
         evidence: what speaks for it, as a forecast or the report of a search; None: nothing was given.
@@ -43,6 +44,7 @@ class TargetTableRow:
     version: int
     state: State
     follows: int | None
+    max_degree: int | None
     created_ns: int
     created_by: str
     changed_ns: int
@@ -88,12 +90,15 @@ def draft_table(
     by: str = "",
     note: str = "",
     evidence: Document | None = None,
+    max_degree: int | None = None,
 ) -> TargetTableRow:
     """Keep a table under the next version. Must come first in its transaction, as the two below; the caller commits.
 
     Raises:
         ServiceRowError, ServiceLimitError: it cannot be kept.
     """
+    if max_degree is not None and not 1 <= max_degree <= THREADS_MAX:
+        raise ServiceRowError(f"max_degree is {max_degree}; want 1 to {THREADS_MAX}")
     text = as_text("a table of targets", document)
     evidence_text = None if evidence is None else as_text("evidence", evidence)
     take_turn(connection, _COUNTER)
@@ -110,6 +115,7 @@ def draft_table(
             version=version,
             state="draft",
             follows=None,
+            max_degree=max_degree,
             created_ns=now_ns,
             created_by=storable_text(by, NAME_MAX),
             changed_ns=now_ns,

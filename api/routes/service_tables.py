@@ -54,7 +54,7 @@ _CHANGES_SHOWN = 100
 def degree_table(service: ServiceName, request: Request, parts: Parts, tables: Tables) -> Response:
     """The active table of targets and the speed-ups. Send the ETag back as If-None-Match: an empty 304 is "as before".
 
-    404 where none is active. Whoever cannot ask keeps the last good one.
+    Where none is active, it is a 404 of the type no-active-table; whoever gets anything else keeps the last good one.
     """
     table = tables.of(service, parts.database)
     return versioned_answer(request, table.body, table.etag)
@@ -119,8 +119,9 @@ def draft(service: ServiceName, body: TargetTablePost, request: Request, parts: 
         )
     with writable.writing() as connection:
         row = draft_table(
-            connection, service, policy, parts.now_ns(), by=who_asks(request), note=body.note, evidence=body.evidence
-        )
+            connection, service, policy, parts.now_ns(), by=who_asks(request), note=body.note,
+            evidence=body.evidence, max_degree=body.max_degree,
+        )  # fmt: skip
     answer = live_answer(_entry(row))
     answer.status_code = 201
     answer.headers["Location"] = f"{request.url.path}/{row.version}"
@@ -188,6 +189,7 @@ def _entry(row: TargetTableRow) -> dict[str, object]:
         "version": row.version,
         "state": row.state,
         "follows": row.follows,
+        "max_degree": row.max_degree,
         **times_of({"created": row.created_ns}),
         "created_by": row.created_by,
         **times_of({"changed": row.changed_ns}),

@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from api.degree_tables import KEPT_S, DegreeTables
-from api.errors import UnknownNameError
+from api.errors import NoActiveTableError
 from api.service_models import DegreeTable, TableRolledBack, TargetTableEntry, TargetTablesPage
 from store.connect import open_engine
 from store.tail_profiles import put_profile
@@ -86,20 +86,22 @@ def test_a_table_goes_from_draft_to_active_to_retired_and_back(client, service):
         f"{PATH.format(service)}/1",
     )
     assert client.get(made.headers["location"]).json() == made.json()
-    draft(client, service, OTHER)
-    assert problem_of(poll(client, service))["status"] == 404
+    draft(client, service, OTHER, max_degree=2)
+    assert problem_of(poll(client, service))["type"] == "urn:tailwatch:problem:no-active-table"
     assert activate(client, service, 1, None, "try it").json()["state"] == "active"
     first = poll(client, service)
     assert activate(client, service, 2, 1).json()["follows"] == 1
     second = poll(client, service, first.headers["etag"])
-    assert (second.status_code, second.json()["version"]) == (200, 2)
+    assert (second.status_code, second.json()["version"], second.json()["max_degree"]) == (200, 2, 2)
+    assert first.json()["max_degree"] == 3
     back = roll_back(client, service, 2, "slower")
     TableRolledBack.model_validate_json(back.content, strict=True)
     assert (back.json()["rolled_back"], back.json()["active"]["version"]) == (2, 1)
     assert poll(client, service, first.headers["etag"]).status_code == 304
     assert roll_back(client, service, 1).json()["active"] is None
     gone = problem_of(poll(client, service))
-    assert (gone["status"], "active since version 1 was rolled back" in gone["detail"]) == (404, True)
+    assert (gone["status"], gone["type"]) == (404, "urn:tailwatch:problem:no-active-table")
+    assert "active since version 1 was rolled back" in gone["detail"]
     page = client.get(PATH.format(service))
     TargetTablesPage.model_validate_json(page.content, strict=True)
     assert [(one["version"], one["state"]) for one in page.json()["tables"]] == [(2, "rolled_back"), (1, "rolled_back")]
@@ -147,7 +149,7 @@ def test_what_is_no_table_of_targets_is_refused(client, policy, words):
 
 def test_versions_and_services_that_are_not_there_are_404(client):
     for path in (f"{PATH.format('search')}/99", PATH.format("nobody"), POLLED.format("nobody")):
-        assert problem_of(client.get(path))["status"] == 404
+        assert problem_of(client.get(path))["type"] == "urn:tailwatch:problem:unknown-name"
     assert "newest are 2, 1" in problem_of(activate(client, "search", 99, 1))["detail"]
     assert problem_of(client.get(f"{PATH.format('search')}/x"))["parameter"] == "version"
     assert (
@@ -182,8 +184,8 @@ def test_a_table_is_looked_for_once_a_second_and_what_changes_elsewhere_shows_th
     asked, tables = Asked(engine), DegreeTables(lambda: now_s[0])
     for _ in range(3):
         assert tables.of(service, asked).etag == '"t1-p1-s0"'
-        with pytest.raises(UnknownNameError, match="no service 'nobody'"):
-            tables.of("nobody", asked)
+        with pytest.raises(NoActiveTableError, match="lists drafts"):
+            tables.of("ads", asked)
     assert asked.times == 2
     with engine.begin() as connection:
         activate_table(connection, service, 2, NOW_NS)

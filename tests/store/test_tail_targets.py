@@ -4,7 +4,7 @@ import pytest
 import sqlalchemy as sa
 
 from store import tail_targets
-from store.errors import ServiceChangedError, TargetTableError
+from store.errors import ServiceChangedError, ServiceRowError, TargetTableError
 from store.tail_profiles import put_profile
 from store.tail_services import ServiceSettings, put_service
 from store.tail_targets import (
@@ -50,7 +50,10 @@ def test_a_draft_is_kept_as_it_was_and_nobody_is_told_of_it(connection: sa.Conne
     row = get_table(connection, "a", 2)
     assert (row.state, row.follows, row.document, row.evidence) == ("draft", None, {"n": 2}, {"gain": 0.1})
     assert (row.created_ns, row.created_by, active(connection)) == (NOW_NS + 2, "ana", None)
-    assert draft_table(connection, "b", {}, NOW_NS).version == 1
+    other = draft_table(connection, "b", {}, NOW_NS, max_degree=6)
+    assert (other.version, other.max_degree, row.max_degree) == (1, 6, None)
+    with pytest.raises(ServiceRowError, match="max_degree is 0; want 1 to"):
+        draft_table(connection, "b", {}, NOW_NS, max_degree=0)
     assert [row.version for row in list_tables(connection, "a", 4, 2)] == [3, 2]
     with pytest.raises(TargetTableError, match="no table of targets 9; newest are 4, 3, 2, 1"):
         get_table(connection, "a", 9)

@@ -77,6 +77,7 @@ def _targets() -> None:
         sa.Column("version", sa.Integer(), primary_key=True, autoincrement=False),
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("follows", sa.Integer()),
+        sa.Column("max_degree", sa.Integer()),
         sa.Column("created_ns", sa.BigInteger(), nullable=False),
         sa.Column("created_by", sa.String(256), nullable=False),
         sa.Column("changed_ns", sa.BigInteger(), nullable=False),
