@@ -135,9 +135,9 @@ def read_columns(
     """Requests that arrived in [since_ns, until_ns): all of them, or the newest `most`.
 
     Args:
-        most: requests; memory is some 120 bytes for each, and for those of one batch more.
+        most: requests; memory is some 250 bytes for each, and for those of one batch more.
         instance: only those of this one.
-    Cost: a core reads some million requests a second.
+    Cost: a core reads some two million requests a second.
     """
     mine = [] if instance is None else [_T.c.instance == instance]
     query = (
@@ -186,23 +186,25 @@ class _Parts:
     def joined(self, most: int, seen: int, complete_ns: int) -> RecordedColumns:
         """In order of arrival, the newest `most`."""
         batches = len(self._columns)
-        joined = {
-            name: np.concatenate([part.pop(name) for part in self._columns] or [_nothing(name)]) for name in COLUMNS
-        }
-        arrivals = joined["arrival_ns"]
+        arrivals = self._take("arrival_ns")
         order = np.argsort(arrivals, kind="stable")[max(0, arrivals.size - most) :]
         if order.size < arrivals.size and order.size:
             # Of those that arrived in the same nanosecond as the oldest one here, some may be left out.
             complete_ns = max(complete_ns, int(arrivals[order[0]]) + 1)
-        of = np.concatenate([*self._of, np.zeros(0, np.int32)])
+        # Column by column, so that no more than one of them is there twice.
+        columns = {"arrival_ns": arrivals[order]} | {name: self._take(name)[order] for name in COLUMNS[1:]}
+        columns[INSTANCE] = np.concatenate([*self._of, np.zeros(0, np.int32)])[order]
         return RecordedColumns(
-            columns={name: values[order] for name, values in joined.items()} | {INSTANCE: of[order]},
+            columns=columns,
             instances=tuple(self._instances),
             requests_seen=seen,
             batches=batches,
             since_ns=complete_ns,
             damaged=tuple(self._damaged),
         )
+
+    def _take(self, name: str) -> npt.NDArray[Any]:
+        return np.concatenate([*(part.pop(name) for part in self._columns), _nothing(name)])
 
 
 def _nothing(name: str) -> npt.NDArray[Any]:
