@@ -38,11 +38,11 @@ FULL = Sizing(
     rate_requests=1_000_000,
     slow_requests=20_000,
     rounds=5,
-    recorded=500_000,
+    recorded=1_000_000,
     loads=(0.3, 0.6, 0.8),
     shares=(0.02,),
-    draws=10,
-    serve_s=25.0,
+    draws=8,
+    serve_s=20.0,
     serve_rounds=3,
 )
 QUICK = Sizing(
