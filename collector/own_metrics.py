@@ -189,6 +189,50 @@ for _status in ("answered", "abstained"):
 gpu_lease_held = Gauge(
     "tailwatch_collector_gpu_lease_held", "1 where this collector looks into failed GPU jobs.", registry=REGISTRY
 )
+tail_lag_seconds = Gauge(
+    "tailwatch_collector_tail_lag_seconds",
+    "Seconds since the newest whole round over services began, or since one was first due; 0 without any.",
+    registry=REGISTRY,
+)
+tail_round_seconds = Histogram(
+    "tailwatch_collector_tail_round_seconds",
+    "Time of one round over services, rests included, runs left out.",
+    registry=REGISTRY,
+    buckets=(0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000),
+)
+tail_failures = Counter(
+    "tailwatch_collector_tail_failures_total",
+    "Rounds over services, or parts of one, that failed, by reason.",
+    ["reason"],
+    registry=REGISTRY,
+)
+for _reason in ("lease", "database", "damaged", "data", "library", "fenced", "fault"):
+    tail_failures.labels(_reason)
+tail_requests = Counter(
+    "tailwatch_collector_tail_requests_total",
+    "Recorded requests taken in, by what became of them: counted in minutes, too late for them, or of a time to come.",
+    ["result"],
+    registry=REGISTRY,
+)
+for _result in ("counted", "late", "ahead"):
+    tail_requests.labels(_result)
+tail_minutes = Counter(
+    "tailwatch_collector_tail_minutes_total",
+    "Minutes of services computed, those computed again included.",
+    registry=REGISTRY,
+)
+tail_runs = Counter(
+    "tailwatch_collector_tail_runs_total",
+    "Runs that ended, by kind and state.",
+    ["kind", "state"],
+    registry=REGISTRY,
+)
+for _kind in ("what_if", "search", "learn"):
+    for _state in ("done", "refused", "failed", "cancelled"):
+        tail_runs.labels(_kind, _state)
+tail_lease_held = Gauge(
+    "tailwatch_collector_tail_lease_held", "1 where this collector works on services.", registry=REGISTRY
+)
 
 
 def serve(host: str, port: int, unwell_after_s: float = UNWELL_AFTER_S) -> None:

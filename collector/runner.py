@@ -22,6 +22,7 @@ from collector.config import CollectorConfig
 from collector.jobs.drives import DriveRounds
 from collector.jobs.gpu_jobs import GpuRounds
 from collector.jobs.rounds import Rounds
+from collector.jobs.tail_jobs import TailRounds
 from collector.partition import Partition
 from collector.plans import Plans
 from collector.series_limit import SeriesLimit
@@ -114,7 +115,8 @@ def _ending_in_time(stop: threading.Event, *engines: sa.Engine) -> Iterator[None
 def _jobs_beside(config: CollectorConfig, engine: sa.Engine, stop: threading.Event) -> Iterator[None]:
     """The scheduled jobs in threads with connections of their own, for as long as the block runs."""
     owner = owner_name(config)
-    rounds = Rounds(config, engine, owner), DriveRounds(config, engine, owner), GpuRounds(config, engine, owner)
+    kinds = Rounds, DriveRounds, GpuRounds, TailRounds
+    rounds = [kind(config, engine, owner) for kind in kinds]
     threads = [threading.Thread(target=one.run, args=(stop,), daemon=True) for one in rounds]
     for thread in threads:
         thread.start()

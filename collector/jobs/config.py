@@ -103,6 +103,44 @@ class GpuConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
             )
 
 
+class TailConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How recorded requests of services are worked on (docs/reference/collector.md#services).
+
+    Attributes:
+        enabled: whether this collector takes part; where none does, requests are kept and nothing is said of them.
+        interval_s: seconds between two rounds.
+        cpu_share: of one core, at most, on average over a round or a run; in between the job rests.
+        settle_s: a minute goes into series so long after its end, so that late requests are mostly in.
+        look_back_s: requests that come later than so long after they ended change no minute any more.
+        keep_days: for how many days recorded requests are kept.
+        keep_minutes_days: for how many days minutes, runs and changes of alerts are kept.
+        most_requests: of one service that are looked at in one run, the newest; bounds the memory.
+        learn_every_s: speed-ups of a service are learned again so often at most.
+        advise_every_s: a better target table is looked for so often at most, and only on request where it is 0.
+        series: whether series are written.
+    """
+
+    enabled: bool = True
+    interval_s: _Positive = 60.0
+    cpu_share: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.5
+    settle_s: Annotated[float, msgspec.Meta(ge=30, le=3600)] = 120.0
+    look_back_s: Annotated[float, msgspec.Meta(ge=300, le=_DAY_S)] = 3600.0
+    keep_days: Annotated[int, msgspec.Meta(ge=1, le=400)] = 14
+    keep_minutes_days: Annotated[int, msgspec.Meta(ge=1, le=4000)] = 40
+    most_requests: Annotated[int, msgspec.Meta(ge=10_000, le=20_000_000)] = 2_000_000
+    learn_every_s: Annotated[float, msgspec.Meta(ge=60, le=400 * _DAY_S)] = 3600.0
+    advise_every_s: Annotated[float, msgspec.Meta(ge=0, le=400 * _DAY_S)] = _DAY_S
+    series: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse to forget minutes that series or alerts still wait for."""
+        if self.settle_s > self.look_back_s:
+            raise ValueError(
+                f"settle_s {self.settle_s:g} is more than look_back_s {self.look_back_s:g}: a minute settles before "
+                "requests come too late for it"
+            )
+
+
 class JobsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """When the scheduled work is done.
 
@@ -111,9 +149,11 @@ class JobsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         settle_s: a coarser window is computed this long after its end, so that late data is mostly in.
         drives: the scoring of drives, in rounds of its own.
         gpu: failed jobs on GPUs, in rounds of their own.
+        tail: services whose requests are recorded, in rounds of their own.
     """
 
     interval_s: _Positive = 30.0
     settle_s: Annotated[float, msgspec.Meta(ge=0)] = 120.0
     drives: DrivesConfig = msgspec.field(default_factory=DrivesConfig)
     gpu: GpuConfig = msgspec.field(default_factory=GpuConfig)
+    tail: TailConfig = msgspec.field(default_factory=TailConfig)

@@ -11,9 +11,10 @@ from typing import Final
 
 from collector.jobs.drive_streams import DRIVE_STREAMS
 from collector.jobs.gpu_streams import GPU_STREAMS
+from collector.jobs.tail_streams import TAIL_STREAMS
 from pipeline.schema import Schema
 
 MEASURED: Final = "measured"
 SYNTHETIC: Final = "synthetic"
 
-COLLECTOR_STREAMS: Final[Mapping[str, Schema]] = MappingProxyType({**DRIVE_STREAMS, **GPU_STREAMS})
+COLLECTOR_STREAMS: Final[Mapping[str, Schema]] = MappingProxyType({**DRIVE_STREAMS, **GPU_STREAMS, **TAIL_STREAMS})

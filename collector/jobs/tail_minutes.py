@@ -1,0 +1,177 @@
+"""Minutes of services, computed from their requests when they are over, and again when late requests come.
+
+Some minutes of one service at a time, with requests around them; written with what then still waits in one transaction.
+The same requests make the same minutes, so that what is computed twice is the same. A service whose requests cannot be
+used is set aside for longer and longer, and keeps no other from its minutes.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+import sqlalchemy as sa
+
+from analytics.errors import AnalyticsError, DataError
+from analytics.tail.effective import EffectiveTimes, effective_ms
+from analytics.tail.minutes import Minute, minute_document, minutes_of
+from analytics.tail.samples import Samples
+from collector import own_metrics
+from collector.jobs.pace import Pace
+from collector.jobs.tail_news import REACH_NS
+from collector.jobs.tail_services import KnownService, known_as, read_samples, without_profile
+from collector.jobs.tail_waiting import MINUTE_NS, Waiting, write_waiting
+from store.errors import LeaseLostError
+from store.tail_minutes import MinuteRow, put_minutes
+from store.tail_services import get_service
+
+log = logging.getLogger(__name__)
+
+_MINUTES_AT_ONCE: Final = 5
+_FIRST_DELAY_NS: Final = 60 * 10**9
+_LONGEST_DELAY_NS: Final = 3600 * 10**9
+# An objective that no request can miss, where there is none.
+_NO_TARGET_MS: Final = 1e12
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """Minutes of one service that are known now, and by which objective and profile they were made."""
+
+    service: KnownService
+    minutes: tuple[Minute, ...]
+
+
+class MinuteMaker:
+    """Makes what is due; remembers what it has said."""
+
+    def __init__(self, engine: sa.Engine, most_requests: int) -> None:
+        self._engine = engine
+        self._most = most_requests
+        self._told: dict[str, tuple[str, ...]] = {}
+
+    def make(self, waiting: dict[str, Waiting], now_ns: int, pace: Pace) -> Iterator[Made]:
+        """Write the minutes that are over of all services, and give them out; `waiting` is what then still waits.
+
+        Raises:
+            LeaseLostError, sqlalchemy.exc.SQLAlchemyError: what was written is written, the rest is due.
+        """
+        for name in sorted(waiting):
+            if waiting[name].after_ns > now_ns:
+                continue
+            due = sorted(minute for minute in waiting[name].minutes if _over_ns(minute) <= now_ns)
+            for some in _chunks(due):
+                try:
+                    made = self._made(name, some)
+                    waiting[name] = replace(waiting[name], minutes=waiting[name].minutes - set(some), tries=0)
+                    self._write(waiting[name], made, now_ns, pace)
+                except (LeaseLostError, sa.exc.SQLAlchemyError):
+                    raise
+                # Bad requests, or a fault of ours: whichever service it is about, the others get their minutes.
+                except Exception as error:  # noqa: BLE001
+                    waiting[name] = self._set_aside(waiting[name], error, now_ns, pace)
+                    break
+                if made is not None:
+                    yield made
+                pace.rest()
+
+    def _made(self, name: str, some: range) -> Made | None:
+        """None: nobody has heard of the service any more."""
+        since_ns, until_ns = some.start * MINUTE_NS, some.stop * MINUTE_NS
+        with self._engine.connect() as connection:
+            row = get_service(connection, name)
+            if row is None:
+                return None
+            service = known_as(connection, row)
+            samples = read_samples(connection, name, since_ns - REACH_NS, until_ns + REACH_NS, self._most)
+        minutes, faults = _minutes(service, samples, since_ns, until_ns)
+        self._tell(name, (*service.faults, *faults))
+        return Made(service, tuple(minutes))
+
+    def _write(self, waiting: Waiting, made: Made | None, now_ns: int, pace: Pace) -> None:
+        with self._engine.begin() as connection:
+            pace.hold(connection)
+            if made is not None:
+                put_minutes(connection, [_row(made.service, minute) for minute in made.minutes])
+            write_waiting(connection, [waiting], now_ns)
+        own_metrics.tail_minutes.inc(0 if made is None else len(made.minutes))
+
+    def _set_aside(self, waiting: Waiting, error: Exception, now_ns: int, pace: Pace) -> Waiting:
+        if isinstance(error, AnalyticsError):
+            self._tell(waiting.service, (str(error),))
+        else:
+            pace.spare(f"minutes of {waiting.service[:80]}", error)
+        delay_ns = min(_LONGEST_DELAY_NS, _FIRST_DELAY_NS << min(waiting.tries, 10))
+        aside = replace(waiting, tries=waiting.tries + 1, after_ns=now_ns + delay_ns)
+        with self._engine.begin() as connection:
+            pace.hold(connection)
+            write_waiting(connection, [aside], now_ns)
+        return aside
+
+    def _tell(self, name: str, faults: tuple[str, ...]) -> None:
+        """Count what is wrong with a service's data, and log it where something else was said of it last."""
+        if not faults:
+            self._told.pop(name, None)
+            return
+        own_metrics.tail_failures.labels("data").inc()
+        if self._told.get(name) != faults:
+            self._told[name] = faults
+            log.warning("minutes of a service want something service=%s: %s", name[:80], "; ".join(faults))
+
+
+def _minutes(
+    service: KnownService, samples: Samples, since_ns: int, until_ns: int
+) -> tuple[list[Minute], tuple[str, ...]]:
+    """Whole minutes in this time; what of the service's requests could not be used, in words."""
+    faults = []
+    try:
+        effective = effective_ms(samples, service.server.threads)
+    except DataError as error:
+        # Latencies are told all the same, with nothing said of sharing.
+        faults.append(str(error))
+        service = without_profile(service)
+        effective = EffectiveTimes(samples.services_ms, np.ones(len(samples)), "at_start")
+    target_ms = service.settings.target_ms or _NO_TARGET_MS
+    times: dict[str, Any] = {"since_ns": since_ns, "until_ns": until_ns, "effective": effective}
+    profile = None if service.learned is None or service.settings.threads is None else service.learned.profile
+    try:
+        return minutes_of(samples, service.server, profile, target_ms, service.policy, **times), tuple(faults)
+    except DataError as error:
+        if profile is None:
+            raise
+        # As where a request ran on more threads than the profile knows: without it, all but causes is told.
+        faults.append(str(error))
+        return minutes_of(samples, service.server, None, target_ms, service.policy, **times), tuple(faults)
+
+
+def _row(service: KnownService, minute: Minute) -> MinuteRow:
+    """The minute, and by what it was made: without an objective nothing is slow, without threads nothing is shared."""
+    settings = service.settings
+    by = {"target_ms": settings.target_ms, "promise": settings.percentile, "threads": settings.threads}
+    return MinuteRow(service.name, minute.start_ns, minute_document(minute) | by, service.profile_version)
+
+
+def _chunks(minutes: Iterable[int]) -> Iterator[range]:
+    """Minutes in a row, some at a time."""
+    start = stop = None
+    for minute in minutes:
+        if start is not None and stop is not None and (minute != stop or stop - start >= _MINUTES_AT_ONCE):
+            yield range(start, stop)
+            start = None
+        start, stop = minute if start is None else start, minute + 1
+    if start is not None and stop is not None:
+        yield range(start, stop)
+
+
+def _over_ns(minute: int) -> int:
+    """When a minute is over, and what ran beside its last requests has come."""
+    return (minute + 1) * MINUTE_NS + REACH_NS
+
+
+def still_waits_before(waiting: Mapping[str, Waiting], now_ns: int) -> int | None:
+    """The first minute that waits and is not set aside; None: none is over."""
+    return min(
+        (minute for one in waiting.values() if not one.tries for minute in one.minutes if _over_ns(minute) <= now_ns),
+        default=None,
+    )
