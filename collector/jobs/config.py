@@ -127,7 +127,7 @@ class TailConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     look_back_s: Annotated[float, msgspec.Meta(ge=300, le=_DAY_S)] = 3600.0
     keep_days: Annotated[int, msgspec.Meta(ge=1, le=400)] = 14
     keep_minutes_days: Annotated[int, msgspec.Meta(ge=1, le=4000)] = 40
-    most_requests: Annotated[int, msgspec.Meta(ge=10_000, le=20_000_000)] = 2_000_000
+    most_requests: Annotated[int, msgspec.Meta(ge=10_000, le=10_000_000)] = 2_000_000
     learn_every_s: Annotated[float, msgspec.Meta(ge=60, le=400 * _DAY_S)] = 3600.0
     advise_every_s: Annotated[float, msgspec.Meta(ge=0, le=400 * _DAY_S)] = _DAY_S
     series: bool = True

@@ -23,14 +23,15 @@ from store.errors import LeaseLostError
 from store.tail_alerts import AlertRow, list_alerts, put_alerts
 from store.tail_batches import read_columns
 from store.tail_profiles import list_profiles
-from store.tail_runs import RunRow, list_runs
+from store.tail_runs import Kind, RunRow, State, list_runs
 from store.tail_services import ServiceRow, get_service, list_services
 
 _EVERY_NS: Final = 300 * 10**9
 _HOUR_NS: Final = 3600 * 10**9
 #: Requests that tell whether an objective can be reached.
 _MOST_LOOKED_AT: Final = 20_000
-_RUNS_LOOKED_AT: Final = 50
+#: Forecasts among which the newest for the service as it is is looked for.
+_FORECASTS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,15 +116,17 @@ class Alerting:
 
 def newest_advice(connection: sa.Connection, service: str) -> Advice | None:
     """What the newest search that ended says; without any, the newest forecast for the load and server as they are."""
-    ended = [
-        run
-        for run in list_runs(connection, service, limit=_RUNS_LOOKED_AT)
-        if run.state in {"done", "refused"} and run.ended_ns is not None and run.answer and run.answer.get("advice")
-    ]
-    searches = [run for run in ended if run.kind == "search"]
-    plain = [run for run in ended if run.kind == "what_if" and _is_plain(run)]
-    chosen = max(searches or plain, key=lambda run: run.ended_ns or 0, default=None)
+    searches = _answered(connection, service, "search", 1)
+    found = searches or [run for run in _answered(connection, service, "what_if", _FORECASTS) if _is_plain(run)]
+    chosen = max(found, key=lambda run: run.ended_ns or 0, default=None)
     return None if chosen is None else _advice(chosen)
+
+
+def _answered(connection: sa.Connection, service: str, kind: Kind, most: int) -> list[RunRow]:
+    """The newest runs of a kind that say something of advice."""
+    states: tuple[State, ...] = ("done", "refused")
+    runs = [run for state in states for run in list_runs(connection, service, limit=most, kind=kind, state=state)]
+    return [run for run in runs if run.answer and run.answer.get("advice")]
 
 
 def _is_plain(run: RunRow) -> bool:
@@ -155,10 +158,10 @@ def _looked_up(connection: sa.Connection, service: KnownService, now_ns: int) ->
         samples = samples_of(read)
         if not len(samples):
             return None
-        profile = service.learned.profile
-        works = works_ms(samples, effective_ms(samples, service.server.threads), profile)
-        percentile, degree = settings.percentile, service.server.max_degree
-        return unreachable(works, profile, settings.target_ms, percentile, degree, samples.weights)
+        learned, server = service.learned, service.server
+        works = works_ms(samples, effective_ms(samples, server.threads), learned.profile)
+        percentile, degree = settings.percentile, server.max_degree
+        return unreachable(works, learned, settings.target_ms, percentile, degree, samples.weights)
     except AnalyticsError:
         return None  # said and counted where minutes are made of the same requests
 

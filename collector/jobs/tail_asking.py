@@ -15,13 +15,15 @@ from collector.jobs.tail_questions import COLLECTOR
 from collector.jobs.tail_waiting import read_unlearned, write_unlearned
 from store.errors import ServiceLimitError
 from store.tail_profiles import active_profile
-from store.tail_runs import RunRow, ask_run, list_runs
+from store.tail_runs import WAITING_MAX, Kind, RunRow, ask_run, list_runs
 from store.tail_services import ServiceRow, get_service
 
 #: Requests that came since, from which on learning again may tell more.
 LEAST_REQUESTS: Final = 1_000
 _DAY_NS: Final = 86_400 * 10**9
-_RUNS_LOOKED_AT: Final = 50
+_KINDS: Final[tuple[Kind, ...]] = ("learn", "search")
+#: As many as may wait, so that one that does is seen.
+_RUNS_LOOKED_AT: Final = WAITING_MAX + 1
 _SEARCH: Final[Mapping[str, Any]] = {
     "instance": None,
     "metric": "threads_and_queue",
@@ -47,7 +49,7 @@ def ask(engine: sa.Engine, config: TailConfig, now_ns: int, pace: Pace) -> int:
             continue
         with engine.connect() as connection:
             row = get_service(connection, service)
-            runs = list_runs(connection, service, limit=_RUNS_LOOKED_AT)
+            runs = [run for kind in _KINDS for run in list_runs(connection, service, limit=_RUNS_LOOKED_AT, kind=kind)]
             known = active_profile(connection, service) is not None
         if row is None or row.settings.threads is None:
             continue
@@ -60,9 +62,9 @@ def ask(engine: sa.Engine, config: TailConfig, now_ns: int, pace: Pace) -> int:
 
 def _due(
     row: ServiceRow, runs: list[RunRow], known: bool, config: TailConfig, now_ns: int
-) -> dict[Any, dict[str, Any]]:
+) -> dict[Kind, dict[str, Any]]:
     """Kind -> request."""
-    found: dict[Any, dict[str, Any]] = {}
+    found: dict[Kind, dict[str, Any]] = {}
     start_ns = max(0, now_ns - config.keep_days * _DAY_NS)
     if _is_due(runs, "learn", config.learn_every_s, now_ns):
         found["learn"] = {"start_ns": start_ns, "end_ns": now_ns, "instance": None, "class_edges_ms": None}
@@ -73,7 +75,7 @@ def _due(
     return found
 
 
-def _is_due(runs: list[RunRow], kind: str, every_s: float, now_ns: int) -> bool:
+def _is_due(runs: list[RunRow], kind: Kind, every_s: float, now_ns: int) -> bool:
     """Whether none of this kind waits, and the newest was asked long enough ago."""
     mine = [run for run in runs if run.kind == kind]
     if any(run.state in {"waiting", "running"} for run in mine):
@@ -82,7 +84,7 @@ def _is_due(runs: list[RunRow], kind: str, every_s: float, now_ns: int) -> bool:
     return newest_ns is None or not newest_ns <= now_ns < newest_ns + round(every_s * 1e9)
 
 
-def _ask(engine: sa.Engine, service: str, kind: Any, request: dict[str, Any], now_ns: int, pace: Pace) -> int:
+def _ask(engine: sa.Engine, service: str, kind: Kind, request: dict[str, Any], now_ns: int, pace: Pace) -> int:
     try:
         with engine.begin() as connection:
             pace.hold(connection)

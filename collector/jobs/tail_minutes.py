@@ -134,11 +134,12 @@ def _minutes(
         effective = EffectiveTimes(samples.services_ms, np.ones(len(samples)), "at_start")
     target_ms = service.settings.target_ms or _NO_TARGET_MS
     times: dict[str, Any] = {"since_ns": since_ns, "until_ns": until_ns, "effective": effective}
-    profile = None if service.learned is None or service.settings.threads is None else service.learned.profile
+    # All of what was learned, not its table alone: a class that it says nothing of makes no request intrinsic.
+    learned = service.learned if service.threads_told else None
     try:
-        return minutes_of(samples, service.server, profile, target_ms, service.policy, **times), tuple(faults)
+        return minutes_of(samples, service.server, learned, target_ms, service.policy, **times), tuple(faults)
     except DataError as error:
-        if profile is None:
+        if learned is None:
             raise
         # As where a request ran on more threads than the profile knows: without it, all but causes is told.
         faults.append(str(error))

@@ -19,6 +19,7 @@ from collector.jobs.pace import Pace
 from collector.jobs.tail_questions import Answer, answer
 from store.errors import LeaseLostError, StoreError
 from store.tail_runs import Outcome, RunRow, end_run, next_run, note_progress, release_run, take_back_runs
+from store.tail_tables import tail_runs
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ class TailRuns:
             LeaseLostError, sqlalchemy.exc.SQLAlchemyError: a run that was begun is taken back by whoever works next.
         """
         ended = 0
-        while True:
+        while self._is_asked():
             with self._engine.begin() as connection:
                 pace.hold(connection)
                 # One that runs is being worked on by nobody: it is we who hold the lease.
@@ -85,6 +86,14 @@ class TailRuns:
             self._answer(run, beside, pace)
             ended += 1
             pace.rest()
+        return ended
+
+    def _is_asked(self) -> bool:
+        """Whether any run waits or is left by the dead: read without making anybody wait."""
+        table = tail_runs
+        with self._engine.connect() as connection:
+            query = sa.select(table.c.id).where(table.c.state.in_(["waiting", "running"])).limit(1)
+            return connection.execute(query).one_or_none() is not None
 
     def _answer(self, run: RunRow, beside: Beside, pace: Pace) -> None:
         progress = self._progress(run, beside.between, pace)

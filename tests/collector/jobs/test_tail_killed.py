@@ -28,11 +28,11 @@ def filled(engine: sa.Engine) -> TailWorld:
     world = TailWorld(engine)
     world.serve("a")
     world.serve("b", target_ms=None)
-    world.take(requests(NOW - 8 * MINUTE_NS, n=1_500), service="a")
-    world.take(requests(NOW - 7 * MINUTE_NS, n=300, seed=2), service="a", instance="i2")
-    world.take(requests(NOW - 5 * MINUTE_NS, n=300, seed=3), service="b", synthetic=True)
+    world.take(requests(NOW - 5 * MINUTE_NS, n=900), service="a")
+    world.take(requests(NOW - 4 * MINUTE_NS, n=300, seed=2), service="a", instance="i2")
+    world.take(requests(NOW - 4 * MINUTE_NS, n=300, seed=3), service="b", synthetic=True)
     world.take(requests(NOW - 400 * MINUTE_NS, n=50, seed=4), service="b")
-    world.ask("learn", service="a", end_ns=NOW - 5 * MINUTE_NS, now_ns=NOW - MINUTE_NS)
+    world.ask("learn", service="a", end_ns=NOW - 4 * MINUTE_NS, now_ns=NOW - MINUTE_NS)
     world.ask("learn", service="b", end_ns=LONG_AGO, now_ns=NOW)
     with engine.begin() as connection:
         # Names by chance would come in another order in each world.
@@ -87,25 +87,25 @@ def test_a_job_killed_before_a_commit_leaves_what_its_next_run_ends_like_one_tha
     undisturbed: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
     before, wanted = undisturbed
-    # Every fifth commit: the test below dies before the others.
+    # Every fourth commit: the test below dies before the others.
     commits, left = commits_survived(
         before,
         tmp_path,
         lambda engine, dies_at: lived(TailWorld(engine), dies_at),
         lambda engine: content(TailWorld(engine)),
-        step=5,
+        step=4,
     )
     assert 12 < commits < MOST_COMMITS - 1
     for number, found in enumerate(left):
-        assert found == wanted, f"killed before commit {5 * number + 1}"
+        assert found == wanted, f"killed before commit {4 * number + 1}"
 
 
 def test_what_there_is_was_counted_learned_and_answered(undisturbed: tuple[Path, dict[str, Any]]) -> None:
     wanted = undisturbed[1]
     counted = wanted["service_requests_total"]
-    assert sum(counted.values()) == 1_500 + 300 + 300
+    assert sum(counted.values()) == 900 + 300 + 300
     assert {origin for _, service, origin in counted if service == "b"} == {"synthetic"}
-    assert counted[7, "a", "measured"] == 900
+    assert counted[4, "a", "measured"] == 600
     assert [row[2] for row in wanted["profiles"]] in ([True], [1])
     assert sorted(row[2] for row in wanted["runs"]) == ["done", "refused"]
     assert not [row for row in wanted["progress"] if row[0] == "tail minutes waiting"]
@@ -117,7 +117,7 @@ def test_a_job_killed_again_and_again_ends_like_one_that_never_was(
 ) -> None:
     world = filled(tail_world.engine)
     deaths = 0
-    while not lived(world, 3 + deaths % 17):
+    while not lived(world, 3 + deaths % 13):
         deaths += 1
         assert deaths < MOST_COMMITS
     assert deaths > 3
@@ -136,5 +136,5 @@ def test_minutes_are_made_again_as_they_were(undisturbed: tuple[Path, dict[str, 
         assert {name: value for name, value in content(world).items() if name.startswith("service_")} == {
             name: value for name, value in wanted.items() if name.startswith("service_")
         }
-        first = minute_from(world.minutes("a")[8].document)
+        first = minute_from(world.minutes("a")[5].document)
         assert replace(first, start_ns=0).requests == 600
