@@ -164,6 +164,7 @@ def _search(asked: _Asked, progress: Progress) -> Answer:
             by=asked.run.asked_by,
             note=note,
             evidence=evidence,
+            max_degree=found.max_degree,
         )
         return {"table_version": drafted.version}
 
