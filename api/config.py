@@ -45,6 +45,13 @@ class GpuConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 300.0
 
 
+class ServicesConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything under `api.services:`; what questions about services' tails may take."""
+
+    #: Recorded requests that one answer about causes looks at, the newest of its stretch; some 300 bytes each.
+    max_requests: _Limit = 500_000
+
+
 class ApiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything under `api:` in the configuration file; port 0 takes any free one and logs which.
 
@@ -105,6 +112,8 @@ class ApiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     prometheus: PrometheusConfig = PrometheusConfig()
     #: Logs of GPU jobs.
     gpu: GpuConfig = GpuConfig()
+    #: Tails of services whose requests are recorded.
+    services: ServicesConfig = ServicesConfig()
 
     def __post_init__(self) -> None:
         """Refuse what would be open to strangers by accident, and half a TLS."""

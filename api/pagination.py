@@ -61,7 +61,7 @@ def given_cursor(given: PageParameters) -> str | None:
     try:
         return base64.b64decode(given.cursor + "=" * (-len(given.cursor) % 4), altchars=b"-_", validate=True).decode()
     except ValueError as error:
-        raise _no_cursor() from error
+        raise no_cursor() from error
 
 
 def given_number(given: PageParameters) -> int | None:
@@ -72,7 +72,7 @@ def given_number(given: PageParameters) -> int | None:
     """
     name = given_cursor(given)
     if name is not None and _NUMBER.fullmatch(name) is None:
-        raise _no_cursor()
+        raise no_cursor()
     return None if name is None else int(name)
 
 
@@ -81,7 +81,8 @@ def cursor_of(name: str) -> str:
     return base64.urlsafe_b64encode(name.encode()).decode().rstrip("=")
 
 
-def _no_cursor() -> ParameterError:
+def no_cursor() -> ParameterError:
+    """The cursor is not one of this list."""
     return ParameterError(
         "cursor is not one that this API gave; take next_cursor of the page before, or leave it out",
         parameter="cursor",

@@ -76,10 +76,20 @@ class Admission:
             self._holds = False
             self._reads._heavy.release()
 
+    def admit_bytes(self, held_bytes: int) -> None:
+        """Wait for a turn where work that holds so much memory needs one.
+
+        Raises:
+            BusyError: as many as may are waiting already.
+        """
+        if held_bytes >= HEAVY_BYTES and not self._holds:
+            self._take_turn()
+
     def _admit(self, cost: Cost) -> None:
         self._reads.refuse_costly(cost)
-        if cost.read_bytes < HEAVY_BYTES or self._holds:
-            return
+        self.admit_bytes(cost.read_bytes)
+
+    def _take_turn(self) -> None:
         if not self._reads._waiting.acquire(blocking=False):
             self._reads.metrics.questions_ended.labels("busy").inc()
             raise BusyError(

@@ -23,6 +23,7 @@ from tests.api.drives_world import ODD, VIRTUAL, add_drives
 from tests.api.gpu_world import ODD_JOB, SLASHED, add_gpu_jobs, scanner
 from tests.api.lines_world import add_lines
 from tests.api.recorded_world import add_services
+from tests.api.services_world import DONE_RUN, add_watched_services
 from tests.api.world import INCARNATION, asking, fill, probe_records
 
 #: Operations that are described but not asked here, and why.
@@ -88,10 +89,15 @@ MEANT = {
     "exit_code": st.sampled_from(["0", "1", "137", "-1", "x"]),
     "signal": st.sampled_from(["9", "0", "256"]),
     "nodes": st.sampled_from(["gpu-1,gpu-2", "gpu-3", "a,,b", ""]),
-    "service": st.sampled_from(["search", "ads", "serach", "a/b"]),
+    "service": st.sampled_from(["shop", "quiet", "new", "search", "ads", "serach", "a/b"]),
     "instance": st.sampled_from(["a", "b", "10.0.0.7", ""]),
     "batch": st.sampled_from(["1", "1795330810-42", ""]),
     "version": st.sampled_from(["1", "2", "3", "0", "x", "99999999999"]),
+    "run": st.sampled_from([DONE_RUN, "nothing"]),
+    "kind": st.sampled_from(["what_if", "learn", "whatif"]),
+    "firing": st.sampled_from(["true", "false", "1"]),
+    "severity": st.sampled_from(["page", "ticket", "pages"]),
+    "slowest": st.sampled_from(["0", "3", "1001", "x"]),
 }
 
 
@@ -99,6 +105,12 @@ MEANT = {
 MEANT_BY = {
     "GET /api/v1/lines": {"metric": st.sampled_from(["job_first_lines", "job_last_lines", "probe_rtt_us"])},
     "GET /api/v1/distribution": {"metric": st.sampled_from(["probe_rtt_us", "odd_ratio", "probes_total"])},
+    "GET /api/v1/services/{service}/tail": {
+        "service": st.just("shop"),
+        "by": st.sampled_from([[], ["load"], ["load", "time"]]),
+    },
+    "GET /api/v1/services/{service}/tail/causes": {"service": st.just("shop")},
+    "GET /api/v1/services/{service}/runs": {"state": st.sampled_from(["waiting", "done", "ended"])},
     "GET /api/v1/quantiles": {"metric": st.sampled_from(["probe_rtt_us", "odd_ratio", "probes_total"])},
 }
 
@@ -159,6 +171,7 @@ def client(tmp_path_factory):
     with engine.begin() as connection:
         add_gpu_jobs(connection)
         add_services(connection)
+    add_watched_services(engine)
     engine.dispose()
     with asking(world.url) as asked:
         asked.app.state.log_classifier._scanner = scanner()

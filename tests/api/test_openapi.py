@@ -35,6 +35,14 @@ OPERATIONS = {
     "/api/v1/services/{service}/degree-table": "get_degree_table",
     "/api/v1/services/{service}/target-tables": "list_target_tables",
     "/api/v1/services/{service}/target-tables/{version}": "get_target_table",
+    "/api/v1/services/{service}/tail": "get_service_tail",
+    "/api/v1/services/{service}/tail/causes": "get_service_tail_causes",
+    "/api/v1/services/{service}/speedup-profile": "get_service_speedups",
+    "/api/v1/services/{service}/runs": "list_service_runs",
+    "/api/v1/services/{service}/runs/{run}": "get_service_run",
+    "/api/v1/services/{service}/alerts": "list_service_alerts",
+    "/api/v1/services/{service}/alerts/history": "list_service_alert_changes",
+    "/api/v1/alerts/services": "list_alerts_of_services",
     "/api/v1/cardinality": "list_cardinality",
     "/api/v1/dead-letters": "list_dead_letters",
     "/api/v1/dead-letters/reasons": "count_dead_letters",
@@ -74,6 +82,10 @@ CHANGES = {
     ("post", "/api/v1/services/{service}/target-tables"): "draft_target_table",
     ("post", "/api/v1/services/{service}/target-tables/{version}/activate"): "activate_target_table",
     ("post", "/api/v1/services/{service}/target-tables/{version}/roll-back"): "roll_back_target_table",
+    ("post", "/api/v1/services/{service}/what-if"): "ask_service_what_if",
+    ("post", "/api/v1/services/{service}/target-tables/search"): "search_service_target_table",
+    ("post", "/api/v1/services/{service}/speedup-profile/learn"): "learn_service_speedups",
+    ("delete", "/api/v1/services/{service}/runs/{run}"): "cancel_service_run",
 }
 
 

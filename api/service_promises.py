@@ -1,0 +1,94 @@
+"""What a service has promised and runs on, as far as a question needs it; where nobody said, the answer says how to."""
+
+from typing import Final
+
+import sqlalchemy as sa
+
+from analytics.tail.policies import Server
+from api.errors import ConflictError, UnknownNameError
+from api.times import rfc_3339
+from store.tail_services import ServiceRow, ServiceSettings, known_service
+
+_HARDWARE: Final = ("threads", "workers", "max_degree")
+_SAMPLE: Final = {"target_ms": "80", "threads": "12", "workers": "24", "max_degree": "6"}
+
+
+def promised_target(row: ServiceRow) -> float:
+    """The promised latency in milliseconds.
+
+    Raises:
+        ConflictError: nobody promised any; says how to.
+    """
+    check_settings_told(row, ("target_ms",))
+    return float(row.settings.target_ms or 0.0)
+
+
+def server_of(row: ServiceRow) -> Server:
+    """What one instance of the service runs on.
+
+    Raises:
+        ConflictError: nobody said; says how to.
+    """
+    check_settings_told(row, _HARDWARE)
+    known = row.settings
+    return Server(known.threads or 1, known.workers or 1, known.max_degree or 1)
+
+
+def check_settings_told(row: ServiceRow, names: tuple[str, ...]) -> None:
+    """Return when somebody has said all of these settings.
+
+    Raises:
+        ConflictError: some are missing; names them, and the request that tells them.
+    """
+    missing = [name for name in names if getattr(row.settings, name) is None]
+    if not missing:
+        return
+    body = ", ".join(f'"{name}": {_SAMPLE[name]}' for name in missing)
+    raise ConflictError(
+        f"the objective of {row.service[:200]!r} does not say {', '.join(missing)}; "
+        f"PUT /api/v1/services/{row.service[:200]}/objective with what is true of it, such as {{{body}}}, "
+        "then ask again"
+    )
+
+
+def service_and_target(connection: sa.Connection, service: str) -> tuple[ServiceRow, float]:
+    """A service, and the latency it promised in milliseconds.
+
+    Raises:
+        store.errors.UnknownServiceError: nobody has heard of it.
+        ConflictError: it promised nothing.
+    """
+    row = known_service(connection, service)
+    return row, promised_target(row)
+
+
+def promise_entry(settings: ServiceSettings) -> dict[str, object]:
+    """What was promised, as answers show it."""
+    return {
+        "percentile": settings.percentile,
+        "target_ms": settings.target_ms,
+        "fan_out": settings.fan_out,
+        "window_days": settings.window_days,
+    }
+
+
+def nothing_there(row: ServiceRow, start_ns: int, end_ns: int, what: str) -> UnknownNameError:
+    """Nothing is known of a stretch of time: what there is instead, and what to do.
+
+    Args:
+        what: is missing, in words: `minutes` or `requests`.
+    """
+    service = row.service[:200]
+    if row.latest_ns is None:
+        instead = f"none ever were; its servers send them to POST /api/v1/services/{service}/requests"
+    elif start_ns <= row.latest_ns < end_ns:
+        instead = (
+            f"the newest recorded request came at {rfc_3339(row.latest_ns)}, so some are recorded, and not added up "
+            "yet; the collectors' job does that when collector.jobs.tail.enabled is true, ask again in a minute or two"
+        )
+    else:
+        instead = f"the newest recorded request came at {rfc_3339(row.latest_ns)}; ask for a stretch up to then"
+    return UnknownNameError(
+        f"no {what} of service {service!r} are known from {rfc_3339(start_ns)} to {rfc_3339(end_ns)}: {instead}",
+        parameter="start",
+    )
