@@ -82,7 +82,7 @@ def explain(
     works = works_ms(samples, effective, learned.profile)
     check()
     levels = load_levels(samples, server.threads, works)
-    causes = attribute(samples, effective, learned.profile, target_ms, server.max_degree, works_ms=works)
+    causes = attribute(samples, effective, learned, target_ms, server.max_degree, works_ms=works)
     return Explained(samples, effective, works, levels, causes, cause_table(causes, levels.level, samples))
 
 
@@ -97,9 +97,7 @@ def causes_content(
 ) -> dict[str, object]:
     """What an answer says of the requests, their levels of load, and the slowest of them."""
     counts = found.table.counts.sum(axis=0)
-    beyond = unreachable(
-        found.works_ms, learned.profile, target_ms, percentile, server.max_degree, found.samples.weights
-    )
+    beyond = unreachable(found.works_ms, learned, target_ms, percentile, server.max_degree, found.samples.weights)
     return {
         "basis": found.effective.basis,
         "requests": round(found.requests),

@@ -9,8 +9,7 @@ from api.errors import ConflictError, UnknownNameError
 from api.times import rfc_3339
 from store.tail_services import ServiceRow, ServiceSettings, known_service
 
-_HARDWARE: Final = ("threads", "workers", "max_degree")
-_SAMPLE: Final = {"target_ms": "80", "threads": "12", "workers": "24", "max_degree": "6"}
+_SAMPLE: Final = {"target_ms": "80", "threads": "12"}
 
 
 def promised_target(row: ServiceRow) -> float:
@@ -23,15 +22,20 @@ def promised_target(row: ServiceRow) -> float:
     return float(row.settings.target_ms or 0.0)
 
 
-def server_of(row: ServiceRow) -> Server:
-    """What one instance of the service runs on.
+def server_of(row: ServiceRow, known_degree: int | None = None) -> Server:
+    """What one instance of the service runs on, as the collectors' job takes it, too: workers as many as hardware
+    threads where nobody said, and requests on no more threads than there are workers, or speed-ups known.
 
+    Args:
+        known_degree: up to which speed-ups are known; None: nothing is learned.
     Raises:
-        ConflictError: nobody said; says how to.
+        ConflictError: nobody said how many hardware threads there are; says how to.
     """
-    check_settings_told(row, _HARDWARE)
-    known = row.settings
-    return Server(known.threads or 1, known.workers or 1, known.max_degree or 1)
+    check_settings_told(row, ("threads",))
+    threads = row.settings.threads or 1
+    workers = row.settings.workers or threads
+    degree = min(one for one in (row.settings.max_degree, known_degree, workers) if one is not None)
+    return Server(threads, workers, degree)
 
 
 def check_settings_told(row: ServiceRow, names: tuple[str, ...]) -> None:

@@ -96,6 +96,7 @@ class TailAnswer(Model):
     end_ns: TimeNs
     step_ns: int | None
     by: list[str] = Field(examples=[["load"]])
+    synthetic: bool = Field(description="Its requests were made up.")
     promise: PromiseEntry | None = Field(description="Null: nobody set an objective.")
     error_bound: float = Field(description="Largest relative error of a quantile.", examples=[0.0055])
     groups: list[TailGroup] = Field(
@@ -165,6 +166,7 @@ class CausesAnswer(Model):
     start_ns: TimeNs
     end: Time
     end_ns: TimeNs
+    synthetic: bool = Field(description="Its requests were made up.")
     promise: PromiseEntry
     profile_version: int = Field(description="Of the learned speed-ups that work was computed by.")
     basis: Literal["cpu", "reconstructed", "at_start"] = Field(description="What effective times are known from.")

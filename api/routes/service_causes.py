@@ -48,9 +48,12 @@ def _answer(request: Request, name: str, stretch: tuple[int, int], slowest: int,
     check = run.check if run else lambda: None
     with parts.database.reading() as connection:
         row, target_ms = service_and_target(connection, name)
-        server, profile = server_of(row), active_profile(connection, name)
+        server_of(row)  # refuses, before anything is read
+        profile = active_profile(connection, name)
     if profile is None:
         raise no_profile(name)
+    learned = learned_of(profile)
+    server = server_of(row, learned.profile.max_degree)
     with parts.reads.admission(check) as admitted:
         # A turn among the heavy questions is taken before anything is read: nobody waits inside a transaction.
         admitted.admit_bytes(most * BYTES_PER_REQUEST)
@@ -60,7 +63,6 @@ def _answer(request: Request, name: str, stretch: tuple[int, int], slowest: int,
         if not len(samples):
             raise nothing_there(row, *stretch, "usable requests")
         check()
-        learned = learned_of(profile)
         try:
             found = explain(samples, server, learned, target_ms, check)
             content = causes_content(
@@ -73,6 +75,7 @@ def _answer(request: Request, name: str, stretch: tuple[int, int], slowest: int,
         {
             "service": name,
             **span(*stretch),
+            "synthetic": row.synthetic,
             "promise": promise_entry(row.settings),
             "profile_version": profile.version,
             **content,

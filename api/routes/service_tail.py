@@ -55,6 +55,7 @@ def _answer(request: Request, name: str, question: TailQuestion, parts: Service)
         **span(question.start_ns, question.end_ns),
         "step_ns": question.step_ns,
         "by": ["load"] if question.by_load else [],
+        "synthetic": row.synthetic,
         "promise": None if row.settings.target_ms is None else promise_entry(row.settings),
         "error_bound": error_bound(),
         "groups": list(group_entries(found, question, row.settings)),
@@ -101,5 +102,3 @@ def _notes(row: ServiceRow, found: MinuteSums) -> Iterator[str]:
             f"{found.unprofiled} of {found.minutes} minutes are from before any speed-ups were learned: their load is "
             "of threads in use, which is more than the work alone, and they have no causes"
         )
-    if row.synthetic:
-        yield "the requests of this service are synthetic: a generator made them up"

@@ -97,9 +97,10 @@ def add_services(engine: sa.Engine) -> None:
     """All of them."""
     for instance in (0, 1):
         with engine.begin() as connection:
-            add_batch(connection, "shop", f"web-{instance}", "first", recorded(instance), NOW_NS)
+            add_batch(connection, "shop", f"web-{instance}", "first", recorded(instance), NOW_NS, synthetic=True)
+    few = {name: values[:50] for name, values in recorded(0).items()}
     with engine.begin() as connection:
-        add_batch(connection, "new", "web-9", "first", {k: v[:50] for k, v in recorded(0).items()}, NOW_NS)
+        add_batch(connection, "new", "web-9", "first", few, NOW_NS, synthetic=True)
     with engine.begin() as connection:
         put_service(connection, "shop", SETTINGS, NOW_NS, by="ana")
         put_service(connection, "quiet", SETTINGS, NOW_NS, by="ana")

@@ -24,6 +24,7 @@ from tests.api.services_world import (
     TARGET_MS,
     UNTIL_NS,
     all_columns,
+    learned,
     recorded,
 )
 from tests.api.test_problems import problem_of
@@ -61,7 +62,9 @@ def tail(client, **parameters):
 
 
 def test_a_tail_has_the_quantiles_of_the_recorded_requests_at_their_nearest_ranks(client):
-    (group,), latencies = tail(client, q="0,0.5,0.99,0.999,1")["groups"], samples().latencies_ms
+    found, latencies = tail(client, q="0,0.5,0.99,0.999,1"), samples().latencies_ms
+    (group,) = found["groups"]
+    assert found["synthetic"]
     assert (group["requests"], group["minutes"]) == (latencies.size, 4)
     assert group["mean_ms"] == pytest.approx(latencies.mean())
     for one in group["quantiles"]:
@@ -151,7 +154,7 @@ def causes(client, **parameters):
 
 def test_causes_are_those_of_the_attribution_and_shares_add_up_to_one(client):
     found, of = causes(client), samples()
-    wanted = attribute(of, effective_ms(of, SERVER.threads), PROFILE, TARGET_MS, SERVER.max_degree)
+    wanted = attribute(of, effective_ms(of, SERVER.threads), learned(), TARGET_MS, SERVER.max_degree)
     counts = np.bincount(wanted[wanted >= 0], minlength=len(CAUSES))
     assert found["counts"] == dict(zip(CAUSES, counts.tolist(), strict=True))
     assert found["slow"] == counts.sum() > 100
@@ -161,7 +164,7 @@ def test_causes_are_those_of_the_attribution_and_shares_add_up_to_one(client):
         assert level["shares"] is None or sum(level["shares"].values()) == pytest.approx(1)
     assert sum(level["requests"] for level in found["levels"]) == found["requests"] == len(of)
     assert sum(level["share_of_time"] for level in found["levels"]) == pytest.approx(1)
-    assert found["unreachable"] is None
+    assert (found["unreachable"], found["synthetic"]) == (None, True)
     assert found["coverage"]["notes"] == []
 
 
@@ -219,11 +222,14 @@ def test_a_promise_that_no_policy_can_keep_is_told(services_url):
     assert "cannot be kept" in beyond["text"]
 
 
-def test_more_threads_than_the_speedups_know_are_a_conflict(services_url):
-    settle(services_url, max_degree=4)
+def test_no_more_threads_are_reckoned_with_than_speedups_are_known_for(services_client, services_url):
+    settle(services_url, max_degree=None, workers=4)
+    with asking(services_url) as client:
+        assert causes(client)["counts"] == causes(services_client)["counts"]
+    settle(services_url, threads=None)
     with asking(services_url) as client:
         problem = problem_of(client.get(CAUSES_OF))
-    assert (problem["status"], "up to 4 threads" in problem["detail"]) == (409, True), problem["detail"]
+    assert (problem["status"], '{"threads": 12}' in problem["detail"]) == (409, True), problem["detail"]
 
 
 def test_requests_that_stand_for_several_count_so(services_url):
