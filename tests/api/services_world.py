@@ -88,12 +88,12 @@ def filled_services(url: str) -> str:
     """A new database with all of them; returns its address."""
     upgrade(url)
     engine = open_engine(url)
-    add_services(engine)
+    add_watched_services(engine)
     engine.dispose()
     return url
 
 
-def add_services(engine: sa.Engine) -> None:
+def add_watched_services(engine: sa.Engine) -> None:
     """All of them."""
     for instance in (0, 1):
         with engine.begin() as connection:
