@@ -48,7 +48,7 @@ class GpuConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class ServicesConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything under `api.services:`; what questions about services' tails may take."""
 
-    #: Recorded requests that one answer about causes looks at, the newest of its stretch; some 300 bytes each.
+    #: Recorded requests that one answer about causes looks at, the newest of its stretch; some 400 bytes each.
     max_requests: _Limit = 500_000
 
 

@@ -1,6 +1,6 @@
 """Why the requests of a stretch were slow: recorded requests through the attribution, as answers show it.
 
-Everything here works on arrays of at most `api.services.max_requests` requests, some 300 bytes each at its height.
+Everything here works on arrays of at most `api.services.max_requests` requests, some 400 bytes each at its height.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from store.tail_batches import RecordedColumns
 
 #: Of one request, at the height of the work; what a read is admitted by.
-BYTES_PER_REQUEST: Final = 300
+BYTES_PER_REQUEST: Final = 400
 _BY_SHARE: Final = (
     "some requests stand for several: threads at work are those that each met at its start, and what came later is not "
     "known"

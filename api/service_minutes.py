@@ -22,11 +22,14 @@ from api.service_tail_params import TailQuestion
 from quantiles.array_types import FloatArray
 from quantiles.levels import nearest_ranks
 from quantiles.sketch import Sketch
+from quantiles.sketch_column import SketchColumn
 from store.tail_minutes import MinuteRow
 from store.tail_services import ServiceSettings
 
 _COUNTS: Final = ("requests", "corrected", "long", "long_missed")
 _HARDWARE: Final = ("service_ms", "effective_ms", "work_ms", "thread_ms", "capacity_ms")
+# Decoded one by one, they take ten times as long; so many are some megabytes.
+_SKETCHES_AT_ONCE: Final = 1_024
 #: The level of load of a group that has none.
 _NO_LEVEL: Final = -1
 
@@ -59,13 +62,12 @@ class _Sum:
     sketch: Sketch = field(default_factory=Sketch)
 
     def add(self, stored: StoredMinute) -> None:
-        """Count one more."""
+        """Count one more; its sketch comes later."""
         minute = stored.minute
         self.minutes += 1
         for name in _COUNTS:
             self.counts[name] += getattr(minute, name)
         self.latency_ms += minute.latency_ms
-        self.sketch.merge(Sketch.from_bytes(minute.latencies))
         if stored.promised:
             self.promised += minute.requests
             self.slow += minute.slow
@@ -85,6 +87,31 @@ class MinuteSums:
     unprofiled: int = 0
     unpromised: int = 0
     unmeasured: int = 0
+    _waiting: list[tuple[tuple[int, int], bytes]] = field(default_factory=list)
+
+    def add(self, key: tuple[int, int], stored: StoredMinute) -> None:
+        """Count one more minute in the group of this key, which is there."""
+        self.groups[key].add(stored)
+        self.minutes += 1
+        self.unprofiled += not stored.minute.profiled
+        self.unpromised += not stored.promised
+        self.unmeasured += not stored.measured
+        self._waiting.append((key, stored.minute.latencies))
+        if len(self._waiting) >= _SKETCHES_AT_ONCE:
+            self.merge_sketches()
+
+    def merge_sketches(self) -> None:
+        """Merge the sketches that wait into those of their groups."""
+        if not self._waiting:
+            return
+        keys = list(dict.fromkeys(key for key, _ in self._waiting))
+        place = {key: i for i, key in enumerate(keys)}
+        bodies = [body for _, body in self._waiting]
+        column = SketchColumn.from_bodies(b"".join(bodies), [len(body) for body in bodies])
+        reduced = column.reduce([place[key] for key, _ in self._waiting], len(keys))
+        for i, key in enumerate(keys):
+            self.groups[key].sketch.merge(reduced.sketch(i))
+        self._waiting.clear()
 
 
 def stored_minute(row: MinuteRow) -> StoredMinute:
@@ -135,11 +162,8 @@ def add_up(
                     limit=max_groups,
                 )
             found.groups[key] = _Sum()
-        found.groups[key].add(stored)
-        found.minutes += 1
-        found.unprofiled += not stored.minute.profiled
-        found.unpromised += not stored.promised
-        found.unmeasured += not stored.measured
+        found.add(key, stored)
+    found.merge_sketches()
     return found
 
 
