@@ -11,7 +11,7 @@ from numba import njit
 _NEVER = np.inf
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def run(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915, PLR0917 -- a call per event would cost more
     arrivals, works, predictions, classes, predicted_classes, forced, speedups, average, mean_ms,
     threads, workers, most, code, degree, number, metric, width, full, corrects, targets,
