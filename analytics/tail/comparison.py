@@ -17,8 +17,6 @@ from analytics.tail.table_search import WARM_UP
 QUANTILES: Final = (0.5, 0.95, 0.99, 0.999, 0.9999)
 #: With fewer requests beyond a quantile than this it is not told.
 LEAST_BEYOND: Final = 10
-# A queue whose waits at the end are so many times the longest request grows without end.
-_COLLAPSED: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +104,8 @@ def _at_load(name: str, load: float, runs: Sequence[Run], fan_out: int) -> Polic
         {q: _figure([one[q] for one in quantiles]) for q in QUANTILES if all(q in one for one in quantiles)},
         _figure([run.corrected / len(run.requests) for run in runs]),
         _figure([run.utilization for run in runs]),
-        any(_collapsed(run) for run in runs),
+        any(run.collapsed for run in runs),
     )
-
-
-def _collapsed(run: Run) -> bool:
-    last = run.waits_ms[-max(1, len(run.requests) // 20) :]
-    return bool(last.mean() > _COLLAPSED * run.requests.works_ms.max())
 
 
 def _figure(values: Sequence[float]) -> Figure:

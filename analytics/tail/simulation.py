@@ -7,6 +7,7 @@ the cost of adding a thread, time limits, cores shared with others.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,9 @@ from analytics.tail.policies import Policy, Server, Tpc, kernel_policy
 from analytics.tail.speedup import Float64Array, Int64Array, SpeedupProfile
 
 Int32Array = npt.NDArray[np.int32]
+
+# A queue whose waits at the end are so many times the longest request grows without end.
+_COLLAPSED: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,6 +103,14 @@ class Run:
     def waits_ms(self) -> Float64Array:
         """From arrival to start."""
         return self.starts_ms - self.requests.arrivals_ms
+
+    @property
+    def collapsed(self) -> bool:
+        """The queue grew without end: the last twentieth waited ten times as long as the longest request takes."""
+        if not len(self.requests):
+            return False
+        last = self.waits_ms[-max(1, len(self.requests) // 20) :]
+        return bool(last.mean() > _COLLAPSED * self.requests.works_ms.max())
 
 
 def simulate(requests: Requests, server: Server, profile: SpeedupProfile, policy: Policy) -> Run:

@@ -123,7 +123,7 @@ def run(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915, PLR0917 -- a
                     d += 1
                 long = d > 1
                 if corrects:
-                    timer = now + max(target, 1.0)
+                    timer = now + max(target, 1e-3)  # a shorter pause might not move the clock
             if forced[j] > 0:
                 d = min(forced[j], most)
             d = min(d, workers - total)

@@ -54,8 +54,8 @@ def test_a_policy_comes_back_from_json_as_it_was(policy: Policy) -> None:
         ("wq_linear:20", WqLinear(20)),
         ("ramp-up:10", RampUp(10)),
         (
-            '{"kind": "tpc", "correction": false, "table": {"metric": "in_system", "width": 3, "targets_ms": [20, 40]}}',
-            Tpc(TargetTable("in_system", 3, (20, 40)), correction=False),
+            '{"kind": "tpc", "correction": false, "table": {"metric": "in_system", "width": 3, "targets_ms": [2, 40]}}',
+            Tpc(TargetTable("in_system", 3, (2, 40)), correction=False),
         ),
     ],
 )
