@@ -16,7 +16,7 @@ _LONGEST_S = 3_600
 TAKEN_LABELS: Final = frozenset(
     {
         *("agent", "host", "instance", "partition", "query", "reason"),
-        *("drive", "model", "node", "origin"),
+        *("drive", "model", "node", "origin", "service"),
         *("alertname", "grafana_folder"),
     }
 )

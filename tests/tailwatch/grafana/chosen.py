@@ -9,6 +9,7 @@ CHOICES = {
     "node": ".*",
     "category": ".*",
     "origin": ".*",
+    "service": ".*",
     "instance": ".*",
     "query": ".*",
     "target": "10000",

@@ -94,6 +94,31 @@ def _counted(failures: float, lost_h: float) -> Values:
     return {"gpu_job_failures_total": failures, "gpu_lost_seconds_total": lost_h * 3600}
 
 
+_SERVICE_METRICS = {
+    "service_requests_total": "sum", "service_slow_requests_total": "sum", "service_corrected_requests_total": "sum",
+    "service_long_requests_total": "sum", "service_long_missed_total": "sum", "service_latency_us_total": "sum",
+    "service_p99_us": "max", "service_load_ratio": "avg", "service_share_ratio": "avg", "service_objective_us": "max",
+    "service_promise_ratio": "max",
+}  # fmt: skip
+_SERVICE_ALERTS = (
+    ("tail_burn", "page"), ("tail_burn_slow", "ticket"), ("objective_unreachable", "ticket"),
+    ("predictor_drift", "ticket"), ("over_parallel", "ticket"), ("table_out_of_range", "ticket"),
+    ("under_parallel_idle", "info"), ("profile_stale", "info"), ("advice_ready", "info"), ("advice_blocked", "info"),
+)  # fmt: skip
+
+
+def _minute(slow: float, corrected: float, missed: float, p99_us: float, load: float, share: float) -> Values:
+    """Of 1,000 requests, 40 of them long."""
+    figures = (1_000.0, slow, corrected, 40.0, missed, 9e6, p99_us, load, share, 80_000.0, 0.99)
+    return dict(zip(_SERVICE_METRICS, figures, strict=True))
+
+
+def _alerts(service: str, origin: str, firing: float) -> list[tuple[tuple[str, ...], Values]]:
+    return [
+        ((service, alert, severity, origin), {"service_alert_state": firing}) for alert, severity in _SERVICE_ALERTS
+    ]
+
+
 def _node(node: str) -> tuple[str, ...]:
     return (node, "measured")
 
@@ -264,6 +289,37 @@ FAMILIES: Mapping[str, Family] = {
         ("host", "instance", "reason"), {"collector_gpu_failures_count": "sum"},
         [((host, "collector:9464", "database"), {"collector_gpu_failures_count": 0.0}) for host in HOSTS],
         [((host, "collector:9464", "database"), {"collector_gpu_failures_count": 0.2}) for host in HOSTS],
+    ),
+    "service_minutes": Family(
+        ("service", "origin"), _SERVICE_METRICS,
+        [(("search", "measured"), _minute(4, 50, 6, 70_000, 0.4, 0.99))],
+        [(("search", "measured"), _minute(300, 200, 16, 260_000, 0.95, 0.7)),
+         (("demo", "synthetic"), _minute(4, 50, 6, 70_000, 0.4, 0.99))],
+        "'1' MINUTE",
+    ),
+    "service_causes": Family(
+        ("service", "cause", "origin"), {"service_slow_cause_requests_total": "sum"},
+        [(("search", cause, "measured"), {"service_slow_cause_requests_total": 2.0})
+         for cause in ("mispredicted", "under_parallel")],
+        [(("search", cause, "measured"), {"service_slow_cause_requests_total": 100.0})
+         for cause in ("queueing", "contention", "mispredicted")],
+        "'1' MINUTE",
+    ),
+    "service_alerts": Family(
+        ("service", "alert", "severity", "origin"), {"service_alert_state": "max"},
+        _alerts("search", "measured", 0.0),
+        [*_alerts("search", "measured", 1.0), *_alerts("demo", "synthetic", 0.0)],
+        "'5' MINUTE",
+    ),
+    "collector_tail": Family(
+        ("host", "instance"), {"collector_tail_lag_s": "max"},
+        [(("web-1", "collector:9464"), {"collector_tail_lag_s": 60.0})],
+        [(("web-1", "collector:9464"), {"collector_tail_lag_s": 9_000.0})],
+    ),
+    "collector_tail_failures": Family(
+        ("host", "instance", "reason"), {"collector_tail_failures_count": "sum"},
+        [((host, "collector:9464", "database"), {"collector_tail_failures_count": 0.0}) for host in HOSTS],
+        [((host, "collector:9464", "database"), {"collector_tail_failures_count": 0.2}) for host in HOSTS],
     ),
     "dead_letters": Family(
         ("reason",), {"dead_letters_count": "max"}, [], [(("checksum",), {"dead_letters_count": 2.0})]

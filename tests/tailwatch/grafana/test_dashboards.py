@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from analytics.tail.causes import CAUSES
 from api.promql.parsing import parse
 from api.promql.tree import Aggregate, Binary, Call, Node
 from tailwatch.config_check import checked
@@ -181,6 +182,21 @@ def test_no_figure_of_gpu_jobs_is_without_the_origin_of_its_data() -> None:
     tables = [target["expr"] for panel in panels(board) if panel["type"] == "table" for target in panel["targets"]]
     assert len(tables) == 3
     assert all("origin) (" in text for text in tables)
+
+
+def test_words_stand_beside_slow_requests_that_say_what_causes_mean_and_where_the_evidence_is() -> None:
+    (words,) = [panel for panel in panels(BOARDS["tailwatch-services"]) if panel["type"] == "text"]
+    for said in ("GET /api/v1/services/SERVICE/tail/causes", "synthetic", *(f"**{cause}**" for cause in CAUSES)):
+        assert said in words["options"]["content"]
+
+
+def test_no_figure_of_services_is_without_the_origin_of_its_data() -> None:
+    board = BOARDS["tailwatch-services"]
+    assert "$origin" in next(panel["title"] for panel in board["panels"] if panel["type"] == "row")
+    asked = [target["expr"] for panel in panels(board) for target in panel["targets"]]
+    selectors = [selector for text in asked for selector in re.findall(r"\bservice_\w+(?:\{[^}]*\})?", text)]
+    assert len(selectors) > 20
+    assert [selector for selector in selectors if 'origin=~"$origin"' not in selector] == []
 
 
 def test_several_chosen_hosts_need_a_regular_expression() -> None:

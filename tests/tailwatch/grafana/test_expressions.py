@@ -156,6 +156,17 @@ def test_alerts_of_gpu_jobs_say_where_their_data_comes_from(stores: Stores) -> N
             assert found["metric"]["origin"] in ("measured", "synthetic")
 
 
+def test_alerts_of_services_say_whose_they_are_and_where_their_data_comes_from(stores: Stores) -> None:
+    of_services = [rule for name, rule in RULES.items() if "service_alert_state" in rule.value]
+    assert len(of_services) == 9
+    for rule in of_services:
+        assert "$labels.service" in rule.summary
+        assert "$labels.origin" in rule.summary
+        found = instant(stores.sick, rule.value)["data"]["result"]
+        fired = [one["metric"] for one in found if float(one["value"][1]) > rule.limit]
+        assert fired == [{"service": "search", "origin": "measured"}], "the made-up service is well"
+
+
 @pytest.mark.parametrize(
     ("name", "metric", "lately", "week", "expected"),
     [
