@@ -5,35 +5,22 @@ for every policy. All of it is simulated.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
 from analytics.errors import DataError, TooFewDataError
 from analytics.tail.comparison import PolicyAtLoad, compare, least_requests
-from analytics.tail.policies import (
-    Adaptive,
-    Fixed,
-    Metric,
-    Policy,
-    Predictive,
-    RampUp,
-    Sequential,
-    Server,
-    Tpc,
-    WqLinear,
-)
+from analytics.tail.policies import Metric, Server, Tpc
 from analytics.tail.simulation import Requests
-from analytics.tail.speedup import WEB_SEARCH, Float64Array, SpeedupProfile
+from analytics.tail.speedup import Float64Array
 from analytics.tail.table_search import FoundTable, search_table
+from analytics.tail.time_scale import WEB_SCALE, TimeScale
 from analytics.tail.workloads import ModelledPredictor, arrivals, bing_like, resampled
 
-#: Everything but TPC and its variants.
-BASELINES: Final[tuple[Policy, ...]] = (
-    Sequential(), Fixed(3), Adaptive(), Predictive(3), Predictive(6), WqLinear(),
-    RampUp(5.0), RampUp(10.0), RampUp(20.0),
-)  # fmt: skip
+#: Everything but TPC and its variants, as they are for web search.
+BASELINES: Final = WEB_SCALE.baselines
 SEARCH_SEED: Final = 11
 _SEARCH_REQUESTS: Final = 100_000
 _PREDICTOR: Final = ModelledPredictor()
@@ -48,12 +35,14 @@ class Workload:
         measured_ms: service times to resample; None: the synthetic web search.
         predictor: of their times; its errors are modelled.
         cv2: squared variation of the gaps between arrivals, 1: Poisson.
+        scale: classes of its work, and what policies and targets go with it.
     """
 
     name: str
     measured_ms: Float64Array | None = None
     predictor: ModelledPredictor = _PREDICTOR
     cv2: float = 1.0
+    scale: TimeScale = WEB_SCALE
 
     def campaign(self, loads: Sequence[float], n: int, threads: int, seed: int) -> dict[float, Requests]:
         """Requests for each load: the same work, other times of arrival."""
@@ -80,6 +69,7 @@ class PolicyTable:
     requests: int
     seeds: int
     fan_out: int
+    scale: TimeScale = WEB_SCALE
 
     def row(self, policy: str, load: float) -> PolicyAtLoad:
         """What a policy did at a load."""
@@ -90,7 +80,6 @@ def policy_table(
     workload: Workload,
     loads: Sequence[float],
     server: Server,
-    profile: SpeedupProfile = WEB_SEARCH,
     *,
     requests: int = 200_000,
     seeds: int = 4,
@@ -115,15 +104,17 @@ def policy_table(
     say = progress or (lambda _: None)
     stable = [load for load in loads if load < 1] or list(loads)
     campaign = workload.campaign(stable, min(requests, _SEARCH_REQUESTS), server.threads, SEARCH_SEED)
+    scale = workload.scale
     found = search_table(
-        campaign, server, profile, metric, progress=lambda n: say(f"searching targets: {n} tables tried")
-    )
-    best = Tpc(found.table)
-    policies = (*BASELINES, best, Tpc(found.table, correction=False), Tpc(found.table, prediction=False))
+        campaign, server, scale.profile, metric, grid_ms=scale.grid_ms, correct_every_ms=scale.correct_every_ms,
+        progress=lambda n: say(f"searching targets: {n} tables tried"),
+    )  # fmt: skip
+    best = Tpc(found.table, correct_every_ms=scale.correct_every_ms)
+    policies = (*scale.baselines, best, replace(best, correction=False), replace(best, prediction=False))
     usable = [policy for policy in policies if getattr(policy, "degree", 1) <= server.max_degree]
     campaigns = [workload.campaign(loads, requests, server.threads, first_seed + run) for run in range(seeds)]
     rows = compare(
-        campaigns, usable, server, profile, fan_out=fan_out,
+        campaigns, usable, server, scale.profile, fan_out=fan_out,
         progress=lambda policy, load: say(f"simulating {policy} at load {load:g}"),
     )  # fmt: skip
-    return PolicyTable(workload.name, tuple(rows), found, metric, requests, seeds, fan_out)
+    return PolicyTable(workload.name, tuple(rows), found, metric, requests, seeds, fan_out, scale)

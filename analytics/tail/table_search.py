@@ -64,6 +64,7 @@ def search_table(
     grid_ms: Sequence[float] = GRID_MS,
     objective: Objective | None = None,
     weights: Mapping[float, float] | None = None,
+    correct_every_ms: float = 5.0,
     progress: Callable[[int], None] | None = None,
 ) -> FoundTable:
     """The best table found, with corrections by one thread or to the largest degree, whichever does better.
@@ -71,6 +72,7 @@ def search_table(
     Args:
         campaign: requests by load, the same for every candidate.
         weights: of loads; None: all alike.
+        correct_every_ms: pause between corrections of one request.
         progress: told the number of evaluations so far; may raise to end the search.
     Raises:
         TooFewDataError: fewer requests at a load than LEAST_REQUESTS.
@@ -80,7 +82,7 @@ def search_table(
     if few or not campaign:
         seen = min((len(requests) for requests in campaign.values()), default=0)
         raise TooFewDataError(f"{seen} requests at a load to search on; want {LEAST_REQUESTS} at each")
-    search = _Search(campaign, server, profile, objective or Objective(), weights or {}, progress)
+    search = _Search(campaign, server, profile, objective or Objective(), weights or {}, correct_every_ms, progress)
     chosen_width = DEFAULT_WIDTHS[metric] if width is None else width
     flat = {
         full: [TargetTable(metric, chosen_width, (target,) * buckets, full) for target in grid_ms]
@@ -99,11 +101,12 @@ class _Search:
         profile: SpeedupProfile,
         objective: Objective,
         weights: Mapping[float, float],
+        correct_every_ms: float,
         progress: Callable[[int], None] | None,
     ) -> None:
         self._campaign, self._server, self._profile, self._objective = campaign, server, profile, objective
         self._weights = {load: weights.get(load, 1.0) for load in campaign}
-        self._progress = progress
+        self._correct_every_ms, self._progress = correct_every_ms, progress
         self._worths: dict[TargetTable, dict[float, float]] = {}
         self._reference: dict[float, float] = dict.fromkeys(campaign, np.inf)
         self._sequential = {
@@ -147,7 +150,8 @@ class _Search:
         return self._worths[table]
 
     def _worth_at(self, load: float, table: TargetTable) -> float:
-        latencies = _steady(simulate(self._campaign[load], self._server, self._profile, Tpc(table)).latencies_ms)
+        policy = Tpc(table, correct_every_ms=self._correct_every_ms)
+        latencies = _steady(simulate(self._campaign[load], self._server, self._profile, policy).latencies_ms)
         p99, p999 = np.quantile(latencies, (0.99, 0.999))
         mean, most = float(latencies.mean()), self._objective.mean_over_sequential * self._sequential[load]
         beyond = _BEYOND * max(0.0, mean - most)

@@ -4,6 +4,10 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from analytics.tail.policy_table import Workload
 
 
 def run(args: argparse.Namespace) -> int:
@@ -11,17 +15,13 @@ def run(args: argparse.Namespace) -> int:
     from analytics.plotting import needs_library
     from analytics.tail.policies import Server
     from analytics.tail.policy_plots import plot_policies
-    from analytics.tail.policy_table import Workload, policy_table
-    from tailwatch.service_times import read_service_times
+    from analytics.tail.policy_table import policy_table
     from tailwatch.tail_report import as_dict, as_text
 
     if args.plot:
         needs_library()
         _check_folder(args.plot)
-    if args.workload == "bing-like":
-        workload = Workload("bing-like (synthetic)", cv2=args.burstiness)
-    else:
-        workload = Workload(args.workload, read_service_times(args.workload), cv2=args.burstiness)
+    workload = _workload(args)
     found = policy_table(
         workload,
         args.loads,
@@ -38,6 +38,25 @@ def run(args: argparse.Namespace) -> int:
         args.plot.write_bytes(plot_policies(found, "svg" if args.plot.suffix == ".svg" else "png"))
         print(f"drawn into {args.plot}", file=sys.stderr)
     return 0
+
+
+def _workload(args: argparse.Namespace) -> "Workload":
+    from analytics.tail.policy_table import Workload
+    from analytics.tail.time_scale import scale_of
+    from analytics.tail.workloads import ModelledPredictor
+    from tailwatch.errors import ServiceTimesError
+    from tailwatch.service_times import read_service_times
+
+    if args.workload == "bing-like":
+        if args.class_edges or args.long_ms:
+            raise ServiceTimesError(
+                "--class-edges and --long-ms are for a file of service times; bing-like has its own"
+            )
+        return Workload("bing-like (synthetic)", cv2=args.burstiness)
+    times = read_service_times(args.workload)
+    scale = scale_of(times, args.class_edges, args.long_ms)
+    predictor = ModelledPredictor(from_ms=scale.profile.edges_ms[0])
+    return Workload(args.workload, times, predictor, args.burstiness, scale)
 
 
 def _check_folder(path: Path) -> None:
