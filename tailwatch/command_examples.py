@@ -109,6 +109,63 @@ examples:
   tailwatch tail simulate --workload times.csv --threads 32 --workers 64 --fan-out 40
   tailwatch tail simulate --loads 0.3,0.6 --requests 500000 --seeds 8 --plot policies.png --output json
 """,
+    "tail learn": """\
+examples:
+  tailwatch tail learn requests.parquet --threads 12 --out profile.json
+  tailwatch tail learn monday.csv.gz tuesday.csv.gz --threads 12 --max-degree 6 --class-edges 30,80 --plot speedups.png
+  tailwatch tail learn requests.parquet --threads 12 --features terms,postings --long-ms 80 --model predictor.bin
+""",
+    "tail whatif": """\
+examples:
+  tailwatch tail whatif requests.parquet --threads 12 --workers 24 --current predictive:3:80 --candidate ramp-up:10
+  tailwatch tail whatif requests.parquet --threads 12 --current predictive:3:80 --search --out tpc.json
+  tailwatch tail whatif requests.ndjson.gz --threads 12 --candidate tpc.json --load-multiplier 1.2 --fan-out 40
+""",
+    "tail attribute": """\
+examples:
+  tailwatch tail attribute requests.parquet --threads 12 --target-ms 80
+  tailwatch tail attribute requests.csv --threads 12 --target-ms 80 --profile profile.json --plot causes.svg
+""",
+    "tail services": """\
+examples:
+  tailwatch tail services
+  tailwatch tail services --output json
+""",
+    "tail services objective": """\
+examples:
+  tailwatch tail services objective search
+  tailwatch tail services objective search --percentile 0.99 --target-ms 80 --threads 12 --workers 24 --max-degree 6
+""",
+    "tail services alerts": """\
+examples:
+  tailwatch tail services alerts
+  tailwatch tail services alerts search --all
+""",
+    "tail services learn": """\
+examples:
+  tailwatch tail services learn search --start -1d
+""",
+    "tail services what-if": """\
+examples:
+  tailwatch tail services what-if search --candidate predictive:3:80
+  tailwatch tail services what-if search --table 2 --load-multiplier 1.2
+""",
+    "tail services search": """\
+examples:
+  tailwatch tail services search search --start -1d --note 'after the new index'
+""",
+    "tail services tables": """\
+examples:
+  tailwatch tail services tables search
+""",
+    "tail services activate": """\
+examples:
+  tailwatch tail services activate search 2 --note 'p99 shorter by a fifth'
+""",
+    "tail services roll-back": """\
+examples:
+  tailwatch tail services roll-back search --note 'mean too long'
+""",
     "gpu failures": """\
 examples:
   tailwatch gpu failures --start -1d

@@ -9,6 +9,7 @@ TailwatchError              exit 1: the command could not do its work
 ├── ExportError             exit 1: a table cannot be written to this file
 ├── LogFileError            exit 1: logs of jobs or their labels cannot be read
 ├── ServiceTimesError       exit 1: a file of measured service times cannot be used
+├── RequestFileError        exit 1: a file of recorded requests cannot be used
 ├── DeclarationError        exit 1: rules or dashboards of this release cannot be rendered
 └── GrafanaError            exit 1: Grafana cannot be reached, refuses, or holds something that is in our way
 
@@ -64,6 +65,10 @@ class LogFileError(TailwatchError):
 
 class ServiceTimesError(TailwatchError):
     """A file of measured service times cannot be used."""
+
+
+class RequestFileError(TailwatchError):
+    """A file of recorded requests cannot be used."""
 
 
 class DeclarationError(TailwatchError):

@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from http.client import HTTPException
+from types import MappingProxyType
 from typing import Any, cast
 from urllib.parse import urlencode, urlsplit
 
@@ -53,6 +54,21 @@ def post(url: str, path: str, body: Mapping[str, object], *, timeout_s: float = 
     return _decoded(url, _fetch(url, path, (), timeout_s, json.dumps(body).encode())[0])
 
 
+def put(
+    url: str, path: str, body: Mapping[str, object], *, expected_version: int | None = None, timeout_s: float = 30.0
+) -> Answer:
+    """The JSON that PUT `url` + `path` answers to `body`.
+
+    Args:
+        expected_version: of what is to be replaced, sent as If-Match; None: whatever is there.
+    Raises:
+        UnreachableError, AnswerError: as `get`.
+    """
+    data = json.dumps(body).encode()
+    match = {} if expected_version is None else {"If-Match": f'"{expected_version}"'}
+    return _decoded(url, _fetch(url, path, (), timeout_s, data, method="PUT", headers=match)[0])
+
+
 def delete(
     url: str, path: str, parameters: Mapping[str, str] | Sequence[tuple[str, str]] = (), *, timeout_s: float = 30.0
 ) -> Answer:
@@ -71,6 +87,7 @@ def _fetch(
     timeout_s: float,
     body: bytes | None = None,
     method: str | None = None,
+    headers: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[bytes, str]:
     """(body, media type) of an answer that is no error; without a method a POST where there is a body to send."""
     if urlsplit(url).scheme not in ("http", "https"):
@@ -82,6 +99,8 @@ def _fetch(
     request = _request(address)
     if method is not None:
         request.method = method
+    for name, value in headers.items():
+        request.add_header(name, value)
     if body is not None:
         request.data = body
         request.add_header("Content-Type", "application/json")

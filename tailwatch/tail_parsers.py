@@ -7,6 +7,8 @@ from pathlib import Path
 from tailwatch.command_examples import EXAMPLES
 from tailwatch.command_parser import command_parser
 from tailwatch.flag_values import count_up_to
+from tailwatch.tail_recorded_parsers import add_recorded, class_edges, milliseconds
+from tailwatch.tail_service_parsers import add_services
 
 Actions = argparse._SubParsersAction  # the type that argparse gives, and does not name
 
@@ -15,7 +17,10 @@ def add_tail(commands: "Actions[argparse.ArgumentParser]") -> None:
     """The group `tail` with its commands."""
     text = "say how much parallelism a service needs to meet its tail-latency target"
     group = commands.add_parser("tail", help=text, description=text[:1].upper() + text[1:] + ".")
-    _add_simulate(group.add_subparsers(title="actions", metavar="ACTION", required=True))
+    actions = group.add_subparsers(title="actions", metavar="ACTION", required=True)
+    _add_simulate(actions)
+    add_recorded(actions)
+    add_services(actions)
 
 
 def _add_simulate(actions: "Actions[argparse.ArgumentParser]") -> None:
@@ -74,6 +79,14 @@ def _add_simulate(actions: "Actions[argparse.ArgumentParser]") -> None:
         metavar="CV2",
         help="squared variation of the gaps between arrivals (default: 1, Poisson)",
     )
+    simulate.add_argument(
+        "--class-edges", type=class_edges, metavar="MS,...",
+        help="of a file: where the two longer classes of work begin (default: p85 and p95 of its times)",
+    )  # fmt: skip
+    simulate.add_argument(
+        "--long-ms", type=milliseconds, metavar="MS",
+        help="of a file: what the predictive policy takes for long (default: where the longest class begins)",
+    )  # fmt: skip
     simulate.add_argument("--plot", type=Path, metavar="FILE", help="draw p99 and p99.9 by load into a PNG or SVG file")
     simulate.add_argument("--output", choices=["text", "json"], default="text", help="default: text")
     simulate.set_defaults(command_module="tail_simulate")

@@ -18,6 +18,7 @@ class StandIn:
         self.asked: list[tuple[str, list[tuple[str, str]]]] = []
         self.keys: list[str | None] = []  # Authorization of every question
         self.posted: list[tuple[str, Any]] = []  # path and JSON of every POST
+        self.replaced: list[tuple[str, str | None, Any]] = []  # path, If-Match and JSON of every PUT
         self.deleted: list[tuple[str, list[tuple[str, str]]]] = []  # path and parameters of every DELETE
         self.url = ""
 
@@ -47,6 +48,11 @@ def serving() -> Iterator[StandIn]:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             assert self.headers["Content-Type"] == "application/json"
             stand_in.posted.append((urlsplit(self.path).path, json.loads(body)))
+            self.do_GET()
+
+        def do_PUT(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            stand_in.replaced.append((urlsplit(self.path).path, self.headers["If-Match"], json.loads(body)))
             self.do_GET()
 
         def do_DELETE(self) -> None:

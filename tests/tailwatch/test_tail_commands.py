@@ -33,6 +33,29 @@ def test_it_prints_each_load_with_intervals_and_draws(tmp_path: Path, capsys: py
     assert plot.read_bytes().startswith(b"\x89PNG")
 
 
+def test_targets_classes_and_policies_fit_the_times_of_a_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    times = tmp_path / "times.csv"
+    # Synthetic: a thousandth of web search, so that nothing of its own scale would be of use.
+    times.write_text("us\n" + "".join(f"{value}\n" for value in [3.6] * 85 + [40.0] * 10 + [100.0] * 3 + [198.0] * 2))
+    flags = ["--workload", str(times), "--loads", "0.3", "--seeds", "1"]
+    assert main([*SMALL, *flags, "--class-edges", "0.03,0.08", "--output", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["class_edges_ms"], found["long_ms"]) == ([0.03, 0.08], 0.08)
+    assert found["targets_tried_ms"][0] == pytest.approx(0.015)
+    by_policy = {row["policy"]: row for row in found["policies"]}
+    assert {"ramp-up 0.005 ms", "ramp-up 0.01 ms", "ramp-up 0.02 ms"} <= set(by_policy)
+    worth = {name: row["quantiles_ms"]["0.99"]["value"] for name, row in by_policy.items()}
+    assert worth["tpc"] < worth["sequential"] * 0.7
+    assert main([*SMALL, *flags, "--long-ms", "0.1"]) == 0
+    shown = capsys.readouterr().out
+    assert "\nclasses of work from " in shown
+    assert " ms with speed-ups of web search, long from 0.1 ms; targets tried: " in shown
+    assert main([*SMALL, "--long-ms", "3"]) == 1
+    assert "are for a file of service times" in capsys.readouterr().err
+
+
 def test_quantiles_that_few_requests_lie_beyond_are_told_and_whose_mean_it_is() -> None:
     figure = Figure(5.0, None, None)
     row = PolicyAtLoad("sequential", 0.3, figure, {0.5: figure, 0.95: figure}, figure, Figure(0.3, None, None), False)
