@@ -104,6 +104,25 @@ def test_the_page_on_drives_has_a_sound_configuration_and_commands_and_routes_th
         assert f"{path}`" in page("reference/api.md")
 
 
+def test_the_page_on_tails_has_a_sound_configuration_and_commands_and_routes_that_exist(tmp_path: Path) -> None:
+    ((kind, content),) = blocks("tail-latency.md")
+    assert kind == "yaml"
+    file = tmp_path / "tailwatch.yaml"
+    file.write_text(content, encoding="utf-8")
+    done = subprocess.run([*COMMAND, "config", "check", str(file)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    text = page("how-to/tail-latency.md")
+    lines = [shlex.split(line)[1:] for line in re.findall(r"^    (tailwatch .*)$", text, re.MULTILINE)]
+    assert len(lines) >= 14
+    for words in lines:
+        joined = re.sub("(--start|--end)\n", r"\1=", "\n".join(words)).split("\n")  # which main() does
+        assert build_parser().parse_args(joined).command_module
+    asked = re.findall(r"127\.0\.0\.1:8080(/api/[^\s'?]*)", text)
+    assert len(asked) >= 4
+    for path in asked:
+        assert f"{path.replace('/search', '/{service}')}`" in page("reference/api.md")
+
+
 def test_the_page_on_keys_has_sound_configurations_and_its_command_says_what_it_shows(tmp_path: Path) -> None:
     found = [content for kind, content in blocks("secure-the-api.md") if kind == "yaml"]
     assert len(found) == 2
