@@ -55,9 +55,9 @@ def attributed(recording: Recording, *, threads: int, target_ms: float, percenti
     Raises:
         DataError: speed-ups are not known up to the largest degree.
     """
-    samples, profile = recording.files.samples, recording.learned.profile
-    works = works_ms(samples, recording.effective, profile)
-    causes = attribute(samples, recording.effective, profile, target_ms, recording.max_degree, works_ms=works)
+    samples, learned = recording.files.samples, recording.learned
+    works = works_ms(samples, recording.effective, learned.profile)
+    causes = attribute(samples, recording.effective, learned, target_ms, recording.max_degree, works_ms=works)
     by_load = cause_table(causes, load_levels(samples, threads, works).level, samples)
     slow = np.flatnonzero(causes != NOT_SLOW)
     first = slow[np.argsort(-samples.latencies_ms[slow], kind="stable")][:slowest]
@@ -79,7 +79,7 @@ def attributed(recording: Recording, *, threads: int, target_ms: float, percenti
             )
             for i in first
         ),
-        unreachable(works, profile, target_ms, percentile, recording.max_degree, samples.weights),
+        unreachable(works, learned, target_ms, percentile, recording.max_degree, samples.weights),
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from itertools import pairwise
 from typing import Any
 
-from analytics.tail.comparison import Figure
+from analytics.ssd.intervals import Figure
 from analytics.tail.learning import OWN_DATA, LearnedProfile
 from analytics.tail.predictor import TrainedPredictor
 from analytics.tail.predictor_quality import PredictorQuality
@@ -93,6 +93,6 @@ def _quality(found: PredictorQuality) -> list[str]:
 def _share(figure: Figure) -> str:
     if math.isnan(figure.value):
         return "-"
-    if figure.low is None or figure.high is None:
+    if math.isnan(figure.low) or math.isnan(figure.high):
         return f"{figure.value:.1%}"
     return f"{figure.value:.1%} ({figure.low:.1%}-{figure.high:.1%})"

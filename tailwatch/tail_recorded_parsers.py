@@ -109,6 +109,17 @@ def _add_whatif(actions: "Actions[argparse.ArgumentParser]") -> None:
     whatif.add_argument(
         "--workers", type=count_up_to(4_096), metavar="N", help="of the pool that runs requests (default: --threads)"
     )
+    for what, text in (
+        ("threads", "hardware threads"),
+        ("workers", "workers"),
+        ("max-degree", "most threads of a request"),
+    ):
+        whatif.add_argument(
+            f"--candidate-{what}",
+            type=count_up_to(4_096),
+            metavar="N",
+            help=f"{text} of the candidate (default: as now)",
+        )
     whatif.add_argument(
         "--load-multiplier", type=multiplier, default=1.0, metavar="X", help="so many times the load (default: 1)"
     )

@@ -37,12 +37,20 @@ def run(args: argparse.Namespace) -> int:
     files = files_of(args)
     max_degree = most_threads(args, files, given)
     server = Server(args.threads, args.workers or args.threads, max_degree)
-    candidate, forecast = _answered(args, files, server, given, current, candidate)
+    candidate, forecast, searched_degree = _answered(args, files, server, given, current, candidate)
     _progress(1.0, "")
     said = described(args, files, max_degree)
     found = forecast_document(forecast)
-    document = {**said, "candidate_policy": _document(candidate), "forecast": found}
-    answer(args, document, f"{heading(said)}\n{forecast_text(found, current, candidate, args.fan_out)}")
+    document = {
+        **said,
+        "candidate_policy": _document(candidate),
+        "candidate_max_degree": searched_degree,
+        "forecast": found,
+    }
+    text = f"{heading(said)}\n{forecast_text(found, current, candidate, args.fan_out)}"
+    if args.search and searched_degree < max_degree:
+        text += f"\nfound for at most {searched_degree} threads a request: more are not told by what was recorded"
+    answer(args, document, text)
     if args.out and candidate is not None:
         written(args.out, json.dumps(_document(candidate), indent=2).encode() + b"\n", "policy written into")
     if args.plot and forecast.answered:
@@ -53,9 +61,10 @@ def run(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace) -> None:
     from tailwatch.errors import RequestFileError
 
-    if args.search and (args.load_multiplier != 1 or args.fan_out != 1):
+    other = args.candidate_threads or args.candidate_workers or args.candidate_max_degree
+    if args.search and (args.load_multiplier != 1 or other):
         raise RequestFileError(
-            "--search looks for a table at the recorded load, of one server; ask for other loads and a fan-out with "
+            "--search looks for a table at the recorded load, on the servers that there are; ask for others with "
             "--candidate and what --out wrote"
         )
     if args.out and not args.search:
@@ -88,12 +97,15 @@ def _answered(
     learned: "LearnedProfile | None",
     current: "Policy | None",
     candidate: "Policy | None",
-) -> "tuple[Policy | None, Forecast]":
-    """The candidate, which a search may have found, and what it would do. Nothing learnt is a refusal like others."""
+) -> "tuple[Policy | None, Forecast, int]":
+    """The candidate, which a search may have found, what it would do, and with how many threads a request at most.
+
+    Nothing learnt is a refusal like others.
+    """
     from analytics.errors import DataError, TooFewDataError
     from analytics.tail.forecast_gates import failed
     from analytics.tail.learning import learn_profile
-    from analytics.tail.policies import Tpc
+    from analytics.tail.policies import Server, Tpc
     from analytics.tail.recorded_search import search_recorded
     from analytics.tail.what_if import Forecast, Question, what_if
 
@@ -103,12 +115,27 @@ def _answered(
                 files.samples, args.threads, max_degree=server.max_degree, edges_ms=args.class_edges
             )
         except (DataError, TooFewDataError) as error:
-            return candidate, Forecast(False, (str(error),), (failed("learning", str(error)),))
+            return candidate, Forecast(False, (str(error),), (failed("learning", str(error)),)), server.max_degree
     if candidate is None:
-        found = search_recorded(files.samples, server, learned, current=current, metric=args.metric, progress=_progress)
-        return None if found.found is None else Tpc(found.found.table), found.forecast
-    question = Question(current, candidate, server, load_multiplier=args.load_multiplier, fan_out=args.fan_out)
-    return candidate, what_if(files.samples, question, learned, progress=_progress)
+        found = search_recorded(
+            files.samples,
+            server,
+            learned,
+            current=current,
+            metric=args.metric,
+            fan_out=args.fan_out,
+            progress=_progress,
+        )
+        return None if found.found is None else Tpc(found.found.table), found.forecast, found.max_degree
+    to = Server(
+        args.candidate_threads or server.threads,
+        args.candidate_workers or server.workers,
+        args.candidate_max_degree or server.max_degree,
+    )
+    question = Question(
+        current, candidate, server, args.load_multiplier, args.fan_out, candidate_server=None if to == server else to
+    )
+    return candidate, what_if(files.samples, question, learned, progress=_progress), to.max_degree
 
 
 def _document(policy: "Policy | None") -> dict[str, Any] | None:

@@ -176,7 +176,7 @@ def test_what_cannot_be_forecast_is_refused_with_reasons_and_exit_code_1(
         (["whatif", "--candidate", "fast"], "want sequential, fixed:DEGREE"),
         (["whatif", "--candidate", "none.json"], "none.json: No such file"),
         (["whatif", "--candidate", "adaptive", "--out", "x.json"], "--out is where --search writes"),
-        (["whatif", "--search", "--fan-out", "40"], "ask for other loads and a fan-out with --candidate"),
+        (["whatif", "--search", "--candidate-threads", "4"], "ask for others with --candidate"),
         (["learn", "--model", "m.bin"], "--features says what it is trained from"),
         (["learn", "--plot", "plot.jpg"], "want a file ending in .png or .svg"),
         (["learn", "--out", "no/such/folder/p.json"], "want a file in a folder that is there"),
