@@ -17,10 +17,10 @@ def profile_text(learned: LearnedProfile) -> str:
     """A table for the speed-ups; what is extrapolated has a mark."""
     degrees = range(learned.profile.max_degree)
     lines = [f"speed-ups from {learned.requests:,} requests, {learned.explored:,} of them on a degree drawn by chance"]
-    rows = [
-        [name, *(_cell(learned, row, degree) for degree in degrees)]
-        for row, name in enumerate(class_names(learned.profile.edges_ms))
-    ]
+    rows = []
+    for row, name in enumerate(class_names(learned.profile.edges_ms)):
+        rows.append([name, *(_cell(learned, row, degree) for degree in degrees)])
+        rows.append(["  requests", *(f"{count:,}" for count in learned.counts[row])])
     head = ["predicted time", *(f"{degree + 1} thread{'s' if degree else ''}" for degree in degrees)]
     lines += ["", table(head, rows, [False, *([True] * len(degrees))])]
     if learned.extrapolated[:, 1:].any():
@@ -69,11 +69,11 @@ def predictor_dict(trained: TrainedPredictor, recorded: PredictorQuality | None)
 
 
 def _cell(learned: LearnedProfile, row: int, degree: int) -> str:
-    value, count = learned.profile.table[row, degree], learned.counts[row, degree]
+    value = learned.profile.table[row, degree]
     mark = "*" if learned.extrapolated[row, degree] and degree else ""
     low, high = learned.low[row, degree], learned.high[row, degree]
     between = f" ({low:.2f}-{high:.2f})" if degree and high > low else ""
-    return f"{value:.2f}{mark}{between} n={count:,}"
+    return f"{value:.2f}{mark}{between}"
 
 
 def _untold(learned: LearnedProfile) -> Iterator[str]:

@@ -28,12 +28,13 @@ def plot_causes(found: CauseTable, loads: Sequence[str], title: str, kind: Liter
     places, below = np.arange(len(loads)), np.zeros(len(loads))
     shares = 100.0 * found.counts / found.requests[:, None]
     for number, cause in enumerate(CAUSES):
-        axes.bar(places, shares[:, number], bottom=below, label=shown_cause(cause), color=f"C{number}")
+        axes.bar(places, shares[:, number], 0.6, bottom=below, label=shown_cause(cause), color=f"C{number}")
         below = below + shares[:, number]
     axes.set_xticks(places, loads)
     axes.set_xlabel("load, share of the hardware threads")
     axes.set_ylabel("slow requests, %")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize="small")
+    axes.set_xlim(-1, len(loads))
+    figure.legend(loc="outside right upper", frameon=False, fontsize="small", reverse=True)
     figure.suptitle(title)
     return image_of(figure, kind)

@@ -50,9 +50,9 @@ def test_speed_ups_are_learned_told_with_what_they_rest_on_and_written(
     learned = profile_from(json.loads(out.read_text()))
     assert learned.profile.edges_ms == (30.0, 80.0)
     assert learned.profile.table == pytest.approx(WEB_SEARCH.table, rel=0.2)
-    shown = next(line for line in lines if line.startswith("from 80 ms"))
-    assert f"n={learned.counts[2, 2]:,}" in shown
-    assert ("*" in shown) == bool(learned.extrapolated[2, 1:].any())
+    place = next(place for place, line in enumerate(lines) if line.startswith("from 80 ms"))
+    assert ("*" in lines[place]) == bool(learned.extrapolated[2, 1:].any())
+    assert lines[place + 1].split() == ["requests", *(f"{count:,}" for count in learned.counts[2])]
     assert plot.read_text().startswith("<?xml")
     assert _said(capsys, 0, "learn", recorded, "--threads", "12", *EDGES)["profile"] == json.loads(out.read_text())
 
