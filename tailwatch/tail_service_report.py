@@ -92,7 +92,7 @@ def _answered(row: Row) -> list[str]:
     answer = row["answer"]
     forecast = answer and (answer.get("forecast") if row["kind"] == "search" else answer)
     if forecast and "gates" in forecast:
-        lines = [forecast_text(forecast, None, _asked_about(row), row["request"].get("fan_out") or 1)]
+        lines = [forecast_text(forecast, _asked_about(row), row["request"].get("fan_out") or 1)]
         if answer.get("table_version"):
             lines.append(
                 f"kept as table {answer['table_version']}, a draft: `tailwatch tail services activate` uses it"

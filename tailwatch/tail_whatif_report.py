@@ -12,9 +12,9 @@ from tailwatch.terminal import table
 Document = Mapping[str, Any]
 
 
-def forecast_text(found: Document, current: Policy | None, candidate: Policy | None, fan_out: int) -> str:
-    """All of it in words."""
-    return "\n".join(_lines(found, current, candidate, fan_out))
+def forecast_text(found: Document, candidate: Policy | None, fan_out: int) -> str:
+    """All of it in words; `candidate` is None where none was found."""
+    return "\n".join(_lines(found, candidate, fan_out))
 
 
 def shown_policy(policy: Policy) -> str:
@@ -30,8 +30,7 @@ def shown_policy(policy: Policy) -> str:
     return f"{policy.name}, 1 thread at {policy.most_waiting:g}" if isinstance(policy, WqLinear) else policy.name
 
 
-def _lines(found: Document, current: Policy | None, candidate: Policy | None, fan_out: int) -> Iterator[str]:
-    yield f"now: {'degrees as recorded' if current is None else shown_policy(current)}"
+def _lines(found: Document, candidate: Policy | None, fan_out: int) -> Iterator[str]:
     if candidate is not None:
         yield f"candidate: {shown_policy(candidate)}"
     yield ""

@@ -119,7 +119,7 @@ def test_searches_and_learnings_say_what_was_kept(api: StandIn, capsys: pytest.C
     found = {"table": TPC, "table_version": 2, "forecast": forecast_document(FORECAST)}
     api.put(f"{HERE}/runs/r1", {**RUN, "kind": "search", "answer": found, "notes": ["synthetic"]})
     shown = said(api, capsys, "search", NAME, "--note", "x")
-    assert shown.startswith("note: synthetic\nnow: ")
+    assert shown.startswith("note: synthetic\ncandidate: tpc, ")
     assert "candidate: tpc, targets by threads_and_queue in steps of 4: 40, 80 ms; a correction gives the la" in shown
     assert "\nkept as table 2, a draft: " in shown
     api.put(f"{HERE}/runs/r1", {**RUN, "kind": "learn", "answer": {"profile_version": 4, "requests": 40_000}})
