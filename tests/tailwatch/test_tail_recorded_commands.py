@@ -7,14 +7,20 @@ import numpy as np
 import polars as pl
 import pytest
 
+from analytics.tail import recorded_search
 from analytics.tail.causes import CAUSES
+from analytics.tail.comparison import Figure
 from analytics.tail.policies import Predictive, RampUp, Sequential, TargetTable, Tpc
 from analytics.tail.policy_documents import policy_document, policy_from
 from analytics.tail.predictor import load_predictor
 from analytics.tail.profile_documents import profile_from
+from analytics.tail.recorded_search import RecordedSearch
 from analytics.tail.simulation import simulate
 from analytics.tail.speedup import WEB_SEARCH
+from analytics.tail.table_search import FoundTable
+from analytics.tail.what_if import Forecast, Latencies
 from tailwatch.cli import main
+from tailwatch.tail_whatif_report import forecast_text
 from tests.analytics.tail.recordings import SERVER, Recording, columns_of, record
 
 MADE_UP = record(40_000, 0.4, Predictive(3), explore=0.3)
@@ -147,10 +153,32 @@ def test_a_forecast_is_near_what_the_candidate_does_and_the_exit_code_says_that_
     truth = np.quantile(simulate(MADE_UP.run.requests, SERVER, WEB_SEARCH, Tpc(table)).latencies_ms, 0.99)
     assert found["candidate"]["quantiles_ms"]["p99"]["value"] == pytest.approx(truth, rel=0.12)
     assert plot.read_bytes().startswith(b"\x89PNG")
-    assert main(["tail", "whatif", *flags]) == 0
-    shown = capsys.readouterr().out
-    assert "\ncandidate: tpc, targets by threads_and_queue in steps of 4: 40, 50, 60, 80 ms" in shown
+    shown = forecast_text(found, Tpc(table), 1)
+    assert shown.startswith("candidate: tpc, targets by threads_and_queue in steps of 4: 40, 50, 60, 80 ms")
     assert "\np99 shorter by " in shown
+
+
+def test_a_search_tells_and_writes_what_it_found_and_for_how_many_threads(
+    recorded: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = TargetTable("in_system", 3.0, (40.0, 80.0))
+    asked: list[object] = []
+
+    def search(*_: object, current: object, metric: str, **__: object) -> RecordedSearch:
+        asked.extend((current, metric))
+        latencies = Latencies(Figure(12.0, 11.0, 13.0), {0.99: Figure(80.0, None, None)})
+        forecast = Forecast(True, (), (), latencies, latencies, latencies, requests=40_000)
+        return RecordedSearch(FoundTable(table, 1.0, 900), forecast, 3)
+
+    monkeypatch.setattr(recorded_search, "search_recorded", search)
+    out = tmp_path / "tpc.json"
+    flags = [recorded, "--threads", "12", *EDGES, "--current", "ramp-up:5", "--search", "--metric", "in_system"]
+    assert main(["tail", "whatif", *flags, "--out", str(out)]) == 0
+    shown = capsys.readouterr().out
+    assert asked == [RampUp(5.0), "in_system"]
+    assert "\nnow: ramp-up 5 ms\ncandidate: tpc, targets by in_system" in shown
+    assert shown.endswith("\nfound for at most 3 threads a request: more are not told by what was recorded\n")
+    assert policy_from(json.loads(out.read_text())) == Tpc(table)
 
 
 def test_what_cannot_be_forecast_is_refused_with_reasons_and_exit_code_1(
