@@ -140,11 +140,11 @@ def create_app(config: ApiConfig, engine: sa.Engine, now_ns: Callable[[], int] =
         gpu_retry,
         service_objectives,
         service_requests,
-        service_tables,
         service_alerts,
         service_causes,
         service_profile,
-        service_runs,
+        service_runs,  # before the tables of targets, whose versions `search` could be
+        service_tables,
         service_tail,
         cardinality,
         kept_frames,

@@ -48,6 +48,15 @@ def seen_of(config: AgentConfig, *plans: Plan, seconds: float = 30.0, most_rows:
     return DryRun(config, wanted(*plans), most_rows=most_rows).run(seconds)
 
 
+def seen_with_an_epoch(config: AgentConfig) -> Seen:
+    """So long that an epoch is left behind the first part, which ends late where the machine is busy."""
+    seen = seen_of(config, PLAN, seconds=2.0)
+    for seconds in (6.0, 18.0):
+        if seen.as_agent_cores is None:
+            seen = seen_of(config, PLAN, seconds=seconds)
+    return seen
+
+
 def test_a_file_is_read_to_its_end_and_each_query_is_profiled(tmp_path: Path) -> None:
     path, records = probe_file(tmp_path, 20_000)
     seen = seen_of(replay_config(tmp_path, path, epoch_s=2.0, checkpoint_s=5.0), PLAN, COUNTS)
@@ -92,15 +101,14 @@ def test_what_cannot_wait_is_also_run_as_an_agent_does(tmp_path: Path, monkeypat
     paced = ReplayConfig(stream="probes", path=str(path), rows_per_s=1_000)
     unpaced = ReplayConfig(stream="probes", path=str(other))
     config = replay_config(tmp_path, path, sources=(paced,), epoch_s=0.2, checkpoint_s=0.4)
-    # So that an epoch is left also where the first part ends late.
-    seen = seen_of(config, PLAN, seconds=2.0)
+    seen = seen_with_an_epoch(config)
     assert seen.as_agent_cores is not None
     assert seen.as_agent_cores > 0
     assert seen.queries[0].records == seen.sources[0].rows, "also those of the second part"
     assert seen_of(replay_config(tmp_path, path), PLAN, seconds=1.0).as_agent_cores is None, "it can all wait"
     short = replay_config(tmp_path, path, sources=(paced,), epoch_s=0.8)
     assert seen_of(short, PLAN, seconds=1.0).as_agent_cores is None, "no epoch long"
-    both = seen_of(replay_config(tmp_path, path, sources=(paced, unpaced), epoch_s=0.2), PLAN, seconds=2.0)
+    both = seen_with_an_epoch(replay_config(tmp_path, path, sources=(paced, unpaced), epoch_s=0.2))
     assert both.as_agent_cores is not None
     read_s = {one.name.endswith("other/probes.csv"): one.read_s for one in both.sources}
     assert read_s[True] < read_s[False], "a file that can wait waits"

@@ -188,10 +188,20 @@ def test_it_stops_with_everything_flushed(bench: Bench) -> None:
     bench.publish(FakeAgent(bench.plan).send(RECORDS, 99))
     stop = threading.Event()
     config = CollectorConfig(flush_interval_s=3600.0)
-    arguments = (config, bench.url, [bench.plan], TABLES, EmbeddedSubscriber(bench.log, partitions=2), stop)
+    subscriber, taken = EmbeddedSubscriber(bench.log, partitions=2), threading.Event()
+    poll, given = subscriber.poll, []
+
+    def watched(timeout_s, max_records):
+        if given:
+            taken.set()  # who asks again has taken what came before
+        given.extend(found := poll(timeout_s, max_records))
+        return found
+
+    subscriber.poll = watched  # type: ignore[method-assign]
+    arguments = (config, bench.url, [bench.plan], TABLES, subscriber, stop)
     thread = threading.Thread(target=run_collector, args=arguments)
     thread.start()
-    time.sleep(0.5)
+    assert taken.wait(60)
     stop.set()
     thread.join(timeout=10)
     assert not thread.is_alive()
