@@ -1,15 +1,18 @@
 """What a service has promised and runs on, as far as a question needs it; where nobody said, the answer says how to."""
 
-from typing import Final
+import json
+from dataclasses import asdict
+from typing import Any, Final
 
 import sqlalchemy as sa
 
-from analytics.tail.policies import Server
+from analytics.tail.policies import Server, server_as_told
 from api.errors import ConflictError, UnknownNameError
 from api.times import rfc_3339
 from store.tail_services import ServiceRow, ServiceSettings, known_service
 
-_SAMPLE: Final = {"target_ms": "80", "threads": "12"}
+_SAMPLE: Final = {"target_ms": 80, "threads": 12}
+_DEFAULTS: Final = ServiceSettings()
 
 
 def promised_target(row: ServiceRow) -> float:
@@ -23,8 +26,7 @@ def promised_target(row: ServiceRow) -> float:
 
 
 def server_of(row: ServiceRow, known_degree: int | None = None) -> Server:
-    """What one instance of the service runs on, as the collectors' job takes it, too: workers as many as hardware
-    threads where nobody said, and requests on no more threads than there are workers, or speed-ups known.
+    """What one instance of the service runs on (analytics.tail.policies.server_as_told).
 
     Args:
         known_degree: up to which speed-ups are known; None: nothing is learned.
@@ -32,10 +34,8 @@ def server_of(row: ServiceRow, known_degree: int | None = None) -> Server:
         ConflictError: nobody said how many hardware threads there are; says how to.
     """
     check_settings_told(row, ("threads",))
-    threads = row.settings.threads or 1
-    workers = row.settings.workers or threads
-    degree = min(one for one in (row.settings.max_degree, known_degree, workers) if one is not None)
-    return Server(threads, workers, degree)
+    settings = row.settings
+    return server_as_told(settings.threads or 1, settings.workers, settings.max_degree, known_degree)
 
 
 def check_settings_told(row: ServiceRow, names: tuple[str, ...]) -> None:
@@ -47,12 +47,18 @@ def check_settings_told(row: ServiceRow, names: tuple[str, ...]) -> None:
     missing = [name for name in names if getattr(row.settings, name) is None]
     if not missing:
         return
-    body = ", ".join(f'"{name}": {_SAMPLE[name]}' for name in missing)
+    # A PUT replaces all settings: those that somebody told must stay.
+    body = json.dumps({**_told(row.settings), **{name: _SAMPLE[name] for name in missing}})
     raise ConflictError(
         f"the objective of {row.service[:200]!r} does not say {', '.join(missing)}; "
-        f"PUT /api/v1/services/{row.service[:200]}/objective with what is true of it, such as {{{body}}}, "
+        f"PUT /api/v1/services/{row.service[:200]}/objective with what is true of it, such as {body}, "
         "then ask again"
     )
+
+
+def _told(settings: ServiceSettings) -> dict[str, Any]:
+    """What differs from what holds where nobody said anything."""
+    return {name: value for name, value in asdict(settings).items() if value != getattr(_DEFAULTS, name)}
 
 
 def service_and_target(connection: sa.Connection, service: str) -> tuple[ServiceRow, float]:

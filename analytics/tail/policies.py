@@ -159,6 +159,22 @@ class Server:
                 raise DataError(f"a server with {getattr(self, name)} {name}; want 1 to 4096")
 
 
+def server_as_told(
+    threads: int, workers: int | None = None, max_degree: int | None = None, known_degree: int | None = None
+) -> Server:
+    """What one instance of a service runs on, from what somebody has said of it; None: nobody has.
+
+    Workers are as many as hardware threads, and requests run on no more threads than there are workers.
+
+    Args:
+        known_degree: up to which speed-ups are known; requests run on no more threads; None: nothing is learned.
+    Raises:
+        DataError: fewer than one of any, or more than 4096.
+    """
+    workers = workers or threads
+    return Server(threads, workers, min(one for one in (max_degree, known_degree, workers) if one is not None))
+
+
 @dataclass(frozen=True, slots=True)
 class KernelPolicy:
     """A policy as the numbers that the compiled simulator takes."""

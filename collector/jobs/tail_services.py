@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from analytics.errors import AnalyticsError, DataError
 from analytics.tail.learning import LearnedProfile
-from analytics.tail.policies import Policy, Server, Tpc
+from analytics.tail.policies import Policy, Server, Tpc, server_as_told
 from analytics.tail.policy_documents import policy_from
 from analytics.tail.profile_documents import profile_from
 from analytics.tail.samples import Samples, take_samples
@@ -70,6 +70,7 @@ class KnownService:
 def known_as(connection: sa.Connection, row: ServiceRow) -> KnownService:
     """All that is known of a service now."""
     faults: list[str] = []
+    settings = row.settings
     learned, version = None, 0
     if (profile := active_profile(connection, row.service)) is not None:
         version = profile.version
@@ -78,7 +79,7 @@ def known_as(connection: sa.Connection, row: ServiceRow) -> KnownService:
         except AnalyticsError as error:
             faults.append(f"speed-up profile {version} cannot be used: {error}")
     table = active_table(connection, row.service)
-    document = row.settings.policy if table is None else table.document
+    document = settings.policy if table is None else table.document
     policy = None
     if document is not None:
         try:
@@ -88,8 +89,13 @@ def known_as(connection: sa.Connection, row: ServiceRow) -> KnownService:
             faults.append(f"{whose} cannot be used: {error}")
     return KnownService(
         row,
-        _server(row.settings, learned),
-        row.settings.threads is not None,
+        server_as_told(
+            settings.threads or UNTOLD_THREADS,
+            settings.workers,
+            settings.max_degree,
+            None if learned is None else learned.profile.max_degree,
+        ),
+        settings.threads is not None,
         policy,
         0 if table is None else table.changed_ns,
         table is not None,
@@ -134,11 +140,3 @@ def without_profile(service: KnownService) -> KnownService:
 def buckets_of(policy: Policy | None) -> int:
     """Of the target table that it has; 0: it has none."""
     return len(policy.table.targets_ms) if isinstance(policy, Tpc) else 0
-
-
-def _server(settings: ServiceSettings, learned: LearnedProfile | None) -> Server:
-    threads = settings.threads or UNTOLD_THREADS
-    workers = settings.workers or threads
-    known = None if learned is None else learned.profile.max_degree
-    degree = min(one for one in (settings.max_degree, known, workers) if one is not None)
-    return Server(threads, workers, degree)

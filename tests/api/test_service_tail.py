@@ -229,7 +229,9 @@ def test_no_more_threads_are_reckoned_with_than_speedups_are_known_for(services_
     settle(services_url, threads=None)
     with asking(services_url) as client:
         problem = problem_of(client.get(CAUSES_OF))
-    assert (problem["status"], '{"threads": 12}' in problem["detail"]) == (409, True), problem["detail"]
+    # A PUT replaces all settings: the one it names keeps what was told.
+    assert (problem["status"], '"threads": 12}' in problem["detail"]) == (409, True), problem["detail"]
+    assert f'"target_ms": {TARGET_MS}' in problem["detail"]
 
 
 def test_requests_that_stand_for_several_count_so(services_url):
