@@ -147,7 +147,7 @@ def _why_none(connection: sa.Connection, service: str) -> str:
             "degrees as without one"
         )
     return (
-        f"no table of targets of {service!r} is active; GET /api/v1/services/{{service}}/target-tables lists drafts, "
+        f"no table of targets of {service!r} is active; GET /api/v1/services/{service}/target-tables lists drafts, "
         "and POST to the activate path of one puts it in use"
     )
 

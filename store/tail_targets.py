@@ -292,10 +292,14 @@ def _check_expected(service: str, active: TargetTableRow | None, expected: Expec
     seen = None if active is None else active.version
     if expected is not None and expected.version != seen:
         raise ServiceChangedError(
-            f"version {seen or 'none'} of {service!r} is active, and {expected.version or 'none'} was expected; look "
+            f"{_named(seen)} of {service!r} is active, and {_named(expected.version)} was expected to be; look "
             "at what somebody changed, and ask again with what is there now",
             seen,
         )
+
+
+def _named(version: int | None) -> str:
+    return "no version" if version is None else f"version {version}"
 
 
 def _forget_oldest(connection: sa.Connection, service: str) -> None:

@@ -20,7 +20,7 @@ COUNTS: Final = (
 #: Why a record, or a whole batch, is left out.
 REASONS: Final = {
     "too_many": "a batch has more than 100,000 records; send several",
-    "malformed": "it is neither JSON, nor lines of JSON, nor msgpack",
+    "malformed": "it is neither JSON (which has no NaN), nor lines of JSON, nor msgpack",
     "no_record": "it is no record; want an object, or an array of objects",
     "bad_values": "a field has another type, or is negative, NaN, infinite or too large",
     "no_service": "it does not name its service",
