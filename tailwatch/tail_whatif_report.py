@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from analytics.tail.policies import Policy, Predictive, Tpc, WqLinear
+from analytics.tail.policy_documents import policy_from
 from tailwatch.terminal import table
 
 Document = Mapping[str, Any]
@@ -31,6 +32,9 @@ def shown_policy(policy: Policy) -> str:
 
 
 def _lines(found: Document, candidate: Policy | None, fan_out: int) -> Iterator[str]:
+    if "current_policy" in found:
+        current = found["current_policy"]
+        yield f"now: {'degrees as recorded' if current is None else shown_policy(policy_from(current))}"
     if candidate is not None:
         yield f"candidate: {shown_policy(candidate)}"
     yield ""
@@ -44,9 +48,10 @@ def _lines(found: Document, candidate: Policy | None, fan_out: int) -> Iterator[
     of = f"quantiles of the slowest of {fan_out} servers, mean of one" if fan_out > 1 else "milliseconds"
     yield f"forecast from {found['requests']:,} replayed requests ({of}, with 95 % intervals):"
     yield _compared(found)
-    for words, name in (("p99 shorter by", "gain_p99_pct"), ("mean longer by", "mean_change_pct")):
-        if found[name] is not None:
-            yield f"{words} {_percent(found[name])}"
+    if found["gain_p99_pct"] is not None:
+        yield f"p99 {_changed(found['gain_p99_pct'], 'shorter', 'longer')}"
+    if found["mean_change_pct"] is not None:
+        yield f"mean {_changed(found['mean_change_pct'], 'longer', 'shorter')}"
     if found["by_load"]:
         yield ""
         yield "p99 by load, milliseconds:"
@@ -82,9 +87,12 @@ def _shown(figure: Mapping[str, float | None] | None) -> str:
     return _ms(figure["value"]) + ("" if figure["low"] is None else f" ({figure['low']:.1f}-{figure['high']:.1f})")
 
 
-def _percent(figure: Mapping[str, float | None]) -> str:
-    between = "" if figure["low"] is None else f" ({figure['low']:.1f} to {figure['high']:.1f})"
-    return f"{figure['value']:.1f} %{between}"
+def _changed(figure: Mapping[str, Any], above: str, below: str) -> str:
+    """By how much, in the word of its sign; numbers of the interval that are negative are of the other word."""
+    word, sign = (above, 1.0) if figure["value"] >= 0 else (below, -1.0)
+    ends = [] if figure["low"] is None else sorted((sign * figure["low"], sign * figure["high"]))
+    between = f" ({ends[0]:z.1f} to {ends[1]:z.1f})" if ends else ""
+    return f"{word} by {sign * figure['value']:z.1f} %{between}"
 
 
 def _ms(value: float | None) -> str:

@@ -6,13 +6,20 @@ A figure is `{"value", "low", "high"}`, with its 95 % interval, None where there
 import math
 
 from analytics.tail.comparison import Figure
+from analytics.tail.policies import Policy
+from analytics.tail.policy_documents import policy_document
 from analytics.tail.what_if import AtLoad, Forecast, Latencies
 
 
-def forecast_document(forecast: Forecast) -> dict[str, object]:
-    """The forecast as JSON holds it; what was withheld is left out."""
+def forecast_document(forecast: Forecast, current: Policy | None) -> dict[str, object]:
+    """The forecast as JSON holds it; what was withheld is left out.
+
+    Args:
+        current: the policy that it took for the one that ran the requests; None: not known.
+    """
     return {
         "answered": forecast.answered,
+        "current_policy": None if current is None else policy_document(current),
         "refusals": list(forecast.refusals),
         "gates": [
             {

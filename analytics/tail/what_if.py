@@ -227,9 +227,11 @@ class _Record:
             if learned is None
             else learned
         )
-        if self.learned.profile.max_degree < most:
+        known = self.learned.profile.max_degree
+        if known < most:
             raise DataError(
-                f"degrees up to {most} are asked about, and speed-ups are known up to {self.learned.profile.max_degree}"
+                f"degrees up to {most} are asked about, and speed-ups are known up to {known}: "
+                "ask about fewer, or learn anew, with requests that ran on as many"
             )
         self.works_ms = works_ms(samples, self.effective, self.learned.profile)
         self.predictions_ms = told_predictions(samples)

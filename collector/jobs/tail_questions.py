@@ -11,15 +11,16 @@ from typing import Any, Final, Literal
 import sqlalchemy as sa
 
 from analytics.errors import DataError
+from analytics.tail.effective import effective_ms
 from analytics.tail.forecast_documents import forecast_document
-from analytics.tail.learning import LearnedProfile, learn_profile
+from analytics.tail.learning import LearnedProfile, class_edges, learn_profile
 from analytics.tail.policies import Policy, Server, Tpc
 from analytics.tail.policy_documents import policy_document, policy_from
 from analytics.tail.profile_documents import profile_document
 from analytics.tail.recorded_search import search_recorded
 from analytics.tail.samples import Samples
 from analytics.tail.table_search import Objective
-from analytics.tail.what_if import Forecast, Question, what_if
+from analytics.tail.what_if import Forecast, Question, edges_for, what_if
 from analytics.tail.workloads import ModelledPredictor
 from collector.jobs.tail_services import KnownService, known_as, samples_of
 from store.tail_batches import RecordedColumns, read_columns
@@ -119,7 +120,7 @@ def _forecast(asked: _Asked, progress: Progress) -> Answer:
     found = what_if(asked.samples, question, service.learned, progress=progress)
     version = request.get("table_version")
     words = candidate.name if version is None else f"target table {version}"
-    document = forecast_document(found) | asked.about | {"advice": _advice(found, words)}
+    document = forecast_document(found, service.policy) | asked.about | {"advice": _advice(found, words)}
     return Answer("done" if found.answered else "refused", document, _refusals(found))
 
 
@@ -140,7 +141,8 @@ def _search(asked: _Asked, progress: Progress) -> Answer:
         progress=progress,
     )
     forecast = found.forecast
-    document = {"table": None, "table_version": None, "forecast": forecast_document(forecast), **asked.about}
+    told = forecast_document(forecast, service.policy)
+    document = {"table": None, "table_version": None, "forecast": told, **asked.about}
     if found.found is None:
         return Answer("refused", document | {"advice": _advice(forecast, "no target table")}, _refusals(forecast))
     policy: Policy = Tpc(found.found.table)
@@ -201,12 +203,17 @@ def _learned(asked: _Asked) -> LearnedProfile:
     settings, samples = asked.service.settings, asked.samples
     if not len(samples):
         raise DataError(f"no request of {asked.service.name} in this time; send some, or ask about another time")
+    threads = asked.service.server.threads
+    effective = effective_ms(samples, threads)
     given = asked.run.request.get("class_edges_ms") or settings.class_edges_ms
+    edges = class_edges(samples, None if given is None else tuple(given), effective)
     return learn_profile(
         samples,
-        asked.service.server.threads,
+        threads,
         max_degree=settings.max_degree or int(samples.last_degrees.max()),
-        edges_ms=None if given is None else tuple(float(edge) for edge in given),
+        # Forecasts rest on this profile: a class with the policy's threshold inside would tell wrong speed-ups.
+        edges_ms=edges_for(asked.service.policy, edges) if given is None else edges,
+        effective=effective,
         workers=settings.workers,
     )
 

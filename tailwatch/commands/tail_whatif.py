@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
         profile_of,
         written,
     )
-    from tailwatch.tail_whatif_report import forecast_text, shown_policy
+    from tailwatch.tail_whatif_report import forecast_text
 
     current = None if args.current is None else policy_given(args.current)
     candidate = None if args.search else policy_given(args.candidate)
@@ -40,15 +40,14 @@ def run(args: argparse.Namespace) -> int:
     candidate, forecast, searched_degree = _answered(args, files, server, given, current, candidate)
     _progress(1.0, "")
     said = described(args, files, max_degree)
-    found = forecast_document(forecast)
-    now = "degrees as recorded" if current is None else shown_policy(current)
+    found = forecast_document(forecast, current)
     document = {
         **said,
         "candidate_policy": _document(candidate),
         "candidate_max_degree": searched_degree,
         "forecast": found,
     }
-    text = f"{heading(said)}\nnow: {now}\n{forecast_text(found, candidate, args.fan_out)}"
+    text = f"{heading(said)}\n{forecast_text(found, candidate, args.fan_out)}"
     if args.search and searched_degree < max_degree:
         text += f"\nfound for at most {searched_degree} threads a request: more are not told by what was recorded"
     answer(args, document, text)

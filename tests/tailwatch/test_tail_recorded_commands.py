@@ -154,7 +154,9 @@ def test_a_forecast_is_near_what_the_candidate_does_and_the_exit_code_says_that_
     assert found["candidate"]["quantiles_ms"]["p99"]["value"] == pytest.approx(truth, rel=0.12)
     assert plot.read_bytes().startswith(b"\x89PNG")
     shown = forecast_text(found, Tpc(table), 1)
-    assert shown.startswith("candidate: tpc, targets by threads_and_queue in steps of 4: 40, 50, 60, 80 ms")
+    assert shown.startswith(
+        "now: predictive d=3 from 80 ms\ncandidate: tpc, targets by threads_and_queue in steps of 4: 40, 50, 60, 80 ms"
+    )
     assert "\np99 shorter by " in shown
 
 

@@ -8,6 +8,7 @@ import pytest
 from analytics.tail.comparison import Figure
 from analytics.tail.forecast_documents import forecast_document
 from analytics.tail.forecast_gates import Gate
+from analytics.tail.policies import Sequential
 from analytics.tail.what_if import Forecast, Latencies
 from tailwatch import tail_runs
 from tailwatch.cli import main
@@ -33,7 +34,7 @@ FORECAST = Forecast(True, (), (HOLDS,), TOLD, TOLD, TOLD, Figure(18.4, 12.0, 24.
 RUN: dict[str, Any] = {
     "id": "r1", "service": NAME, "kind": "what_if", "state": "done", "progress": 1.0, "progress_text": "",
     "error": None, "request": {"candidate": {"kind": "fixed", "degree": 2}, "fan_out": 1}, "href": f"{HERE}/runs/r1",
-    "notes": [], "answer": forecast_document(FORECAST),
+    "notes": [], "answer": forecast_document(FORECAST, Sequential()),
 }  # fmt: skip
 
 
@@ -99,13 +100,17 @@ def test_a_question_is_asked_waited_for_and_its_forecast_printed(
     api.put(f"{HERE}/what-if", {**RUN, "state": "waiting", "answer": None, "new": True})
     api.put(f"{HERE}/runs/r1", RUN)
     shown = said(api, capsys, "what-if", NAME, "--candidate", "fixed:2", "--load-multiplier", "1.2", "--start", "-1d")
-    assert "candidate: fixed d=2" in shown
+    assert "now: sequential\ncandidate: fixed d=2\n" in shown
     assert "p99 shorter by 18.4 % (12.0 to 24.0)" in shown
+    assert "\nmean shorter by 1.0 % (0.0 to 2.0)" in shown, "a mean that falls is no longer one"
     question = {"start": "-1d", "end": "now", "candidate": {"kind": "fixed", "degree": 2}, "load_multiplier": 1.2}
     assert api.posted == [(f"{HERE}/what-if", question)]
     refused = Forecast(False, ("too few",), (Gate("requests", False, 3.0, 100.0, "too few"),))
-    api.put(f"{HERE}/runs/r1", {**RUN, "state": "refused", "answer": forecast_document(refused), "error": "too few"})
-    assert "no forecast:\n- too few" in said(api, capsys, "what-if", NAME, "--table", "2", code=1)
+    answer = forecast_document(refused, None)
+    api.put(f"{HERE}/runs/r1", {**RUN, "state": "refused", "answer": answer, "error": "too few"})
+    shown = said(api, capsys, "what-if", NAME, "--table", "2", code=1)
+    assert "now: degrees as recorded\n" in shown
+    assert "no forecast:\n- too few" in shown
     failed = {**RUN, "state": "failed", "answer": None, "error": "the collector died"}
     api.put(f"{HERE}/runs/r1", failed)
     assert said(api, capsys, "what-if", NAME, "--table", "2", code=1) == "failed: the collector died\n"
@@ -116,10 +121,10 @@ def test_a_question_is_asked_waited_for_and_its_forecast_printed(
 def test_searches_and_learnings_say_what_was_kept(api: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
     api.put(f"{HERE}/target-tables/search", {**RUN, "state": "waiting"})
     api.put(f"{HERE}/speedup-profile/learn", {**RUN, "state": "waiting"})
-    found = {"table": TPC, "table_version": 2, "forecast": forecast_document(FORECAST)}
+    found = {"table": TPC, "table_version": 2, "forecast": forecast_document(FORECAST, Sequential())}
     api.put(f"{HERE}/runs/r1", {**RUN, "kind": "search", "answer": found, "notes": ["synthetic"]})
     shown = said(api, capsys, "search", NAME, "--note", "x")
-    assert shown.startswith("note: synthetic\ncandidate: tpc, ")
+    assert shown.startswith("note: synthetic\nnow: sequential\ncandidate: tpc, ")
     assert "candidate: tpc, targets by threads_and_queue in steps of 4: 40, 80 ms; a correction gives the la" in shown
     assert "\nkept as table 2, a draft: " in shown
     api.put(f"{HERE}/runs/r1", {**RUN, "kind": "learn", "answer": {"profile_version": 4, "requests": 40_000}})

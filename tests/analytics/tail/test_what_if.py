@@ -10,6 +10,7 @@ from analytics.errors import DataError
 from analytics.tail.forecast_documents import forecast_document
 from analytics.tail.learning import LearnedProfile, learn_profile
 from analytics.tail.policies import Fixed, Policy, Predictive, RampUp, Sequential, Server, TargetTable, Tpc
+from analytics.tail.policy_documents import policy_from
 from analytics.tail.samples import ARRAYS, Samples
 from analytics.tail.simulation import simulate
 from analytics.tail.speedup import WEB_SEARCH
@@ -150,13 +151,16 @@ def test_a_class_that_kept_one_degree_tells_nothing_of_others(profile: LearnedPr
 def test_its_document_is_json_and_leaves_out_what_is_withheld(explored: Recording, profile: LearnedProfile) -> None:
     refused = what_if(explored.samples, Question(Sequential(), TPC, SERVER), profile, seeds=SEEDS)
     assert refused.withheld is not None
-    document = forecast_document(refused)
+    document = forecast_document(refused, None)
+    assert document["current_policy"] is None
     assert "withheld" not in document
     assert document["candidate"] is None
-    answered = forecast_document(what_if(explored.samples, Question(PREDICTIVE, TPC, SERVER), profile, seeds=SEEDS))
+    forecast = what_if(explored.samples, Question(PREDICTIVE, TPC, SERVER), profile, seeds=SEEDS)
+    answered = forecast_document(forecast, PREDICTIVE)
     again = json.loads(json.dumps(answered, allow_nan=False))
     assert again == answered
     assert again["answered"] is True
+    assert policy_from(again["current_policy"]) == PREDICTIVE
     assert set(again["candidate"]["quantiles_ms"]) == {"p50", "p95", "p99", "p99.9"}
     assert set(again["gain_p99_pct"]) == {"value", "low", "high"}
 
@@ -196,7 +200,8 @@ def test_questions_that_cannot_be_meant_are_refused(explored: Recording, profile
     beyond = what_if(
         explored.samples, Question(PREDICTIVE, Fixed(8), SERVER, candidate_server=Server(12, 24, 8)), profile
     )
-    assert beyond.refusals == ("degrees up to 8 are asked about, and speed-ups are known up to 6",)
+    (said,) = beyond.refusals
+    assert said.startswith("degrees up to 8 are asked about, and speed-ups are known up to 6: ask about fewer, or ")
     nothing = what_if(explored.samples.where(slice(0, 0)), Question(None, TPC, SERVER))
     assert not nothing.answered
     assert any("0 requests" in text for text in nothing.refusals)

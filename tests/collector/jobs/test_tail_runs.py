@@ -61,6 +61,18 @@ def test_speed_ups_are_learned_and_used_from_then_on(tail_world: TailWorld) -> N
     assert world.minutes()[5].version == 1
 
 
+def test_a_class_begins_where_the_policy_in_use_takes_a_request_for_long(quick_tail_world: TailWorld) -> None:
+    world = quick_tail_world
+    world.serve(class_edges_ms=None, policy={"kind": "predictive", "degree": 3, "long_ms": 55.0})
+    world.take(requests(NOW - 20 * MINUTE_NS, n=6_000))
+    world.ask("learn")
+    assert world.tick()
+    with world.engine.connect() as connection:
+        profile = active_profile(connection, "search")
+    assert profile is not None
+    assert 55.0 in profile_from(profile.document).profile.edges_ms
+
+
 def test_what_cannot_be_answered_is_refused_with_the_reason(served: TailWorld) -> None:
     world = served
     world.take(requests(NOW - 5 * MINUTE_NS, n=300, predicted_us=None), service="blind")
