@@ -129,6 +129,13 @@ def batches_after(connection: sa.Connection, after_id: int, most: int) -> list[B
     return [BatchRow(*row) for row in connection.execute(query)]
 
 
+def requests_within(connection: sa.Connection, service: str, since_ns: int, until_ns: int) -> int:
+    """How many requests are in batches that lie in [since_ns, until_ns) as a whole; none of them is read."""
+    whole = (_T.c.to_ns >= since_ns, _T.c.to_ns < until_ns, _T.c.from_ns >= since_ns)
+    query = sa.select(sa.func.coalesce(sa.func.sum(_T.c.requests), 0)).where(_T.c.service == service, *whole)
+    return int(connection.execute(query).scalar_one())
+
+
 def read_columns(
     connection: sa.Connection, service: str, since_ns: int, until_ns: int, most: int, *, instance: str | None = None
 ) -> RecordedColumns:

@@ -1,13 +1,13 @@
 """Minutes of services, computed from their requests when they are over, and again when late requests come.
 
 Some minutes of one service at a time, with requests around them; written with what then still waits in one transaction.
-The same requests make the same minutes, so that what is computed twice is the same. A service whose requests cannot be
-used is set aside for longer and longer, and keeps no other from its minutes.
+The same requests make the same minutes, so that what is computed twice is the same. A minute that cannot be made is set
+aside, to be tried again after longer and longer, and keeps no other from being made, of its service or another.
 """
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 _MINUTES_AT_ONCE: Final = 5
 _FIRST_DELAY_NS: Final = 60 * 10**9
 _LONGEST_DELAY_NS: Final = 3600 * 10**9
+# What failed so often, some hours long, and is older than a day is not tried again.
+_MOST_TRIES: Final = 10
+_GIVEN_UP_NS: Final = 86_400 * 10**9
 # An objective that no request can miss, where there is none.
 _NO_TARGET_MS: Final = 1e12
 
@@ -41,6 +44,22 @@ class Made:
 
     service: KnownService
     minutes: tuple[Minute, ...]
+
+
+@dataclass(slots=True)
+class _Failed:
+    """Minutes of one service that could not be made, and what the last one failed of."""
+
+    minutes: set[int] = field(default_factory=set)
+    error: Exception | None = None
+
+    def take(self, some: range, error: Exception, todo: list[range]) -> None:
+        """Minutes that failed together are to be tried one by one: it may be but one of them."""
+        if len(some) > 1:
+            todo += [range(minute, minute + 1) for minute in reversed(some)]
+        else:
+            self.minutes.add(some.start)
+            self.error = error
 
 
 class MinuteMaker:
@@ -58,23 +77,27 @@ class MinuteMaker:
             LeaseLostError, sqlalchemy.exc.SQLAlchemyError: what was written is written, the rest is due.
         """
         for name in sorted(waiting):
-            if waiting[name].after_ns > now_ns:
-                continue
-            due = sorted(minute for minute in waiting[name].minutes if _over_ns(minute) <= now_ns)
-            for some in _chunks(due):
+            one, failed = waiting[name], _Failed()
+            ready = one.minutes if one.after_ns <= now_ns else one.minutes - one.aside
+            todo = list(_chunks(minute for minute in sorted(ready) if _over_ns(minute) <= now_ns))[::-1]
+            while todo:
+                some = todo.pop()
                 try:
                     made = self._made(name, some)
-                    waiting[name] = replace(waiting[name], minutes=waiting[name].minutes - set(some), tries=0)
-                    self._write(waiting[name], made, now_ns, pace)
+                    left = waiting[name].without(some)
+                    self._write(left, made, now_ns, pace)
                 except (LeaseLostError, sa.exc.SQLAlchemyError):
                     raise
-                # Bad requests, or a fault of ours: whichever service it is about, the others get their minutes.
+                # Bad requests, or a fault of ours: whichever minute it is about, the others are made.
                 except Exception as error:  # noqa: BLE001
-                    waiting[name] = self._set_aside(waiting[name], error, now_ns, pace)
-                    break
-                if made is not None:
-                    yield made
+                    failed.take(some, error, todo)
+                else:
+                    waiting[name] = left
+                    if made is not None:
+                        yield made
                 pace.rest()
+            if failed.error is not None:
+                waiting[name] = self._set_aside(waiting[name], failed.minutes, failed.error, now_ns, pace)
 
     def _made(self, name: str, some: range) -> Made | None:
         """None: nobody has heard of the service any more."""
@@ -97,13 +120,21 @@ class MinuteMaker:
             write_waiting(connection, [waiting], now_ns)
         own_metrics.tail_minutes.inc(0 if made is None else len(made.minutes))
 
-    def _set_aside(self, waiting: Waiting, error: Exception, now_ns: int, pace: Pace) -> Waiting:
+    def _set_aside(self, waiting: Waiting, minutes: set[int], error: Exception, now_ns: int, pace: Pace) -> Waiting:
         if isinstance(error, AnalyticsError):
             self._tell(waiting.service, (str(error),))
         else:
             pace.spare(f"minutes of {waiting.service[:80]}", error)
-        delay_ns = min(_LONGEST_DELAY_NS, _FIRST_DELAY_NS << min(waiting.tries, 10))
-        aside = replace(waiting, tries=waiting.tries + 1, after_ns=now_ns + delay_ns)
+        tries, after_ns = waiting.tries, waiting.after_ns
+        if after_ns <= now_ns:  # else those that failed before keep their time, however often new ones fail
+            after_ns = now_ns + min(_LONGEST_DELAY_NS, _FIRST_DELAY_NS << min(tries, 10))
+            tries += 1
+        aside = replace(waiting, tries=tries, after_ns=after_ns, aside=waiting.aside | minutes)
+        if tries >= _MOST_TRIES:
+            old = {minute for minute in aside.aside if _over_ns(minute) < now_ns - _GIVEN_UP_NS}
+            if old:
+                log.warning("minutes of a service given up service=%s minutes=%d", waiting.service[:80], len(old))
+            aside = replace(aside, minutes=aside.minutes - old, aside=aside.aside - old)
         with self._engine.begin() as connection:
             pace.hold(connection)
             write_waiting(connection, [aside], now_ns)
@@ -173,6 +204,6 @@ def _over_ns(minute: int) -> int:
 def still_waits_before(waiting: Mapping[str, Waiting], now_ns: int) -> int | None:
     """The first minute that waits and is not set aside; None: none is over."""
     return min(
-        (minute for one in waiting.values() if not one.tries for minute in one.minutes if _over_ns(minute) <= now_ns),
+        (minute for one in waiting.values() for minute in one.minutes - one.aside if _over_ns(minute) <= now_ns),
         default=None,
     )

@@ -18,7 +18,7 @@ from analytics.tail.profile_documents import profile_from
 from analytics.tail.samples import Samples, take_samples
 from collector import own_metrics
 from collector.jobs.job_streams import MEASURED, SYNTHETIC
-from store.tail_batches import RecordedColumns, read_columns
+from store.tail_batches import RecordedColumns, read_columns, requests_within
 from store.tail_profiles import active_profile
 from store.tail_services import ServiceRow, ServiceSettings
 from store.tail_targets import active_table
@@ -120,10 +120,13 @@ def read_samples(connection: sa.Connection, service: str, since_ns: int, until_n
     Raises:
         DataError: there are more than `most`: a part of them would be other minutes than they were.
     """
-    found = read_columns(connection, service, since_ns, until_ns, most)
-    if found.requests_seen > len(found):
+    seen = requests_within(connection, service, since_ns, until_ns)
+    if seen <= most:  # else none of them need be read to know
+        found = read_columns(connection, service, since_ns, until_ns, most)
+        seen = found.requests_seen if found.requests_seen > len(found) else 0
+    if seen:
         raise DataError(
-            f"{found.requests_seen} requests of {service} in {(until_ns - since_ns) / 1e9:.0f} s; want at most {most}: "
+            f"{seen} requests of {service} in {(until_ns - since_ns) / 1e9:.0f} s; want at most {most}: "
             "have it send a share of them with a weight, or raise collector.jobs.tail.most_requests"
         )
     for text in found.damaged:

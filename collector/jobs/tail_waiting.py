@@ -29,6 +29,7 @@ class _Body(msgspec.Struct, omit_defaults=True):
     service: str
     minutes: list[int] = []
     tries: int = 0
+    aside: list[int] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +38,25 @@ class Waiting:
 
     Attributes:
         minutes: since 1970, those to be computed.
-        tries: how often computing them failed. after_ns: not to be tried before.
+        aside: those of them that could not be; tries: how often in a row. after_ns: these are not tried before.
     """
 
     service: str
     minutes: frozenset[int] = field(default=frozenset())
     tries: int = 0
     after_ns: int = 0
+    aside: frozenset[int] = field(default=frozenset())
 
     def with_news(self, minutes: Iterable[int]) -> "Waiting":
         """The same with more minutes; what failed before keeps its time."""
         return replace(self, minutes=self.minutes | frozenset(minutes))
+
+    def without(self, minutes: Iterable[int]) -> "Waiting":
+        """The same, these made or given up; the first that is made ends the tries of those aside."""
+        gone = frozenset(minutes)
+        aside = self.aside - gone
+        tries, after_ns = (self.tries, self.after_ns) if aside == self.aside and aside else (0, 0)
+        return replace(self, minutes=self.minutes - gone, aside=aside, tries=tries, after_ns=after_ns)
 
 
 def key_of(service: str) -> int:
@@ -61,7 +70,9 @@ def read_waiting(connection: sa.Connection) -> dict[str, Waiting]:
     found = {}
     for entry in PROGRESS.read(connection, WAITING_SCOPE).values():
         body = msgspec.json.decode(entry.body or "{}", type=_Body)
-        found[body.service] = Waiting(body.service, frozenset(body.minutes), body.tries, entry.value)
+        found[body.service] = Waiting(
+            body.service, frozenset(body.minutes), body.tries, entry.value, frozenset(body.aside)
+        )
     return found
 
 
@@ -70,7 +81,7 @@ def write_waiting(connection: sa.Connection, services: Iterable[Waiting], now_ns
     entries, done = {}, []
     for one in services:
         if one.minutes:
-            body = _Body(one.service, sorted(one.minutes), one.tries)
+            body = _Body(one.service, sorted(one.minutes), one.tries, sorted(one.aside))
             entries[key_of(one.service)] = Progress(one.after_ns, msgspec.json.encode(body).decode())
         else:
             done.append(key_of(one.service))

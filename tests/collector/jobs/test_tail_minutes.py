@@ -5,6 +5,7 @@ import pytest
 import sqlalchemy as sa
 
 from collector import own_metrics
+from collector.jobs.tail_waiting import read_waiting
 from tests.collector.jobs.tail_world import HOUR_NS, MINUTE_NS, NOW, S_NS, TailWorld, requests
 
 
@@ -113,6 +114,45 @@ def test_a_service_with_too_many_requests_is_set_aside_and_tried_again(quick_tai
     rounds.leave()
     assert world.tick(NOW + 2 * MINUTE_NS, most_requests=20_000)
     assert world.counts("a") == {5: 10_001}
+
+
+def test_minutes_that_are_too_many_together_are_made_one_by_one(quick_tail_world: TailWorld) -> None:
+    world = quick_tail_world
+    world.serve()
+    for minute in (6, 5, 4):
+        world.take(requests(NOW - minute * MINUTE_NS, n=6_000, gap_ns=5_000_000, seed=minute))
+    assert world.tick(most_requests=10_000)
+    assert world.counts() == {6: 6_000, 5: 6_000, 4: 6_000}
+
+
+def test_a_minute_that_cannot_be_made_keeps_no_other_of_its_service(quick_tail_world: TailWorld) -> None:
+    world = quick_tail_world
+    world.serve()
+    for minute, n in ((7, 60), (5, 10_001), (3, 60)):
+        world.take(requests(NOW - minute * MINUTE_NS, n=n, gap_ns=1_000_000, seed=minute))
+    rounds = world.rounds(most_requests=10_000, interval_s=1e-9)
+    assert rounds.tick(NOW)
+    assert world.counts() == {7: 60, 3: 60}
+    world.take(requests(NOW - 2 * MINUTE_NS, n=60))
+    assert rounds.tick(NOW + S_NS)
+    assert world.counts() == {7: 60, 3: 60, 2: 60}, "nor one that comes while it is set aside"
+    rounds.leave()
+    assert world.tick(NOW + 2 * MINUTE_NS, most_requests=20_000)
+    assert world.counts() == {7: 60, 5: 10_001, 3: 60, 2: 60}
+
+
+def test_a_minute_that_fails_for_a_day_is_given_up(quick_tail_world: TailWorld) -> None:
+    world = quick_tail_world
+    world.serve()
+    world.take(requests(NOW - 5 * MINUTE_NS, n=10_001, gap_ns=1_000_000))
+    rounds = world.rounds(most_requests=10_000, interval_s=1e-9)
+    for hours in range(0, 26, 2):
+        rounds.tick(NOW + hours * HOUR_NS)
+        with world.engine.connect() as connection:
+            waits = read_waiting(connection)
+        assert bool(waits) == (hours < 24), hours
+    rounds.leave()
+    assert world.counts() == {}
 
 
 def test_a_share_of_requests_without_threads_met_tells_latencies_only(quick_tail_world: TailWorld) -> None:
