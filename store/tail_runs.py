@@ -26,6 +26,8 @@ Outcome: TypeAlias = Literal["done", "refused", "failed"]
 #: Questions about one service, and about all together, that wait at a time.
 WAITING_MAX: Final = 20
 WAITING_IN_ALL_MAX: Final = 200
+#: Who asks what nobody asked for.
+COLLECTOR: Final = "collector"
 _TEXT_MAX = 256
 _ERROR_MAX = 20_000
 _ID_MAX = 32
@@ -124,18 +126,36 @@ def ask_run(
 
 
 def next_run(connection: sa.Connection, owner: str, now_ns: int) -> RunRow | None:
-    """The question that has waited longest, which is this process's to answer now; None: none waits.
+    """The question that has waited longest, people's before a job's; it is this process's to answer now; None: none.
 
     Must come first in its transaction, but for the lease; the caller commits.
     """
     take_turn(connection, _COUNTER)
-    query = sa.select(_T.c.id).where(_T.c.state == "waiting").order_by(_T.c.asked_ns, _T.c.id).limit(1)
-    number = connection.execute(query).scalar_one_or_none()
-    if number is None:
-        return None
+    own = sa.case((_T.c.asked_by == COLLECTOR, 1), else_=0)
+    query = sa.select(_T.c.id).where(_T.c.state == "waiting").order_by(own, _T.c.asked_ns, _T.c.id).limit(1)
     started = {"state": "running", "owner": owner, "started_ns": now_ns, "progress": 0.0, "progress_text": ""}
-    connection.execute(sa.update(_T).where(_T.c.id == number).values(**started, attempts=_T.c.attempts + 1))
-    return _row(connection.execute(sa.select(_T).where(_T.c.id == number)).one())
+    while (number := connection.execute(query).scalar_one_or_none()) is not None:
+        # Who cancels takes no turn: what is cancelled since it was read stays so.
+        mine = sa.update(_T).where(_T.c.id == number, _T.c.state == "waiting")
+        if connection.execute(mine.values(**started, attempts=_T.c.attempts + 1)).rowcount:
+            return _row(connection.execute(sa.select(_T).where(_T.c.id == number)).one())
+    return None
+
+
+def count_waiting(connection: sa.Connection) -> int:
+    """How many questions wait, about all services."""
+    return int(connection.execute(sa.select(sa.func.count()).where(_T.c.state == "waiting")).scalar_one())
+
+
+def asked_last(connection: sa.Connection, service: str, kind: Kind) -> tuple[int | None, bool]:
+    """When a question of this kind was asked last, None where none is kept; whether any waits or is worked on."""
+    # The index of open ones, which are few; then the newest alone.
+    is_open = sa.select(_T.c.id).where(
+        _T.c.service == service, _T.c.kind == kind, _T.c.state.in_(["waiting", "running"])
+    )
+    newest = sa.select(_T.c.asked_ns).where(_T.c.service == service, _T.c.kind == kind)
+    asked_ns = connection.execute(newest.order_by(_T.c.asked_ns.desc()).limit(1)).scalar_one_or_none()
+    return asked_ns, connection.execute(is_open.limit(1)).first() is not None
 
 
 def note_progress(connection: sa.Connection, run: str, owner: str, progress: float, text: str) -> bool:

@@ -25,12 +25,10 @@ from analytics.tail.workloads import ModelledPredictor
 from collector.jobs.tail_services import KnownService, known_as, samples_of
 from store.tail_batches import RecordedColumns, read_columns
 from store.tail_profiles import put_profile
-from store.tail_runs import RunRow
+from store.tail_runs import COLLECTOR, RunRow
 from store.tail_services import known_service
 from store.tail_targets import draft_table
 
-#: Who asks what nobody asked for.
-COLLECTOR: Final = "collector"
 #: What a forecast must promise before a table is drafted that nobody asked for; as the alert advice_ready has it.
 LEAST_GAIN_PCT: Final = 10.0
 LEAST_GAIN_LOW_PCT: Final = 5.0

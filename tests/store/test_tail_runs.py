@@ -12,7 +12,9 @@ from store.errors import ServiceLimitError, UnknownServiceError
 from store.tail_alerts import alert_changes, list_alerts, put_alerts
 from store.tail_runs import (
     ask_run,
+    asked_last,
     cancel_run,
+    count_waiting,
     end_run,
     get_run,
     list_runs,
@@ -113,6 +115,49 @@ def test_a_run_that_is_cancelled_takes_no_answer(connection: sa.Connection) -> N
     assert cancel_run(connection, "a", "nothing", NOW_NS) is None
     assert cancel_run(connection, "b", run, NOW_NS) is None
     assert get_run(connection, "a", "\x00") is None
+
+
+def test_a_run_that_is_cancelled_while_it_is_taken_stays_cancelled(connection: sa.Connection) -> None:
+    run, second = ask(connection, 1), ask(connection, 2)
+    due = [run]
+
+    @sa.event.listens_for(connection, "before_cursor_execute")
+    def _cancel(_one: object, _cursor: object, statement: str, *_rest: object) -> None:
+        # As somebody else's transaction, which takes no turn, may in PostgreSQL.
+        if statement.startswith("UPDATE tail_runs") and due:
+            cancel_run(connection, "a", due.pop(), NOW_NS + 9)
+
+    taken = next_run(connection, "c1", NOW_NS)
+    assert taken is not None
+    assert taken.id == second
+    cancelled = get_run(connection, "a", run)
+    assert cancelled is not None
+    assert (cancelled.state, cancelled.ended_ns) == ("cancelled", NOW_NS + 9)
+
+
+def test_what_people_ask_is_answered_before_what_a_job_asks(connection: sa.Connection) -> None:
+    ask(connection, 1, asked_by="collector")
+    people = [ask(connection, number, asked_by="ana") for number in (2, 3)]
+    taken = [next_run(connection, "c1", NOW_NS) for _ in range(3)]
+    assert [one.id for one in taken[:2] if one] == people
+    assert taken[2] is not None
+    assert taken[2].asked_by == "collector"
+
+
+def test_a_kind_of_question_says_when_it_was_asked_last(connection: sa.Connection) -> None:
+    assert asked_last(connection, "a", "what_if") == (None, False)
+    ask(connection, 1)
+    run = ask(connection, 2)
+    assert asked_last(connection, "a", "what_if") == (NOW_NS + 2, True)
+    assert asked_last(connection, "a", "learn") == (None, False)
+    assert count_waiting(connection) == 2
+    for one in (1, 2):
+        next_run(connection, "c1", NOW_NS + one)
+        assert asked_last(connection, "a", "what_if") == (NOW_NS + 2, True)
+    for one in list_runs(connection, "a"):
+        cancel_run(connection, "a", one.id, NOW_NS)
+    assert asked_last(connection, "a", "what_if") == (NOW_NS + 2, False)
+    assert get_run(connection, "a", run) is not None
 
 
 def test_what_a_process_died_over_waits_again_and_fails_in_the_end(connection: sa.Connection) -> None:

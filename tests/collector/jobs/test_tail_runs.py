@@ -13,9 +13,10 @@ from analytics.tail.profile_documents import profile_from
 from analytics.tail.recorded_search import RecordedSearch
 from analytics.tail.table_search import FoundTable
 from analytics.tail.what_if import Forecast
-from collector.jobs import tail_questions, tail_runs
+from collector.jobs import tail_asking, tail_questions, tail_runs
+from collector.jobs.tail_jobs import TailRounds
 from store.tail_profiles import active_profile, list_profiles
-from store.tail_runs import cancel_run, next_run
+from store.tail_runs import cancel_run, list_runs, next_run
 from store.tail_targets import activate_table, draft_table, list_tables
 from tests.collector.jobs.killing import KilledError
 from tests.collector.jobs.tail_world import HOUR_NS, MINUTE_NS, NOW, TailWorld, requests
@@ -246,6 +247,24 @@ def test_enough_new_requests_are_learned_from_and_again_after_an_interval(served
         if minutes == 61:
             world.take(requests(now_ns, n=1_000, seed=9), received_ns=now_ns)
     assert states == [1, 1, 1, 2], "once at first, and again when 1,000 more came and an hour was over"
+
+
+def test_what_the_job_asks_leaves_room_and_comes_to_each_service(
+    quick_tail_world: TailWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = quick_tail_world
+    monkeypatch.setattr(tail_asking, "_MOST_WAITING", 2)
+    monkeypatch.setattr(TailRounds, "_forget", lambda *_: None)
+    for place, name in enumerate("abc"):
+        world.serve(name)
+        world.take(requests(NOW - 5 * MINUTE_NS, n=1_000 + place), service=name)
+    rounds = world.rounds()
+    assert rounds.take(NOW)
+    assert rounds.round(NOW)
+    with world.engine.connect() as connection:
+        asked = {name: len(list_runs(connection, name)) for name in "abc"}
+    assert asked == {"a": 0, "b": 1, "c": 1}, "those with the most new requests"
+    rounds.leave()
 
 
 def test_advice_is_asked_for_once_a_day_where_it_is_wanted(served: TailWorld, monkeypatch: pytest.MonkeyPatch) -> None:
