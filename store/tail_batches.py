@@ -28,6 +28,7 @@ COUNTER: Final = "tail batches"
 INSTANCE: Final = "instance"
 _LONGEST_US: Final = 86_400e6
 _T = tail_batches
+_LISTED_AT_ONCE: Final = 5_000
 _AT_ONCE: Final = 64  # bodies of some ten kilobytes to some megabytes
 
 
@@ -132,8 +133,7 @@ def batches_after(connection: sa.Connection, after_id: int, most: int) -> list[B
 def requests_within(connection: sa.Connection, service: str, since_ns: int, until_ns: int) -> int:
     """How many requests are in batches that lie in [since_ns, until_ns) as a whole; none of them is read."""
     whole = (_T.c.to_ns >= since_ns, _T.c.to_ns < until_ns, _T.c.from_ns >= since_ns)
-    query = sa.select(sa.func.coalesce(sa.func.sum(_T.c.requests), 0)).where(_T.c.service == service, *whole)
-    return int(connection.execute(query).scalar_one())
+    return _requests(connection, _T.c.service == service, *whole)
 
 
 def read_columns(
@@ -146,24 +146,37 @@ def read_columns(
         instance: only those of this one.
     Cost: a core reads some two million requests a second.
     """
-    mine = [] if instance is None else [_T.c.instance == instance]
-    query = (
-        sa.select(_T.c.id, _T.c.to_ns, _T.c.requests)
-        .where(_T.c.service == service, _T.c.to_ns >= since_ns, _T.c.from_ns < until_ns, *mine)
-        .order_by(_T.c.to_ns.desc(), _T.c.id.desc())
-    )
-    found = connection.execute(query).all()
-    sums = np.cumsum([row.requests for row in found], dtype=np.int64)
-    taken = int(np.searchsorted(sums, most)) + 1  # with the one that reaches it
-    # Whatever is in a batch that is not read arrived when that one's last request did, or before.
-    complete_ns = since_ns if taken >= len(found) else max(since_ns, found[taken].to_ns + 1)
+    where = _stretch(service, since_ns, until_ns, instance)
+    query = sa.select(_T.c.id, _T.c.to_ns, _T.c.requests).where(*where).order_by(_T.c.to_ns.desc(), _T.c.id.desc())
+    taken: list[int] = []
+    left, complete_ns, unread = most, since_ns, 0
+    # Some at a time: a stretch may hold millions of batches, of which but the newest are wanted.
+    with connection.execute(query.execution_options(yield_per=_LISTED_AT_ONCE)) as found:
+        for row in found:
+            if left <= 0:
+                # Whatever is in a batch that is not read arrived when that one's last request did, or before.
+                complete_ns = max(since_ns, row.to_ns + 1)
+                break
+            taken.append(row.id)
+            left -= row.requests
+    if left <= 0:
+        unread = max(0, _requests(connection, *where) - (most - left))
     parts = _Parts(since_ns, until_ns)
-    for some in batched([row.id for row in found[:taken]], _AT_ONCE):
+    for some in batched(taken, _AT_ONCE):
         bodies = sa.select(_T.c.id, _T.c.instance, _T.c.body).where(_T.c.id.in_(some)).order_by(_T.c.to_ns.desc())
         for row in binary(connection).execute(bodies):
             parts.add(row.id, row.instance, bytes(row.body))
-    seen = parts.requests + sum(row.requests for row in found[taken:])
-    return parts.joined(most, seen, complete_ns)
+    return parts.joined(most, parts.requests + unread, complete_ns)
+
+
+def _stretch(service: str, since_ns: int, until_ns: int, instance: str | None) -> "tuple[sa.ColumnElement[bool], ...]":
+    mine = [] if instance is None else [_T.c.instance == instance]
+    return (_T.c.service == service, _T.c.to_ns >= since_ns, _T.c.from_ns < until_ns, *mine)
+
+
+def _requests(connection: sa.Connection, *where: "sa.ColumnElement[bool]") -> int:
+    query = sa.select(sa.func.coalesce(sa.func.sum(_T.c.requests), 0)).where(*where)
+    return int(connection.execute(query).scalar_one())
 
 
 class _Parts:

@@ -1,6 +1,7 @@
 """Batches of recorded requests: each once, back as they were, the newest first where they are too many."""
 
 import threading
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -141,6 +142,28 @@ def test_of_too_many_requests_the_newest_are_read_and_since_when_none_is_missing
         complete = arrivals[arrivals >= found.since_ns]
         np.testing.assert_array_equal(mine[mine >= found.since_ns], complete)
         assert most < 800 or found.since_ns == 0
+
+
+def test_of_very_many_batches_only_the_newest_are_listed(engine: sa.Engine) -> None:
+    """Counted and not listed: a service may send a batch a second from each of a hundred servers."""
+    add(engine, requests(2))
+    names = ", ".join(column.name for column in table.c if column.name != "id")
+    with engine.begin() as connection:
+        connection.execute(
+            sa.text(
+                f"INSERT INTO tail_batches (id, {names}) "
+                "WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < 40000) "
+                f"SELECT n.i, {names} FROM n, tail_batches WHERE tail_batches.id = 1"
+            )
+        )
+    tracemalloc.start()
+    try:
+        found = read(engine, most=3)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (len(found), found.batches, found.requests_seen) == (3, 2, 80_000)
+    assert peak < 6e6
 
 
 def test_a_damaged_batch_is_named_and_costs_only_its_own_requests(engine: sa.Engine) -> None:
