@@ -9,6 +9,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Annotated, Final, Generic, TypeVar
 
 import orjson
@@ -135,7 +136,9 @@ def table_document(connection: sa.Connection, service: str, versions: Versions) 
 
 def _made(connection: sa.Connection, service: str, versions: Versions) -> Table:
     body = orjson.dumps(table_document(connection, service, versions))
-    return Table(body, f'"t{versions.table}-p{versions.profile}-s{versions.settings}"')
+    # By its content, too: the same numbers may stand for another table in a database that was put back.
+    digest = blake2b(body, digest_size=6).hexdigest()
+    return Table(body, f'"t{versions.table}-p{versions.profile}-s{versions.settings}-{digest}"')
 
 
 def _why_none(connection: sa.Connection, service: str) -> str:

@@ -67,11 +67,16 @@ class TargetChange:
 
 @dataclass(frozen=True, slots=True)
 class Versions:
-    """What servers are told is made of: the active table, the active profile, the settings."""
+    """What servers are told is made of: the active table, the active profile, the settings.
+
+    Numbers begin anew where a service was forgotten, or an older state of the database was put back; when each was
+    made (`made_ns`) tells such ones apart.
+    """
 
     table: int
     profile: int
     settings: int
+    made_ns: tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,13 +209,20 @@ def versions_now(connection: sa.Connection, service: str) -> Versions | None:
         return None
     profiles, services = tail_profiles, tail_services
     query = (
-        sa.select(_T.c.version, profiles.c.version, services.c.version)
+        sa.select(
+            _T.c.version,
+            profiles.c.version,
+            services.c.version,
+            _T.c.created_ns,
+            profiles.c.created_ns,
+            services.c.changed_ns,
+        )  # fmt: skip
         .join(profiles, sa.and_(profiles.c.service == _T.c.service, profiles.c.active))
         .join(services, services.c.service == _T.c.service)
         .where(_T.c.service == service, _T.c.state == "active")
     )
     row = connection.execute(query).one_or_none()
-    return None if row is None else Versions(*row)
+    return None if row is None else Versions(*row[:3], made_ns=tuple(row[3:]))
 
 
 def get_table(connection: sa.Connection, service: str, version: int) -> TargetTableRow:

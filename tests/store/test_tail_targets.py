@@ -127,7 +127,10 @@ def test_versions_are_told_once_everything_that_servers_need_is_there(connection
     activate(connection, 2)
     assert versions_now(connection, "a") is None
     put_profile(connection, "a", {}, NOW_NS)
-    assert versions_now(connection, "a") == Versions(2, 1, 0)
-    put_service(connection, "a", ServiceSettings(), NOW_NS)
-    assert versions_now(connection, "a") == Versions(2, 1, 1)
+    first = versions_now(connection, "a")
+    assert first is not None
+    assert (first.table, first.profile, first.settings) == (2, 1, 0)
+    put_service(connection, "a", ServiceSettings(), NOW_NS + 5)
+    second = versions_now(connection, "a")
+    assert second == Versions(2, 1, 1, (*first.made_ns[:2], NOW_NS + 5))
     assert versions_now(connection, "a\x00") is None
