@@ -6,7 +6,9 @@ it returns 0, it never makes anybody wait long.
 
 import sqlalchemy as sa
 
+from store.gpu_counters import take_turn
 from store.old_rows import delete_old
+from store.tail_batches import COUNTER
 from store.tail_tables import (
     tail_alert_changes,
     tail_alerts,
@@ -92,12 +94,15 @@ def forget_unheard(connection: sa.Connection, before_ns: int, limit: int = SERVI
     open_runs = sa.exists().where(tail_runs.c.service == t.c.service, tail_runs.c.ended_ns.is_(None))
     old = sa.select(t.c.service).where(t.c.version == 0, t.c.first_ns < before_ns)
     silent = old.where(~batches, ~minutes, ~in_use, ~open_runs).order_by(t.c.service).limit(limit)
+    if connection.execute(silent).first() is None:
+        return 0
+    # Requests that are being taken in now are waited for; settings that are being set are found when this one deletes.
+    take_turn(connection, COUNTER)
     names = connection.execute(silent).scalars().all()
-    if names:
-        rest = (
-            tail_profiles, tail_target_tables, tail_target_changes, tail_runs, tail_alerts, tail_alert_changes,
-            tail_services,
-        )  # fmt: skip
-        for table in rest:
-            connection.execute(sa.delete(table).where(table.c.service.in_(names)))
-    return len(names)
+    gone = sa.delete(t).where(t.c.service.in_(names), t.c.version == 0).returning(t.c.service)
+    forgotten = connection.execute(gone).scalars().all()
+    for table in (
+        tail_profiles, tail_target_tables, tail_target_changes, tail_runs, tail_alerts, tail_alert_changes,
+    ):  # fmt: skip
+        connection.execute(sa.delete(table).where(table.c.service.in_(forgotten)))
+    return len(forgotten)

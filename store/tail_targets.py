@@ -216,7 +216,7 @@ def versions_now(connection: sa.Connection, service: str) -> Versions | None:
             _T.c.created_ns,
             profiles.c.created_ns,
             services.c.changed_ns,
-        )  # fmt: skip
+        )
         .join(profiles, sa.and_(profiles.c.service == _T.c.service, profiles.c.active))
         .join(services, services.c.service == _T.c.service)
         .where(_T.c.service == service, _T.c.state == "active")

@@ -8,9 +8,10 @@ import sqlalchemy as sa
 from store import tail_documents
 from store.errors import ServiceChangedError, ServiceRowError, UnknownServiceError
 from store.tail_alerts import alert_changes, put_alerts
+from store.tail_batches import add_batch
 from store.tail_minutes import MinuteRow, put_minutes, read_minutes
 from store.tail_profiles import active_profile, get_profile, list_profiles, put_profile
-from store.tail_retention import PROFILES_KEPT, forget_services
+from store.tail_retention import PROFILES_KEPT, forget_services, forget_unheard
 from store.tail_runs import ask_run, cancel_run, get_run
 from store.tail_services import ServiceSettings, check_settings, get_service, known_service, list_services, put_service
 from store.tail_targets import activate_table, draft_table, get_table
@@ -164,3 +165,27 @@ def test_a_service_goes_with_the_last_that_is_left_of_it_unless_somebody_means_t
         assert get_service(connection, "gone") is None
         assert list_profiles(connection, "gone") == []
         assert get_table(connection, "used", 1).state == "active"
+
+
+@pytest.mark.parametrize("comes", ["requests", "settings"])
+def test_a_service_that_is_heard_of_while_it_is_forgotten_stays(engine: sa.Engine, comes: str) -> None:
+    with engine.begin() as connection:
+        put_profile(connection, "back", {}, NOW_NS)
+    due = [comes]
+
+    def come(connection: sa.Connection, _cursor: object, statement: str, *_rest: object) -> None:
+        # As somebody else's transaction that ends between two statements of this one may in PostgreSQL.
+        turn = statement.startswith("INSERT INTO gpu_counters")
+        if due and due[0] == "requests" and turn:
+            due.pop()
+            add_batch(connection, "back", "i", None, requests(2), NOW_NS)
+        elif due and due[0] == "settings" and statement.startswith("DELETE FROM tail_"):
+            due.pop()
+            put_service(connection, "back", WHOLE, NOW_NS)
+
+    sa.event.listen(engine, "before_cursor_execute", come)
+    with engine.begin() as connection:
+        assert forget_unheard(connection, NOW_NS + 1) == 0
+        assert not due
+        assert get_service(connection, "back") is not None
+        assert len(list_profiles(connection, "back")) == 1
