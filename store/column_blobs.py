@@ -134,6 +134,9 @@ class Reader:
             self.head = _heads.decode(body[_HEAD.size : _HEAD.size + length])
         except (zstandard.ZstdError, struct.error, msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise CorruptPageError(f"{what} does not hold: {error}") from error
+        if not 0 <= self.head.rows <= MAX_UNPACKED_BYTES:
+            # Columns that say nothing take no bytes: their rows would be made of nothing, however many.
+            raise CorruptPageError(f"{what} claims {self.head.rows} rows, at most {MAX_UNPACKED_BYTES} are taken")
         self._body = body[_HEAD.size + length :]
 
     def take(self, size: int) -> memoryview:

@@ -5,19 +5,22 @@ import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import sqlalchemy as sa
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from analytics.tail.samples import COLUMNS as ANALYTICS_COLUMNS
 from store import tail_batches, tail_services
+from store.column_blobs import Column, Head
 from store.connect import open_engine
 from store.errors import CorruptPageError, ServiceLimitError, ServiceRowError
 from store.tail_batches import INSTANCE, add_batch, batches_after
-from store.tail_blobs import COLUMNS, TIMES, decode, encode
+from store.tail_blobs import BLOB_FORMAT, COLUMNS, TIMES, decode, encode
 from store.tail_services import get_service, list_services
 from store.tail_tables import tail_batches as table
 from tests.store.tail_world import NOW_NS, SECOND_NS, Columns, add, read, requests
@@ -74,6 +77,14 @@ def test_a_changed_byte_is_always_found(place: int, change: int) -> None:
     data[place % len(data)] ^= change
     with pytest.raises(CorruptPageError, match="a batch of requests"):
         decode(bytes(data))
+
+
+def test_rows_that_are_made_of_nothing_are_refused() -> None:
+    head = msgspec.msgpack.encode(Head(2**40, (Column("arrival_step_ns", "int", "none", 0),)))
+    body = len(head).to_bytes(4, "little") + head + (1).to_bytes(8, "little")
+    packed = bytes([BLOB_FORMAT]) + zstandard.ZstdCompressor(write_checksum=True).compress(body)
+    with pytest.raises(CorruptPageError, match="rows"):
+        decode(packed)
 
 
 def test_a_batch_that_comes_twice_is_kept_once_and_one_without_a_name_twice(engine: sa.Engine) -> None:
