@@ -60,13 +60,18 @@ class Alerting:
         """
         with self._engine.connect() as connection:
             services = list_services(connection)
+            firing = {one.service for one in list_alerts(connection, firing=True)}
         news, looked = set(changed), 0
         names = {row.service for row in services}
         self._looked = {name: at_ns for name, at_ns in self._looked.items() if name in names}
         self._reachable = {name: one for name, one in self._reachable.items() if name in names}
         for row in services:
             due = self._looked.get(row.service, 0) + _EVERY_NS <= now_ns
-            if row.settings.target_ms is None or not (due or row.service in news):
+            if row.settings.target_ms is None:
+                if row.service in firing:
+                    self._end(row.service, now_ns, pace)
+                continue
+            if not (due or row.service in news):
                 continue
             try:
                 self._look(row, now_ns, pace)
@@ -103,6 +108,12 @@ class Alerting:
             pace.hold(connection)
             if get_service(connection, row.service) is not None:
                 put_alerts(connection, row.service, alerts, now_ns)
+
+    def _end(self, service: str, now_ns: int, pace: Pace) -> None:
+        """Nothing is promised any more, so nothing is broken."""
+        with self._engine.begin() as connection:
+            pace.hold(connection)
+            put_alerts(connection, service, (), now_ns)
 
     def _unreachable(self, connection: sa.Connection, service: KnownService, now_ns: int) -> Unreachable | None:
         """By the newest requests of a day, once an hour."""

@@ -56,6 +56,19 @@ def test_alerts_are_looked_at_where_nothing_comes_any_more(quick_tail_world: Tai
     rounds.leave()
 
 
+def test_alerts_end_where_nothing_is_promised_any_more(quick_tail_world: TailWorld) -> None:
+    world = quick_tail_world
+    world.serve()
+    world.take(requests(NOW - 10 * MINUTE_NS, n=1_800, gap_ns=GAP_NS, service_us=SLOW))
+    rounds = world.rounds(interval_s=1e-9)
+    assert rounds.tick(NOW)
+    assert world.alerts()["tail_burn"].firing
+    world.serve(target_ms=None)
+    assert rounds.tick(NOW + MINUTE_NS)
+    assert [one.name for one in world.alerts().values() if one.firing] == []
+    rounds.leave()
+
+
 def test_an_objective_that_is_changed_is_judged_by_minutes_since(quick_tail_world: TailWorld) -> None:
     world = quick_tail_world
     world.serve()
