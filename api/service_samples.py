@@ -71,14 +71,14 @@ class LargeBodies:
         self._places = threading.BoundedSemaphore(LARGE_AT_ONCE)
 
     @contextmanager
-    def place_for(self, data: bytes) -> Iterator[None]:
-        """Hold a place while a body is read; a small one needs none.
+    def place_for(self, data: bytes) -> Iterator[bool]:
+        """Hold a place while a body is read, and say so; a small one needs none.
 
         Raises:
             BusyError: none became free in time.
         """
         if len(data) <= LARGE_BYTES:
-            yield
+            yield False
             return
         if not self._places.acquire(timeout=_LARGE_WITHIN_S):
             raise BusyError(
@@ -86,7 +86,7 @@ class LargeBodies:
                 f"was kept: send it again, or in batches of at most {LARGE_BYTES >> 10} KiB"
             )
         try:
-            yield
+            yield True
         finally:
             self._places.release()
 

@@ -75,8 +75,11 @@ def record(
     synthetic = flag(given.synthetic, "synthetic") or False
     now_ns = parts.now_ns()
     large_bodies: LargeBodies = request.app.state.large_bodies
-    with large_bodies.place_for(data):
-        recorded = read_records(unpacked_body(request, data), service, now_ns)
+    with large_bodies.place_for(data) as placed:
+        whole = unpacked_body(request, data)
+        # One that was small because it was packed is read in a place of its own, but takes no second one.
+        with large_bodies.place_for(b"" if placed else whole):
+            recorded = read_records(whole, service, now_ns)
     _count(parts, recorded.left_out)
     refuse_useless(recorded)
     kept = False

@@ -168,6 +168,21 @@ def test_few_large_bodies_are_read_at_a_time_and_small_ones_meanwhile(own, monke
     assert post(client, [GOOD] * 9, "large").json()["accepted"] == 9
 
 
+def test_a_small_body_that_unpacks_to_a_large_one_needs_a_place_too(own, monkeypatch):
+    client, _ = own
+    packed = gzip.compress(json.dumps([GOOD] * 50).encode())
+    monkeypatch.setattr("api.service_samples.LARGE_BYTES", len(packed) + 1)
+    monkeypatch.setattr("api.service_samples._LARGE_WITHIN_S", 0)
+    bodies = client.app.state.large_bodies
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    path = "/api/v1/services/packed/requests"
+    with ExitStack() as held:
+        for _ in range(LARGE_AT_ONCE):
+            held.enter_context(bodies.place_for(b"x" * (len(packed) + 2)))
+        assert client.request("POST", path, content=packed, headers=headers).status_code == 503
+    assert client.request("POST", path, content=packed, headers=headers).json()["accepted"] == 50
+
+
 def test_services_beyond_the_limit_are_refused_clearly(own, monkeypatch):
     monkeypatch.setattr("store.tail_services.SERVICES_MAX", 1)
     problem = problem_of(post(own[0], [GOOD], "one-more"))
