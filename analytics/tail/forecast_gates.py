@@ -30,6 +30,8 @@ MOST_UTILIZATION: Final = 0.97
 HALVES: Final = 0.25
 #: Half the width of the interval of the forecast p99, as a share of it.
 WIDEST: Final = 0.08
+#: The same of quantiles beyond the p99; a wider one is not told.
+WIDEST_BEYOND: Final = 0.15
 _SLOW: Final = 0.98
 
 
@@ -173,3 +175,15 @@ def interval(value: float, low: float, high: float, quantile: float) -> Gate:
     half = max(high / value - 1.0, 1.0 - low / value)
     text = f"p{quantile * 100:g} of {value:.4g} ms lies within {low:.4g} and {high:.4g} ms; want within {WIDEST:.0%}"
     return gate("interval", half <= WIDEST, half, WIDEST, text, "record longer, or explore more")
+
+
+def bears_beyond(quantile: float, requests: int, observed: float, replayed: float, drawn: tuple[float, float]) -> bool:
+    """Whether a quantile beyond the p99 may be told beside it; where not, it is left out, and the p99 stays.
+
+    Args:
+        requests: replayed. observed, replayed: that quantile, of the record and of the current policy.
+        drawn: from where to where the forecast lies, beside its value.
+    """
+    beyond = requests * (1.0 - quantile)
+    calibrated = observed > 0 and abs(replayed / observed - 1.0) <= CALIBRATION
+    return beyond >= LEAST_SLOW and calibrated and max(drawn[1] - 1.0, 1.0 - drawn[0]) <= WIDEST_BEYOND

@@ -24,15 +24,16 @@ from analytics.tail.speedup_cells import MOST_PIECES, Cell, class_speedups, shru
 
 #: From so many requests of its own on, a cell is taken to know by itself.
 OWN_DATA: Final = 30
+#: What is predicted within this factor of an edge is of the class beside as often as not: it is left out of learning,
+#: as long as enough of its class is left.
+NEAR_EDGE: Final = 1.3
 
 # Requests from which on a cell tells something.
 _FEWEST: Final = 10
 _FEWEST_REQUESTS: Final = 100
 # Farther from the prediction than any work.
 _OF_NO_CLASS: Final = 1e3
-# What is predicted within this factor of an edge is of the class beside as often as not, and is left out of learning,
-# as long as so much of its class is left.
-_NEAR_EDGE: Final = 1.3
+# Share of a class that has to be left without what is near to its edges.
 _LEAST_LEFT: Final = 0.3
 _DEFAULT_EDGES: Final = (0.85, 0.95)
 _MOST_FOR_EDGES: Final = 2_000_000
@@ -223,7 +224,7 @@ def _inside(predictions_ms: Float64Array, edges: tuple[float, ...]) -> BoolArray
     classes = np.searchsorted(at, predictions_ms, side="right")
     inside = np.ones(predictions_ms.size, np.bool_)
     for edge in at:
-        inside &= (predictions_ms < edge / _NEAR_EDGE) | (predictions_ms > edge * _NEAR_EDGE)
+        inside &= (predictions_ms < edge / NEAR_EDGE) | (predictions_ms > edge * NEAR_EDGE)
     left, all_of = (np.bincount(classes[some], minlength=at.size + 1) for some in (inside, slice(None)))
     return np.asarray(inside | (left < _LEAST_LEFT * all_of)[classes])
 

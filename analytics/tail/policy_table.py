@@ -22,7 +22,10 @@ from analytics.tail.workloads import ModelledPredictor, arrivals, bing_like, res
 #: Everything but TPC and its variants, as they are for web search.
 BASELINES: Final = WEB_SCALE.baselines
 SEARCH_SEED: Final = 11
+REFINE_SEED: Final = 12
+# Requests at each load that a thousand tables are tried on; and those that the found one is moved on by.
 _SEARCH_REQUESTS: Final = 100_000
+_REFINE_REQUESTS: Final = 400_000
 _PREDICTOR: Final = ModelledPredictor()
 
 
@@ -104,10 +107,12 @@ def policy_table(
     say = progress or (lambda _: None)
     stable = [load for load in loads if load < 1] or list(loads)
     campaign = workload.campaign(stable, min(requests, _SEARCH_REQUESTS), server.threads, SEARCH_SEED)
+    many = min(requests, _REFINE_REQUESTS)
+    larger = workload.campaign(stable, many, server.threads, REFINE_SEED) if many > _SEARCH_REQUESTS else None
     scale = workload.scale
     found = search_table(
         campaign, server, scale.profile, metric, grid_ms=scale.grid_ms, correct_every_ms=scale.correct_every_ms,
-        progress=lambda n: say(f"searching targets: {n} tables tried"),
+        larger=larger, progress=lambda n: say(f"searching targets: {n} tables tried"),
     )  # fmt: skip
     best = Tpc(found.table, correct_every_ms=scale.correct_every_ms)
     policies = (*scale.baselines, best, replace(best, correction=False), replace(best, prediction=False))

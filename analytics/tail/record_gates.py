@@ -9,8 +9,8 @@ import numpy as np
 from analytics.tail.clocks import clock_fault
 from analytics.tail.effective import EffectiveTimes
 from analytics.tail.forecast_gates import Gate, UsedCell, failed, gate
-from analytics.tail.learning import OWN_DATA, LearnedProfile
-from analytics.tail.policies import Server
+from analytics.tail.learning import NEAR_EDGE, OWN_DATA, LearnedProfile
+from analytics.tail.policies import Policy, Server, Tpc
 from analytics.tail.samples import BoolArray, Samples
 from analytics.tail.speedup import Float64Array, Int64Array
 
@@ -22,11 +22,16 @@ LEAST_AGREEMENT: Final = 0.8
 CONTENTION: Final = 0.05
 #: How far speed-ups of the shorter and longer half of a class may be apart, by its share of the time of runs.
 HETEROGENEITY: Final = 0.05
-#: Share of the requests predicted to be of a class that have to be of it, or within a factor 1.3 of it.
+#: Share of the requests predicted to be of a class that have to be of it, or within learning.NEAR_EDGE of it.
 LEAST_RIGHT: Final = 0.6
+#: Requests of a class that began on one thread, where most of them got more on their way: each tells about a tenth.
+OWN_RAISED: Final = 10 * OWN_DATA
+#: How much later than the policy gives them further threads may come, in the middle.
+LATE: Final = 1.25
+#: How much of the time of a class the candidate may move to one thread where the two above do not hold.
+MOVED_TO_ONE: Final = 0.3
 # Requests of a class and degree below which they are not compared with others.
 _LEAST_COMPARED: Final = 100
-_NEAR: Final = 1.3
 _LEAST_IN_HALF: Final = 10
 _STRATA: Final = 8
 # Standard error of a median beside the distance of its quartiles and the root of the count, for normal errors.
@@ -134,22 +139,76 @@ def classes_alike(
     return gate(name, worst <= HETEROGENEITY, worst, HETEROGENEITY, text, "set other edges of classes (class_edges_ms)")
 
 
+def raised(
+    samples: Samples,
+    learned: LearnedProfile,
+    effective: EffectiveTimes,
+    policy: Policy | None,
+    current: Sequence[UsedCell],
+    candidate: Sequence[UsedCell],
+) -> Gate:
+    """Whether it is known what one thread does, where nearly all requests of a class got more threads on their way.
+
+    What is wrong in the work of those that began on one thread then counts several times in all speed-ups of the class,
+    and their work alike: it cancels where they run on several again, and is the error of the forecast where they do
+    not. So few of them say nothing, nor do many whose threads came late, as no worker was idle.
+    """
+    name, advice = (
+        "raised",
+        "explore more, at less load, or ask for a policy that gives more threads as the current one",
+    )
+    late = _lateness(effective, policy)
+    moved, where, count = 0.0, -1, 0
+    alone = np.isfinite(samples.predictions_ms) & (samples.degrees == 1)
+    for one in {cell.work_class for cell in current} & {cell.work_class for cell in candidate}:
+        began = alone & (learned.profile.classes(samples.predictions_ms) == one)
+        more = np.count_nonzero(began & (samples.last_degrees > 1))
+        few = int(learned.counts[one, 0]) < OWN_RAISED
+        if 2 * more > np.count_nonzero(began) and (few or late > LATE):
+            change = _on_one(candidate, one) - _on_one(current, one)
+            if change > moved:
+                moved, where, count = change, one, int(learned.counts[one, 0])
+    if where < 0:
+        return Gate(name, True, 0.0, MOVED_TO_ONE, "requests tell what one thread does")
+    text = (
+        f"the candidate moves {moved:.0%} of the time of class {where} to one thread; of that tell {count} requests, "
+        f"most of which got more threads, {late:.2f} times as late as the policy says; want at most {MOVED_TO_ONE:.0%}, or "
+        f"{OWN_RAISED} requests and {LATE:g} times"
+    )
+    return gate(name, moved <= MOVED_TO_ONE, moved, MOVED_TO_ONE, text, advice)
+
+
+def _lateness(effective: EffectiveTimes, policy: Policy | None) -> float:
+    """The usual pause between further threads beside that of the policy; 1 where there is none or it is not known."""
+    wanted = policy.correct_every_ms if isinstance(policy, Tpc) else getattr(policy, "interval_ms", 0.0)
+    pauses = effective.raise_pauses_ms
+    came = pauses[pauses > 0] if pauses is not None and wanted else np.zeros(0)
+    return float(np.median(came)) / wanted if came.size >= _LEAST_COMPARED else 1.0
+
+
+def _on_one(cells: Sequence[UsedCell], work_class: int) -> float:
+    """The share of one thread in the time of a class."""
+    inside = [cell for cell in cells if cell.work_class == work_class]
+    return sum(cell.share for cell in inside if cell.degree == 1) / sum(cell.share for cell in inside)
+
+
 def telling_predictions(
     samples: Samples, learned: LearnedProfile, works_ms: Float64Array, used: Sequence[UsedCell]
 ) -> Gate:
     """Whether requests predicted to be of a class mostly are of it, or near; else its speed-ups are those of others.
 
-    Looked at on requests that ran on one thread, whose work is known whatever the speed-ups are.
+    Looked at on requests that began on one thread, whose work hangs least on the speed-ups. Those that got more threads
+    on their way count as well: without them, only what was quicker than predicted would be left.
     """
     edges = np.asarray(learned.profile.edges_ms)
-    alone = np.isfinite(samples.predictions_ms) & (samples.degrees == 1) & (samples.last_degrees == 1)
+    alone = np.isfinite(samples.predictions_ms) & (samples.degrees == 1)
     predicted, works = learned.profile.classes(samples.predictions_ms[alone]), works_ms[alone]
     least, where = 1.0, -1
     for one in sorted({cell.work_class for cell in used if cell.degree > 1}):
         inside = works[predicted == one]
         if inside.size < OWN_DATA:
             continue
-        low, high = np.concatenate([[0.0], edges / _NEAR])[one], np.concatenate([edges * _NEAR, [np.inf]])[one]
+        low, high = np.concatenate([[0.0], edges / NEAR_EDGE])[one], np.concatenate([edges * NEAR_EDGE, [np.inf]])[one]
         right = float(np.mean((inside >= low) & (inside < high)))
         if right < least:
             least, where = right, one

@@ -65,24 +65,28 @@ def search_table(
     objective: Objective | None = None,
     weights: Mapping[float, float] | None = None,
     correct_every_ms: float = 5.0,
+    larger: Mapping[float, Requests] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> FoundTable:
     """The best table found, with corrections by one thread or to the largest degree, whichever does better.
 
     Args:
         campaign: requests by load, the same for every candidate.
+        larger: more requests at the same loads, on which what was found is moved on by neighbouring targets: a table
+            that was chosen among a thousand fits the luck of those requests as well. None: it stays as it is.
         weights: of loads; None: all alike.
         correct_every_ms: pause between corrections of one request.
         progress: told the number of evaluations so far; may raise to end the search.
     Raises:
         TooFewDataError: fewer requests at a load than LEAST_REQUESTS.
-    Cost: some 1,000 to 3,000 evaluations, each all requests of the campaign.
+    Cost: some 1,000 to 3,000 evaluations, each all requests of the campaign; of the larger one some 30 to 60.
     """
     few = [load for load, requests in campaign.items() if len(requests) < LEAST_REQUESTS]
     if few or not campaign:
         seen = min((len(requests) for requests in campaign.values()), default=0)
         raise TooFewDataError(f"{seen} requests at a load to search on; want {LEAST_REQUESTS} at each")
-    search = _Search(campaign, server, profile, objective or Objective(), weights or {}, correct_every_ms, progress)
+    wanted, shares = objective or Objective(), weights or {}
+    search = _Search(campaign, server, profile, wanted, shares, correct_every_ms, progress)
     chosen_width = DEFAULT_WIDTHS[metric] if width is None else width
     flat = {
         full: [TargetTable(metric, chosen_width, (target,) * buckets, full) for target in grid_ms]
@@ -90,7 +94,12 @@ def search_table(
     }
     search.refer_to([table for tables in flat.values() for table in tables])
     found = [search.descend(min(tables, key=search.score), grid_ms) for tables in flat.values()]
-    return replace(min(found, key=lambda one: one.score), evaluations=search.evaluations)
+    best = min(found, key=lambda one: one.score)
+    if larger is None:
+        return replace(best, evaluations=search.evaluations)
+    again = _Search(larger, server, profile, wanted, shares, correct_every_ms, progress, search.evaluations)
+    again.refer_to(search.references)
+    return again.descend(best.table, grid_ms, steps=1)
 
 
 class _Search:
@@ -103,6 +112,7 @@ class _Search:
         weights: Mapping[float, float],
         correct_every_ms: float,
         progress: Callable[[int], None] | None,
+        evaluations: int = 0,
     ) -> None:
         self._campaign, self._server, self._profile, self._objective = campaign, server, profile, objective
         self._weights = {load: weights.get(load, 1.0) for load in campaign}
@@ -113,26 +123,28 @@ class _Search:
             load: float(_steady(simulate(requests, server, profile, Sequential()).latencies_ms).mean())
             for load, requests in campaign.items()
         }
-        self.evaluations = 0
+        self.evaluations = evaluations
+        self.references: list[TargetTable] = []  # the best flat one of each load
 
     def refer_to(self, flat: Sequence[TargetTable]) -> None:
         """Measure others by the best of these at each load."""
-        for table in flat:
-            for load, worth in self._worth(table).items():
-                self._reference[load] = min(self._reference[load], worth)
+        worths = {table: self._worth(table) for table in flat}
+        best = {load: min(flat, key=lambda table: worths[table][load]) for load in self._campaign}
+        self._reference = {load: worths[table][load] for load, table in best.items()}
+        self.references = list(dict.fromkeys(best.values()))
 
     def score(self, table: TargetTable) -> float:
         """The weighted sum over loads."""
         worths = self._worth(table)
         return sum(self._weights[load] * worth / self._reference[load] for load, worth in worths.items())
 
-    def descend(self, table: TargetTable, grid_ms: Sequence[float]) -> FoundTable:
-        """Change one target after the other as long as that helps."""
+    def descend(self, table: TargetTable, grid_ms: Sequence[float], steps: int | None = None) -> FoundTable:
+        """Change one target after the other as long as that helps; by so many steps of the grid at a time."""
         score = self.score(table)
         for _ in range(_SWEEPS):
             before = score
             for bucket in range(len(table.targets_ms)):
-                for target in grid_ms:
+                for target in _near(grid_ms, table.targets_ms[bucket], steps):
                     targets = (*table.targets_ms[:bucket], target, *table.targets_ms[bucket + 1 :])
                     other = replace(table, targets_ms=targets)
                     if targets != table.targets_ms and (found := self.score(other)) < score - _WORTHWHILE:
@@ -156,6 +168,14 @@ class _Search:
         mean, most = float(latencies.mean()), self._objective.mean_over_sequential * self._sequential[load]
         beyond = _BEYOND * max(0.0, mean - most)
         return float(p99 + self._objective.p999_weight * p999 + self._objective.mean_weight * mean + beyond)
+
+
+def _near(grid_ms: Sequence[float], target: float, steps: int | None) -> Sequence[float]:
+    """What may be tried instead of a target of the grid."""
+    if steps is None:
+        return grid_ms
+    place = grid_ms.index(target)
+    return grid_ms[max(0, place - steps) : place + steps + 1]
 
 
 def _steady(

@@ -5,9 +5,11 @@ service's settings name; whether a case is answered is decided by the gates. Wha
 looked at as well: a refusal is right where that is wrong.
 """
 
-from collections.abc import Iterator, Sequence
+import multiprocessing
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from itertools import product
+from itertools import chain, product
 from typing import Final
 
 import numpy as np
@@ -34,17 +36,23 @@ CANDIDATES: Final[tuple[Policy, ...]] = (TPC, RampUp(10.0), Sequential(), Fixed(
 #: A forecast that is further off than this has to be refused.
 FAR_OFF_PCT: Final = 20.0
 _SEED, _OTHER_SEED = 41, 42
+_PROCESSES: Final = 2
 COLUMNS = [
     Column("workload", "workload"), Column("recorded", "recorded under"), Column("candidate", "candidate"),
     Column("cases", "cases"), Column("answered", "answered"), Column("median", "p99 off, median, %"),
-    Column("most", "most, %"), Column("right", "refused and far off"), Column("needless", "refused and near"),
+    Column("most", "most, %"), Column("inside", "truth within the interval"),
+    Column("right", "refused and far off"), Column("needless", "refused and near"),
 ]  # fmt: skip
 GATES = [Column("gate", "gate that does not hold"), Column("cases", "cases"), Column("far", "of them far off")]
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What was asked, what was answered, and how far off that was; off_pct is None where nothing was computed."""
+    """What was asked, what was answered, and how far off that was.
+
+    Attributes:
+        off_pct: None where nothing was computed. inside: the truth lies within the interval; None: there is none.
+    """
 
     workload: str
     recorded: str
@@ -53,6 +61,7 @@ class Case:
     explore: float
     forecast: Forecast
     off_pct: float | None
+    inside: bool | None
 
     @property
     def far(self) -> bool:
@@ -63,7 +72,7 @@ class Case:
 def run(size: Sizing, board: Scoreboard) -> list[Table]:
     """By workload, recorded policy and candidate; then which gates refused."""
     at_hand, told = workloads()
-    cases = [case for workload in at_hand for case in _cases(workload, size)]
+    cases = _all_cases(at_hand, size)
     table = Table("asking_cases", "3.1 What-if answers beside the truth", COLUMNS)
     table.notes.append(
         f"simulated, 12 hardware threads: recordings of {size.recorded:,} requests at loads {_listed(size.loads)}, "
@@ -79,21 +88,42 @@ def run(size: Sizing, board: Scoreboard) -> list[Table]:
     return [table, _gates(cases)]
 
 
-def _cases(workload: Workload, size: Sizing) -> Iterator[Case]:
-    unexplored = [(size.loads[len(size.loads) // 2], 0.0)]  # of which little can be said
-    for recorded, (load, explore) in product(RECORDED, [*product(size.loads, size.shares), *unexplored]):
+def _all_cases(at_hand: Sequence[Workload], size: Sizing) -> list[Case]:
+    """Of all workloads and loads; two at a time, as nothing is timed here."""
+    unexplored = (size.loads[len(size.loads) // 2], 0.0)  # of which little can be said
+    shares = [*product(size.loads, size.shares), unexplored]
+    units = [(workload, load, explore, size) for workload in at_hand for load, explore in shares]
+    if size.quick:
+        return list(chain.from_iterable(_cases(*unit) for unit in units))
+    with ProcessPoolExecutor(_PROCESSES, mp_context=multiprocessing.get_context("spawn")) as processes:
+        return list(chain.from_iterable(processes.map(_cases, *zip(*units, strict=True))))
+
+
+def _cases(workload: Workload, load: float, explore: float, size: Sizing) -> list[Case]:
+    """At one load, with one share of requests on a degree by chance."""
+    truths = {policy: _true_p99_ms(workload, load, explore, policy, size) for policy in CANDIDATES}
+    cases = []
+    for recorded in RECORDED:
         seen = recording(workload, load, recorded, size.recorded, explore, _SEED)
         learned = _learned(seen.samples)
-        for candidate in CANDIDATES:
+        for candidate, truth_ms in truths.items():
             if candidate == recorded:
                 continue
             forecast = what_if(seen.samples, Question(recorded, candidate, SERVER), learned, seeds=range(size.draws))
-            other = recording(workload, load, candidate, size.recorded, explore, _OTHER_SEED).run.latencies_ms
-            p99 = quantiles_of(other[int(WARM_UP * other.size) :])[0.99]
             said = forecast.candidate or forecast.withheld
             figure = None if said is None else said.quantiles_ms.get(0.99)
-            off = None if figure is None else 100 * abs(figure.value / p99 - 1)
-            yield Case(workload.name, recorded.name, candidate.name, load, explore, forecast, off)
+            off = None if figure is None else 100 * abs(figure.value / truth_ms - 1)
+            inside = None
+            if figure is not None and figure.low is not None and figure.high is not None:
+                inside = figure.low <= truth_ms <= figure.high
+            cases.append(Case(workload.name, recorded.name, candidate.name, load, explore, forecast, off, inside))
+    return cases
+
+
+def _true_p99_ms(workload: Workload, load: float, explore: float, policy: Policy, size: Sizing) -> float:
+    """Of other requests of the same kind."""
+    latencies = recording(workload, load, policy, size.recorded, explore, _OTHER_SEED).run.latencies_ms
+    return quantiles_of(latencies[int(WARM_UP * latencies.size) :])[0.99]
 
 
 def _learned(samples: Samples) -> LearnedProfile | None:
@@ -113,7 +143,9 @@ def _row(cases: Sequence[Case]) -> Row:
     return {
         "workload": first.workload, "recorded": first.recorded, "candidate": first.candidate, "cases": len(cases),
         "answered": len(answered), "median": float(np.median(answered)) if answered else None,
-        "most": max(answered, default=None), "right": sum(case.far for case in refused),
+        "most": max(answered, default=None),
+        "inside": sum(case.inside is True for case in cases if case.forecast.answered),
+        "right": sum(case.far for case in refused),
         "needless": sum(not case.far for case in refused),
     }  # fmt: skip
 
@@ -131,7 +163,8 @@ def _gates(cases: Sequence[Case]) -> Table:
 def _score(cases: Sequence[Case], board: Scoreboard) -> None:
     answered = [case for case in cases if case.forecast.answered]
     worst = max(answered, key=lambda case: case.off_pct or 0.0, default=None)
-    of = f"simulated, {len(answered)} of {len(cases)} cases answered"
+    within = sum(case.inside is True for case in answered)
+    of = f"simulated, {len(answered)} of {len(cases)} cases answered, {within} with the truth within the interval"
     if worst is None:
         board.fail(ERROR, f"{of}; nothing to measure")
     else:

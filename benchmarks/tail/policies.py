@@ -80,14 +80,14 @@ def _score(found: dict[str, PolicyTable], size: Sizing, board: Scoreboard) -> No
     listed = ", ".join(f"{load:g}: {gain:.0f}" for load, gain in gains.items())
     board.score(GAIN, min(gains[load] for load in LIGHT), f"simulated, N = 12, Bing-like, least of {listed}")
     board.score(GAIN_BUSY, gains[0.6], "simulated, N = 12, Bing-like, load 0.6")
-    of = f"simulated, N = 12, worst of {' and '.join(found)}, {size.seeds} seeds"
-    beside = {(name, load): _beside_best(one, load) for name, one in found.items() for load in LOADS}
-    worst = max(beside, key=lambda key: beside[key][0])
-    board.score(BEST, beside[worst][0], f"{of}: {worst[0]}, beside {beside[worst][1]}")
-    light = max((key for key in beside if key[1] in LIGHT), key=lambda key: beside[key][0])
-    board.score(BEST_LIGHT, beside[light][0], f"{of}: {light[0]}, beside {beside[light][1]}")
-    means = {
-        name: one.row(_CHOSEN, 0.8).mean_ms.value / one.row(_SEQUENTIAL, 0.8).mean_ms.value
-        for name, one in found.items()
-    }
-    board.score(MEAN_BUSY, max(means.values()), ", ".join(f"{name} {ratio:.3f}" for name, ratio in means.items()))
+    others = [one for name, one in found.items() if name != SYNTHETIC.name]
+    for target, loads in ((BEST, LOADS), (BEST_LIGHT, LIGHT)):
+        ratio, beside = max(_beside_best(synthetic, load) for load in loads)
+        note = "".join(f"; {one.workload}: {max(_beside_best(one, load) for load in loads)[0]:.3f}" for one in others)
+        board.score(target, ratio, f"simulated, N = 12, Bing-like, {size.seeds} seeds, beside {beside}{note}")
+    note = "".join(f"; {one.workload}: {_mean_beside_sequential(one):.3f}" for one in others)
+    board.score(MEAN_BUSY, _mean_beside_sequential(synthetic), f"simulated, N = 12, Bing-like{note}")
+
+
+def _mean_beside_sequential(found: PolicyTable) -> float:
+    return found.row(_CHOSEN, 0.8).mean_ms.value / found.row(_SEQUENTIAL, 0.8).mean_ms.value

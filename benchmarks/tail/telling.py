@@ -38,13 +38,13 @@ def run(size: Sizing, board: Scoreboard) -> list[Table]:
     at_hand, told = workloads()
     table = Table("telling", "4. Why requests were slow", COLUMNS)
     table.notes.append(
-        f"simulated, 12 hardware threads, {size.recorded:,} requests each; slow: longer than {TARGET_MS:g} ms; "
+        f"simulated, 12 hardware threads, {size.told:,} requests each; slow: longer than {TARGET_MS:g} ms; "
         f"speed-ups and work learned from the recordings, {EXPLORED:.0%} of them on a degree by chance, classes named"
     )
     table.notes += ["the truth is told by the simulator's own work, effective times and speed-ups", told]
     for workload in at_hand:
         for policy, load in CASES:
-            seen = recording(workload, load, policy, size.recorded, EXPLORED, _SEED)
+            seen = recording(workload, load, policy, size.told, EXPLORED, _SEED)
             effective = effective_ms(seen.samples, SERVER.threads)
             learned = learn_profile(seen.samples, SERVER.threads, max_degree=SERVER.max_degree, effective=effective)
             found = attribute(seen.samples, effective, learned, TARGET_MS, SERVER.max_degree)

@@ -43,6 +43,21 @@ def test_a_searched_table_beats_flat_ones_on_requests_it_never_saw() -> None:
     assert ratios[found.table] < min(ratios[table] for table in flat)
 
 
+def test_a_found_table_is_moved_on_by_steps_of_the_grid_on_more_requests() -> None:
+    grid = (15, 30, 60, 120, 220)
+    campaign, larger = (WEB.campaign([0.6], n, SERVER.threads, seed) for n, seed in ((20_000, 11), (60_000, 12)))
+    bare = search_table(campaign, SERVER, WEB_SEARCH, grid_ms=grid, buckets=3)
+    moved = search_table(campaign, SERVER, WEB_SEARCH, grid_ms=grid, buckets=3, larger=larger)
+    assert moved.evaluations > bare.evaluations
+
+    def on_larger(found: FoundTable) -> float:
+        latencies = simulate(larger[0.6], SERVER, WEB_SEARCH, Tpc(found.table)).latencies_ms[3_000:]
+        p99, p999 = np.quantile(latencies, [0.99, 0.999])
+        return float(p99 + 0.5 * p999 + latencies.mean())
+
+    assert on_larger(moved) <= on_larger(bare)
+
+
 def test_a_mean_beyond_the_bound_costs_more_than_any_tail_gains() -> None:
     campaign = WEB.campaign([0.85], 40_000, SERVER.threads, 11)
     means = []

@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 
 from analytics.errors import DataError
+from analytics.tail.effective import effective_ms
 from analytics.tail.forecast_documents import forecast_document
+from analytics.tail.forecast_gates import UsedCell, bears_beyond
 from analytics.tail.learning import LearnedProfile, learn_profile
 from analytics.tail.policies import Fixed, Policy, Predictive, RampUp, Sequential, Server, TargetTable, Tpc
 from analytics.tail.policy_documents import policy_from
+from analytics.tail.record_gates import raised
 from analytics.tail.samples import ARRAYS, Samples
 from analytics.tail.simulation import simulate
 from analytics.tail.speedup import WEB_SEARCH
@@ -161,8 +164,34 @@ def test_its_document_is_json_and_leaves_out_what_is_withheld(explored: Recordin
     assert again == answered
     assert again["answered"] is True
     assert policy_from(again["current_policy"]) == PREDICTIVE
-    assert set(again["candidate"]["quantiles_ms"]) == {"p50", "p95", "p99", "p99.9"}
+    assert set(again["candidate"]["quantiles_ms"]) == {"p50", "p95", "p99"}, "of 80,000, 76 lie beyond a p99.9"
     assert set(again["gain_p99_pct"]) == {"value", "low", "high"}
+
+
+@pytest.mark.parametrize(
+    ("requests", "replayed", "high", "told"),
+    [
+        (200_000, 105.0, 1.1, True),
+        (90_000, 105.0, 1.1, False),
+        (200_000, 115.0, 1.1, False),
+        (200_000, 105.0, 1.2, False),
+    ],
+)
+def test_a_quantile_beyond_the_p99_wants_requests_calibration_and_a_narrow_interval(
+    requests: int, replayed: float, high: float, told: bool
+) -> None:
+    assert bears_beyond(0.999, requests, 100.0, replayed, (1 / high, high)) is told
+
+
+def test_what_corrected_requests_tell_of_one_thread_bears_no_move_to_it() -> None:
+    samples = record(80_000, 0.45, TPC, explore=0.01).samples
+    found, effective = learned(samples), effective_ms(samples, SERVER.threads)
+    many, one = [UsedCell(2, 1, 0.1, 20), UsedCell(2, 4, 0.3, 90)], [UsedCell(2, 1, 0.4, 20)]
+    assert raised(samples, found, effective, TPC, many, many).passed
+    gate = raised(samples, found, effective, TPC, many, one)
+    assert not gate.passed
+    assert gate.seen == pytest.approx(0.75)
+    assert raised(samples, found, effective, TPC, one, many).passed, "what is wrong cancels on several threads"
 
 
 def test_a_predictive_policy_parts_classes_at_its_threshold(explored: Recording) -> None:
