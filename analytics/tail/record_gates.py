@@ -172,8 +172,8 @@ def raised(
         return Gate(name, True, 0.0, MOVED_TO_ONE, "requests tell what one thread does")
     text = (
         f"the candidate moves {moved:.0%} of the time of class {where} to one thread; of that tell {count} requests, "
-        f"most of which got more threads, {late:.2f} times as late as the policy says; want at most {MOVED_TO_ONE:.0%}, or "
-        f"{OWN_RAISED} requests and {LATE:g} times"
+        f"most of which got more threads, {late:.2f} times as late as the policy says; "
+        f"want at most {MOVED_TO_ONE:.0%}, or {OWN_RAISED} requests and {LATE:g} times"
     )
     return gate(name, moved <= MOVED_TO_ONE, moved, MOVED_TO_ONE, text, advice)
 
