@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.errors import ParameterError
 from api.responses import live_answer
 from api.service import Parts, Service
 from api.service_lookup import ServiceName
@@ -46,7 +47,7 @@ class BatchParameters(BaseModel):
     )
     batch: Annotated[str, Field(max_length=BATCH_NAME_MAX)] | None = Field(
         default=None,
-        description="What the sender calls these: sent again under this name, they count once.",
+        description="What the instance, which is named then, calls these: sent again under this name, they count once.",
         examples=["1795330810-42"],
     )
     synthetic: Annotated[str, Field(max_length=20)] | None = Field(
@@ -72,6 +73,11 @@ def record(
     check_name("instance", instance)
     if given.batch is not None:
         check_name("batch", given.batch, BATCH_NAME_MAX)
+        if given.instance is None:  # behind one proxy all have its address, and one's batch would pass for another's
+            raise ParameterError(
+                f"batch={given.batch[:60]!r} without instance; name the server that calls it so: instance=web-7",
+                parameter="instance",
+            )
     synthetic = flag(given.synthetic, "synthetic") or False
     now_ns = parts.now_ns()
     large_bodies: LargeBodies = request.app.state.large_bodies

@@ -80,13 +80,13 @@ def test_a_batch_may_come_in_several_forms(own, form, packed):
 
 def test_a_batch_that_is_sent_again_counts_once_and_one_without_a_name_as_often_as_it_comes(own):
     client, url = own
-    answers = [post(client, [GOOD] * 3, "again", batch="b 1").json() for _ in range(3)]
+    answers = [post(client, [GOOD] * 3, "again", batch="b 1", instance="one").json() for _ in range(3)]
     assert [(one["accepted"], one["duplicate"]) for one in answers] == [(3, False), (0, True), (0, True)]
     assert post(client, [GOOD], "again", batch="b 1", instance="other").json()["accepted"] == 1
     for _ in range(2):
         assert post(client, [GOOD], "again").json()["accepted"] == 1
     found = stored(url, "again")
-    assert (len(found), found.instances) == (6, ("127.0.0.1", "other"))
+    assert (len(found), found.instances) == (6, ("one", "other", "127.0.0.1"))
 
 
 def test_what_cannot_be_kept_is_left_out_alone_and_said(own):
@@ -147,6 +147,7 @@ def test_types_encodings_and_packed_bombs_are_refused(own):
 @pytest.mark.parametrize(
     ("given", "parameter"),
     [({"instance": ""}, "instance is ''"), ({"batch": "\x00"}, "batch"), ({"synthetic": "yes"}, "synthetic='yes'"),
+     ({"batch": "b 1"}, "batch='b 1' without instance"),
      ({"batch": "x" * 129}, "batch"), ({"name": "x"}, "takes no parameter 'name'")],
 )  # fmt: skip
 def test_parameters_that_make_no_sense_are_named(own, given, parameter):
