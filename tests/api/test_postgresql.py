@@ -44,7 +44,8 @@ def test_services_record_and_are_told_as_over_sqlite(postgres_url):
     with asking(postgres_url) as client:
         body = [{"wait_ms": 1, "service_ms": 2}] * 3
         answers = [
-            client.request("POST", "/api/v1/services/ads/requests", json=body, params={"batch": "x"}) for _ in range(2)
+            client.request("POST", "/api/v1/services/ads/requests", json=body, params={"batch": "x", "instance": "i"})
+            for _ in range(2)
         ]
         assert [(one.json()["accepted"], one.json()["duplicate"]) for one in answers] == [(3, False), (0, True)]
         put = client.request(

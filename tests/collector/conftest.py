@@ -1,7 +1,8 @@
 """A collector on a real database, SQLite and PostgreSQL in turn, and a real embedded log, driven step by step."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ class Bench:
     engine: sa.Engine
     plan: Plan
     another_url: Callable[[], str] | None = None
+    ends: ExitStack = field(default_factory=ExitStack)  # what must not run on behind a test that failed
 
     @property
     def log(self) -> Path:
@@ -74,5 +76,6 @@ def bench(tmp_path: Path, another_upgraded_url: Callable[[], str]) -> Iterator[B
     """An empty, upgraded database and no log yet."""
     url = another_upgraded_url()
     made = Bench(tmp_path, url, open_engine(url), probe_plan(), another_upgraded_url)
-    yield made
+    with made.ends:
+        yield made
     made.engine.dispose()

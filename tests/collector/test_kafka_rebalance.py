@@ -34,13 +34,17 @@ class Running:
         self.subscriber = KafkaSubscriber(self.kafka)
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
         self._thread.start()
+        self.bench.ends.callback(self._end)
 
     def stop(self) -> None:
         """As SIGTERM does."""
-        self.stopping.set()
-        self._thread.join(20)
+        self._end()
         assert not self._thread.is_alive(), f"{self.name} does not end"
         assert self.failures == []
+
+    def _end(self) -> None:
+        self.stopping.set()
+        self._thread.join(20)
 
     def _run(self) -> None:
         engine = open_engine(self.bench.url)
