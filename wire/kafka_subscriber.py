@@ -21,6 +21,7 @@ from kafka.structs import MemberState
 from wire.errors import OffsetOutOfRangeError, TransportError
 from wire.kafka_client import missing_topic, open_client, refused
 from wire.kafka_connection import KafkaConnection
+from wire.kafka_joining import go_on_joining
 from wire.kafka_reach import connects, why_unreachable
 from wire.kafka_settings import KafkaConfig, client_options
 from wire.transport import AssignmentCallback, Record
@@ -33,8 +34,8 @@ _FETCH_WAIT_MS: Final = 200
 # So soon it is known that partitions were added, or that the topic was made anew.
 _METADATA_AGE_MS: Final = 10_000
 _BOUNDS_WAIT_MS: Final = 5_000
-# What the group decides while nobody is inside the library's `poll` is lost, and the member joins once more (seen in
-# kafka-python 3.0.12): during a rebalance the gaps between two calls must be few.
+# What the group decides is taken up inside the library's `poll` only: during a rebalance the gaps between two calls
+# must be few.
 _REBALANCE_WAIT_S: Final = 0.5
 _ADVISE_EVERY_S: Final = 1.0
 _ANSWERED_S: Final = 2.0
@@ -113,6 +114,7 @@ class KafkaSubscriber:
         left_s = timeout_s - (time.monotonic() - started_s)
         if self._consumer.group_metadata().state is not MemberState.STABLE:
             left_s = max(left_s, _REBALANCE_WAIT_S)
+            go_on_joining(self._consumer)
         try:
             self._advise()
             found = self._consumer.poll(timeout_ms=max(0, round(1e3 * left_s)), max_records=max(1, max_records))
