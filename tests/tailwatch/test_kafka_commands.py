@@ -12,6 +12,7 @@ from tailwatch.settings import load_settings
 from tests.counterparts.broker import new_topic_name
 from tests.counterparts.choice import free_port
 from tests.promptness import promptly
+from tests.system.stack import until
 from tests.tailwatch.test_how_to import blocks
 
 COMMAND = (sys.executable, "-P", "-m", "tailwatch.cli")
@@ -98,17 +99,21 @@ def test_a_collector_without_its_topic_ends_and_one_without_a_broker_goes_on(kaf
     done = subprocess.run([*run, *absent], capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 1
     assert "create it with `tailwatch topic create`" in done.stderr
-    waiting = subprocess.Popen([*run, *over(f"127.0.0.1:{free_port()}")], stderr=subprocess.PIPE, text=True)
+    log = tmp_path / "waiting.log"
+    with log.open("wb") as file:
+        waiting = subprocess.Popen([*run, *over(f"127.0.0.1:{free_port()}")], stderr=file)
     try:
+        until(lambda: waiting.poll() is not None or "connection refused" in log.read_text(), 60, "it tries")
         with pytest.raises(subprocess.TimeoutExpired):
-            waiting.wait(6)
+            waiting.wait(3)
         waiting.terminate()
         with promptly(1.5):
-            _, said = waiting.communicate(timeout=60)
+            waiting.wait(60)
     finally:
         waiting.kill()
+        waiting.wait()
     assert waiting.returncode == 0
-    assert 1 <= said.count("connection refused") <= 2, said
+    assert 1 <= log.read_text().count("connection refused") <= 2, log.read_text()
 
 
 def test_the_configuration_of_the_how_to_is_sound(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
