@@ -17,8 +17,8 @@ from pipeline.sql import compile_query
 from tests.agents.live import REQUESTS, got, requests_agent, send_requests, turned, until
 from tests.agents.plan_api import PlanApi, plan_api
 from tests.agents.world import MACHINE, PLAN, publisher_to, received, records_in
+from tests.counterparts.choice import free_port
 from tests.fleet import HOSTS, SCHEMA, START_NS, WINDOW_NS, probe_plan
-from tests.system.stack import free_port
 from wire.frame import decode_frame
 from wire.heartbeat import FINISHED_NS, Heartbeat, QueryProgress, decode_heartbeat
 from wire.transport import Publisher

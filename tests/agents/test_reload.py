@@ -46,8 +46,8 @@ from tests.agents.world import (
     replay_config,
     truth,
 )
+from tests.counterparts.choice import free_port
 from tests.fleet import SCHEMA, TABLES, probe_plan
-from tests.system.stack import free_port
 from wire.embedded import EmbeddedPublisher
 from wire.heartbeat import Heartbeat
 from wire.status import Labels

@@ -8,15 +8,22 @@ before the first test asks for it.
 
 import http.client
 import os
+import random
 import socket
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
 _ENGINE_ANSWERS_WITHIN_S = 2.0
+_GIVEN_BY_THE_SYSTEM = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_USUALLY_FIRST_GIVEN = 32_768
+_LOWEST_PORT = 10_240
+_draw = random.SystemRandom()  # two processes at once must not draw the same
+_drawn: set[int] = set()
 Server = AbstractContextManager[str]  # runs while entered; gives the address
 
 
@@ -133,7 +140,27 @@ def docker_engine() -> str | None:
 
 
 def free_port() -> int:
-    """A TCP port of the loopback that nobody listens on; another process may take it before its user does."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return int(held.getsockname()[1])
+    """A port of the loopback that nobody uses, TCP or UDP, and that is not given twice by this process.
+
+    From below those that the system gives to outgoing connections and to whoever asks for any: one of these may be
+    taken before its user binds it, or while that is down between two starts.
+    """
+    try:
+        first_given = int(_GIVEN_BY_THE_SYSTEM.read_text().split()[0])
+    except OSError:
+        first_given = _USUALLY_FIRST_GIVEN
+    while True:
+        port = _draw.randrange(_LOWEST_PORT, max(first_given, _LOWEST_PORT + 10_000))
+        if port not in _drawn and _is_free(port):
+            _drawn.add(port)
+            return port
+
+
+def _is_free(port: int) -> bool:
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        with socket.socket(socket.AF_INET, kind) as held:
+            try:
+                held.bind(("127.0.0.1", port))
+            except OSError:
+                return False
+    return True

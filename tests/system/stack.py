@@ -2,7 +2,6 @@
 
 import json
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from store.connect import open_engine, upgrade
 from store.coverage import Coverage, coverage
 from store.errors import UnknownMetricError
 from store.registry import metric
+from tests.counterparts.choice import free_port
 from tests.fleet import HOSTS, SCHEMA, SQL, probe_plan
 from tests.stored import stored_partial
 from wire.kafka_settings import KafkaConfig
@@ -30,13 +30,6 @@ PLAN = probe_plan()
 _DAYS_S = 400 * 86_400
 # The records are days old: windows must not become coarser while a test that takes its time looks at them.
 KEPT = {"own_windows_s": _DAYS_S, "minutes_s": _DAYS_S, "hours_s": _DAYS_S}
-
-
-def free_port() -> int:
-    """A loopback port that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def until(condition: Callable[[], bool], timeout_s: float, what: str) -> None:

@@ -20,7 +20,8 @@ from api.config import ApiConfig
 from store.connect import upgrade
 from tailwatch.query_set import compiled
 from tailwatch.settings import load_settings
-from tests.system.stack import free_port, until
+from tests.counterparts.choice import free_port
+from tests.system.stack import until
 from wire.embedded import EmbeddedPublisher
 
 pytestmark = pytest.mark.system

@@ -5,7 +5,6 @@ import json
 import os
 import re
 import shlex
-import socket
 import subprocess
 import sys
 import time
@@ -16,7 +15,7 @@ import pytest
 
 from tailwatch.parsers import build_parser
 from tests.architecture.project import page
-from tests.counterparts.choice import missing
+from tests.counterparts.choice import free_port, missing
 from tests.counterparts.postgres import programs, running
 
 ACTIONS = next(action.choices for action in build_parser()._actions if isinstance(action, argparse._SubParsersAction))
@@ -45,9 +44,7 @@ def test_querying_your_own_records_answers_what_the_page_shows(tmp_path: Path) -
 
     assert run("config", "check", "tailwatch.yaml").startswith("tailwatch.yaml: ok")
     assert "revision" in run("db", "upgrade", "--config", "tailwatch.yaml")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port = str(free_port())
     ports = {"agent": [], "collector": [], "api": ["--port", port]}
     parts = [
         subprocess.Popen(

@@ -15,9 +15,9 @@ from tailwatch.grafana import server as grafana_server
 from tailwatch.grafana.config import GrafanaSettings
 from tailwatch.grafana.recorded import hash_of, holds, rule_form
 from tailwatch.grafana.wanted import Wanted, wanted
+from tests.counterparts.choice import free_port
 from tests.counterparts.fake_grafana import FakeGrafana, Fault, serving
 from tests.counterparts.fake_grafana_objects import Organisation
-from tests.system.stack import free_port
 from tests.tailwatch.grafana.world import DASHBOARD, World, login_of
 from tests.tailwatch.stand_in import serving as serving_stand_in
 
