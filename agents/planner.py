@@ -175,7 +175,8 @@ class Planner:
             if reply is not None and (reply.body != self._kept.body or self.choice.lacking):
                 self._take(reply.body, reply.etag)
         except PlanUnavailableError as error:
-            self._fail(error)
+            if not self._stop.is_set():  # nor is it news that nobody listens any more
+                self._fail(error)
             return
         if self._told:
             log.info("plan: the API answers again")
@@ -199,9 +200,9 @@ class Planner:
         self._chains = {one.chain.plan.version: one.chain for one in choice.wanted}
         with self._lock:
             before, self._kept = self._kept, KeptPlan(body, etag)
-            self.choice = self._news = choice
             if body and before != self._kept:
                 self._folder.keep(self._kept)
+            self.choice = self._news = choice
 
     def _tell_what_is_not_known_any_more(self, document: AgentPlan | None) -> None:
         """An API that has forgotten a query it never retired has another database than before, or an emptied one."""
@@ -229,11 +230,11 @@ class Planner:
         return found
 
     def _fail(self, error: PlanUnavailableError) -> None:
-        self.failures[error.reason] += 1
-        self._failed_in_a_row += 1
         self._trouble = str(error)
+        self._failed_in_a_row += 1
         # Nobody listening, once, is an API that is only starting; anything else, or that again, is worth a look.
         starting = isinstance(error.__cause__, ConnectionRefusedError) and self._failed_in_a_row == 1
         if not starting and self._told != error.reason:  # another reason is news: first no API, then a wrong key
             log.warning("plan not available, going on with %s error=%s", self._instead, error)
             self._told = error.reason
+        self.failures[error.reason] += 1  # last: whoever sees the count finds the reason told

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import pytest
+
 from pipeline.agent_plan import FORMAT, AgentPlan, PlannedTable, PlannedVersion, encode_agent_plan
 from pipeline.plan import Plan, encode_plan
 from pipeline.tables import StaticTable, table_bytes
@@ -99,9 +101,11 @@ class PlanApi:
 
 @contextmanager
 def plan_api(tls: ssl.SSLContext | None = None) -> Iterator[PlanApi]:
-    """One, closed at the end."""
+    """One, closed at the end. A first start beside it waits for its answer, however late the machine lets it come."""
     api = PlanApi(tls)
     try:
-        yield api
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("agents.planner.FIRST_ANSWER_S", 60.0)
+            yield api
     finally:
         api.close()

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import polars as pl
@@ -10,12 +11,14 @@ import pytest
 
 from agents.agent import Agent
 from agents.config import AgentConfig
+from agents.sources import replay
 from agents.sources.configs import DatagramsConfig, ReplayConfig
 from pipeline.chain import Chain
 from pipeline.plan import Plan
 from pipeline.sql import compile_query
 from tests.agents.live import REQUESTS, got, requests_agent, send_requests, turned, until
 from tests.agents.plan_api import PlanApi, plan_api
+from tests.agents.transports import Clock
 from tests.agents.world import MACHINE, PLAN, publisher_to, received, records_in
 from tests.counterparts.choice import free_port
 from tests.fleet import HOSTS, SCHEMA, START_NS, WINDOW_NS, probe_plan
@@ -39,6 +42,14 @@ def api() -> Iterator[PlanApi]:
     with plan_api() as made:
         made.upload(HOSTS)
         yield made
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """By which files with a pace are read: none comes to its end while a test waits for something else."""
+    made = Clock()
+    monkeypatch.setattr(replay, "time", SimpleNamespace(monotonic=made))
+    return made
 
 
 def beats(folder: Path) -> list[Heartbeat]:
@@ -91,16 +102,21 @@ def test_a_source_that_nobody_had_asked_for_starts_with_the_first_query_of_it(tm
     assert said.first_ns == begun_ns <= said.watermark_ns
 
 
-def test_a_version_vouches_from_when_it_was_run_and_no_further_than_its_end(tmp_path: Path, api: PlanApi) -> None:
+def test_a_version_vouches_from_when_it_was_run_and_no_further_than_its_end(
+    tmp_path: Path, api: PlanApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ahead_ns, now_ns = 0, time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: now_ns() + ahead_ns)
     with publisher_to(tmp_path / "log.db") as publisher:
         agent = requests_agent(tmp_path, publisher, plan_url=api.url, plan_poll_s=0.1)
-        turned(agent, lambda: (agent.sources[0].watermark_ns or 0) > (agent.sources[0].first_ns or 0))
-        change_ns = (time.time_ns() // 10**9 + 2) * 10**9
+        assert turned(agent, lambda: (agent.sources[0].watermark_ns or 0) > (agent.sources[0].first_ns or 0))
+        change_ns = (time.time_ns() // 10**9 + 3600) * 10**9
         spans = {REQUESTS.version: (None, change_ns), NEXT.version: (change_ns, None)}
         api.say(REQUESTS, NEXT, spans=spans)
         assert turned(agent, lambda: len(agent.executor.runs) == 2)
         handed_over(agent)
         assert progress(tmp_path, NEXT) is None, "it has not begun"
+        ahead_ns = 2 * 3600 * 10**9
         assert turned(agent, lambda: (agent.sources[0].watermark_ns or 0) > change_ns)
         handed_over(agent)
         old, new = progress(tmp_path, REQUESTS), progress(tmp_path, NEXT)
@@ -111,7 +127,7 @@ def test_a_version_vouches_from_when_it_was_run_and_no_further_than_its_end(tmp_
 
 
 def test_a_query_that_comes_while_a_file_is_read_does_not_vouch_for_the_rows_before(
-    tmp_path: Path, api: PlanApi
+    tmp_path: Path, api: PlanApi, clock: Clock
 ) -> None:
     rows = pl.DataFrame(
         {"ts": [START_NS + i * WINDOW_NS // 100 for i in range(200)], "src": "a", "rtt_us": 5, "load": 1.0, "err": 0}
@@ -121,15 +137,19 @@ def test_a_query_that_comes_while_a_file_is_read_does_not_vouch_for_the_rows_bef
     api.say(PLAN)
     with publisher_to(tmp_path / "log.db") as publisher:
         agent = probe_agent(tmp_path, publisher, api, sources=(source,))
-        assert turned(agent, lambda: agent.sources[0].rows > 20)
+        clock.now_s += 0.25
+        assert turned(agent, lambda: agent.sources[0].rows == 25)
         api.say(PLAN, COUNTS)
         assert turned(agent, lambda: len(agent.executor.runs) == 2)
+        clock.now_s += 0.25
+        assert turned(agent, lambda: agent.sources[0].rows == 50)
         handed_over(agent)
         begun_ns = agent.lineup.readers.missed()[COUNTS.version][1]
         assert begun_ns > START_NS
         agent.abandon()
         again = probe_agent(tmp_path, publisher, api, sources=(source,))
-        assert turned(again, lambda: again.sources[0].source.finished, 20)
+        clock.now_s += 2.0
+        assert turned(again, lambda: again.sources[0].source.finished)
         handed_over(again)
         again.close()
     said = {plan.query: progress(tmp_path, plan) for plan in (PLAN, COUNTS)}
@@ -190,7 +210,9 @@ def test_what_is_refused_and_what_fails_shows_on_metrics_and_health_but_not_as_i
     assert msgspec.to_builtins(beats(tmp_path)[-1])["counters"]["plan_failures_total"] >= 1
 
 
-def test_a_kill_between_keeping_a_plan_and_running_it_vouches_for_no_row_before(tmp_path: Path, api: PlanApi) -> None:
+def test_a_kill_between_keeping_a_plan_and_running_it_vouches_for_no_row_before(
+    tmp_path: Path, api: PlanApi, clock: Clock
+) -> None:
     rows = pl.DataFrame(
         {"ts": [START_NS + i * WINDOW_NS // 100 for i in range(200)], "src": "a", "rtt_us": 5, "load": 1.0, "err": 0}
     )
@@ -199,7 +221,8 @@ def test_a_kill_between_keeping_a_plan_and_running_it_vouches_for_no_row_before(
     api.say(PLAN)
     with publisher_to(tmp_path / "log.db") as publisher:
         agent = probe_agent(tmp_path, publisher, api, sources=(source,))
-        assert turned(agent, lambda: agent.sources[0].rows > 20)
+        clock.now_s += 0.25
+        assert turned(agent, lambda: agent.sources[0].rows == 25)
         agent.checkpoint()
         read = agent.sources[0].watermark_ns
         api.say(PLAN, COUNTS)
@@ -215,7 +238,9 @@ def test_a_kill_between_keeping_a_plan_and_running_it_vouches_for_no_row_before(
         once_more.close()
 
 
-def test_a_file_that_was_read_before_and_is_opened_late_vouches_for_no_row_before(tmp_path: Path, api: PlanApi) -> None:
+def test_a_file_that_was_read_before_and_is_opened_late_vouches_for_no_row_before(
+    tmp_path: Path, api: PlanApi, clock: Clock
+) -> None:
     rows = pl.DataFrame(
         {"ts": [START_NS + i * WINDOW_NS // 100 for i in range(200)], "src": "a", "rtt_us": 5, "load": 1.0, "err": 0}
     )
@@ -224,7 +249,8 @@ def test_a_file_that_was_read_before_and_is_opened_late_vouches_for_no_row_befor
     api.say(PLAN)
     with publisher_to(tmp_path / "log.db") as publisher:
         agent = probe_agent(tmp_path, publisher, api, sources=(source,))
-        assert turned(agent, lambda: agent.sources[0].rows > 20)
+        clock.now_s += 0.25
+        assert turned(agent, lambda: agent.sources[0].rows == 25)
         agent.checkpoint()
         read = agent.sources[0].watermark_ns
         api.say()
