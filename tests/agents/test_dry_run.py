@@ -165,6 +165,9 @@ def test_a_live_source_is_taken_as_it_is_and_let_go_of(tmp_path: Path) -> None:
         streams={"jobs": {"queue": "string"}},
     )
     seen = seen_of(config, HICCUPS, REQUESTS, seconds=0.6)
+    for seconds in (2.0, 6.0, 18.0):  # so long that the sampler, a process of its own, has started
+        if not any(one.rows for one in seen.sources):
+            seen = seen_of(config, HICCUPS, REQUESTS, seconds=seconds)
     hiccups, requests, jobs = sorted(
         seen.sources, key=lambda one: ("hiccups", "api_requests", "jobs").index(one.streams[0])
     )

@@ -1,6 +1,7 @@
 """The spool: sequences only at hand-over, incarnations kept apart, files of others refused, nothing stored twice."""
 
 import logging
+import random
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
@@ -108,7 +109,8 @@ def test_the_partition_is_chosen_when_the_transport_answers_and_then_stays(tmp_p
     spool.close()
 
 
-def test_incarnations_choose_their_partitions_at_random(tmp_path: Path) -> None:
+def test_incarnations_choose_their_partitions_at_random(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agents.hand_over.secrets.randbelow", random.Random(1).randrange)
     spool = opened(tmp_path)
     chosen = set()
     for life in range(40):
