@@ -4,7 +4,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import msgspec
@@ -32,9 +32,15 @@ def topic_settings(server: str, **settings: object) -> KafkaConfig:
 
 
 def made_topic(server: str, **settings: object) -> KafkaConfig:
-    """As `topic_settings`, with the topic made."""
+    """As `topic_settings`, with the topic made; a broker that is slow to answer is asked again."""
     config = topic_settings(server, **settings)
-    create_topic(config, PARTITIONS)
+
+    def made() -> bool:
+        with suppress(TransportError):
+            return create_topic(config, PARTITIONS)[0].partitions == PARTITIONS
+        return False
+
+    until(made, "the topic is made")
     return config
 
 

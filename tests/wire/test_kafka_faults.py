@@ -62,13 +62,21 @@ def published_in_the_end(
     return failures
 
 
+def says_why(attempt: Callable[[], object]) -> bool:
+    """Whether an attempt in vain tells the reason; at once it tells one, be it that nobody has answered yet."""
+    with promptly(1.0), pytest.raises(TransportError) as caught:
+        attempt()
+    said = str(caught.value)
+    reason = "connection refused; is the broker running, and on this port" in said
+    assert reason or said.endswith(" yet; still trying"), said
+    return reason
+
+
 def test_no_broker_is_said_at_once_and_found_when_it_comes() -> None:
     config = topic_settings(f"127.0.0.1:{free_port()}")
     sender = KafkaPublisher(config)
     for attempt in (lambda: sender.connect(10), sender.partitions, lambda: sender.publish(0, 1, b"")):
-        refused = pytest.raises(TransportError, match="connection refused; is the broker running, and on this port")
-        with promptly(1.0), refused:
-            attempt()
+        until(lambda attempt=attempt: says_why(attempt), "it says why")  # type: ignore[misc]
     with pytest.raises(TransportError, match="connection refused"):
         describe_topic(config)
     sender.close()
@@ -183,13 +191,12 @@ def test_a_broker_that_stops_answering_costs_no_call_its_patience(memory: Broker
         published(sender, [(0, b"x")])
         memory.pause()
         try:
-            started_s = time.monotonic()
-            sender.publish(0, 7, b"y")
-            assert sender.acknowledged(0.1) == []
-            assert time.monotonic() - started_s < 1.0
-            with pytest.raises(TransportError):
-                until(lambda: bool(sender.acknowledged(0.2)), "the frame is given up", 15)
-            assert time.monotonic() - started_s < 10.0
+            with promptly(10.0):
+                with promptly(1.0):
+                    sender.publish(0, 7, b"y")
+                    assert sender.acknowledged(0.1) == []
+                with pytest.raises(TransportError):
+                    until(lambda: bool(sender.acknowledged(0.2)), "the frame is given up")
         finally:
             memory.resume()
         published_in_the_end(sender, [b"y"], 0)
