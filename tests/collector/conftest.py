@@ -17,6 +17,7 @@ from store.connect import open_engine
 from store.fleet import totals
 from tests.fleet import TABLES, probe_plan
 from tests.stored import stored_partial
+from tests.wire.kafka_world import published
 from wire.embedded import EmbeddedPublisher, EmbeddedSubscriber
 
 
@@ -37,9 +38,7 @@ class Bench:
 
     def publish(self, frames: list[bytes], partition: int = 0) -> None:
         publisher = EmbeddedPublisher(self.log, partitions=2)
-        for token, frame in enumerate(frames):
-            publisher.publish(partition, token, frame)
-        assert len(publisher.acknowledged(1.0)) == len(frames)
+        published(publisher, [(partition, frame) for frame in frames])  # a collector may have the log locked just now
         publisher.close()
 
     def collector(self, *, register: bool = True, **settings: object) -> Collector:
