@@ -88,13 +88,16 @@ class Uplink:
             self._back_off(error)
 
     def drain(self, timeout_s: float) -> None:
-        """Hand over as much as fits into `timeout_s`; ends early when nothing is left or the transport is down."""
+        """Hand over as much as fits into `timeout_s`; ends early when nothing is left or the transport is down.
+
+        It is tried once in any case: a machine that has just paused is no reason to leave all for the next start.
+        """
         deadline_s = self._clock() + timeout_s
         self._retry_at_s = self._clock()
-        while self._spool.frames and self._clock() < deadline_s:
+        while self._spool.frames:
             published = self.frames_published
             self.step(min(0.05, max(0.0, deadline_s - self._clock())))
-            if self._clock() < self._retry_at_s:
+            if (now_s := self._clock()) < self._retry_at_s or now_s >= deadline_s:
                 return
             if self.frames_published == published and not self._under_way:
                 return  # what is left is stuck

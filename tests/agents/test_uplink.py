@@ -31,13 +31,29 @@ def test_a_backlog_arrives_in_order_and_leaves_the_spool(spool: Spool, tmp_path:
     fill(spool, 200)
     log = tmp_path / "log.db"
     with publisher_to(log) as publisher:
-        uplink = Uplink(spool, publisher)
+        uplink = Uplink(spool, publisher, Clock())
         uplink.drain(10.0)
     assert spool.frames == 0
     got = [decode_frame(record.payload).header for record in records_in(log)]
     assert [header.sequence for header in got] == list(range(1, 201))
     assert [header.query for header in got] == [f"q{i}" for i in range(200)]
     assert uplink.frames_published == 200
+
+
+class Leaping(Clock):
+    """Of a machine that pauses all the time."""
+
+    def __call__(self) -> float:
+        self.now_s += 1.0
+        return self.now_s
+
+
+def test_a_machine_that_pauses_hands_over_once_before_it_ends(spool: Spool) -> None:
+    fill(spool, 3)
+    transport = SlowTransport(prompt=True)
+    Uplink(spool, transport, Leaping()).drain(0.6)
+    assert transport.sequences() == [1, 2, 3]
+    assert spool.frames == 0
 
 
 def test_only_what_is_durable_leaves_the_spool(spool: Spool) -> None:
