@@ -379,10 +379,9 @@ def test_it_begins_and_ends_to_ask_an_api_and_asks_another(tmp_path: Path, publi
         assert agent._planner is planner, "nothing of its own has changed"
         agent.reload(NewSetup.of(requests_config(tmp_path, plan_url=other.url, **values), [], TABLES))
         assert turned(agent, lambda: [run.chain.plan for run in agent.executor.runs] == [PLAN])
-        asked = len(api.asked)
         agent.reload(setup(requests_config(tmp_path, **values), COUNTS))
         assert [run.chain.plan for run in agent.executor.runs] == [COUNTS]
-        assert len(api.asked) == asked
+        assert until(lambda: "planner" not in {one.name for one in threading.enumerate()}), "nobody asks any more"
         agent.close()
 
 
