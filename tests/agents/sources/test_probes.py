@@ -5,6 +5,7 @@ import errno
 import http.server
 import json
 import os
+import select
 import socket
 import struct
 import threading
@@ -97,6 +98,7 @@ def full_listener() -> Iterator[socket.socket]:
             one = stack.enter_context(socket.socket())
             one.setblocking(False)
             one.connect_ex(listener.getsockname())
+        assert select.select([listener], [], [], 30)[0], "one waits in it: it is full"
         yield listener
 
 
@@ -258,8 +260,14 @@ def test_names_are_looked_up_again_after_a_minute_and_kept_meanwhile() -> None:
         return socket.AF_INET6, ("::1", 0, 0, 7)
 
     names = Names(counted, lambda: now_s[0])
+
+    def looked_up(times: int) -> bool:
+        """And what was found is kept from now on."""
+        return len(asked) == times and not names._known["a"].asking
+
     assert names.address("10.0.0.1", 5, 1.0) == (socket.AF_INET, ("10.0.0.1", 5))
     assert until(lambda: names.address("a", 5, 1.0) == (socket.AF_INET6, ("::1", 5, 0, 7)))
+    assert until(lambda: looked_up(1))
     now_s[0] = KEPT_S - 1
     assert (names.address("a", 6, 1.0), len(asked)) == ((socket.AF_INET6, ("::1", 6, 0, 7)), 1)
     now_s[0] = KEPT_S + 100
@@ -271,6 +279,7 @@ def test_names_are_looked_up_again_after_a_minute_and_kept_meanwhile() -> None:
             return True
 
     assert until(failing)
+    assert until(lambda: looked_up(2))
     now_s[0] += 100
     assert until(lambda: not failing())
     assert asked == ["a"] * 3
@@ -320,9 +329,11 @@ def test_probes_in_the_air_when_the_agent_stops_are_counted(make: Make) -> None:
         source = make(peers=(f"127.0.0.1:{listener.getsockname()[1]}",))
         assert until(lambda: source.counters()["probes"])
         source.close()
-        (batch,) = source.poll()
-        assert [(one.reason, one.count) for one in batch.lost] == [("probes_stopped", 1)]
-        assert source.counters()["probes"] == 1
+        sent = source.counters()["probes"]  # another one where this test was held up
+        lost: list[Lost] = []
+        assert until(lambda: lost.extend(gone for one in source.poll() for gone in one.lost) or lost)
+        assert {one.reason for one in lost} == {"probes_stopped"}
+        assert sum(one.count for one in lost) == sent >= 1
         source.close()
         assert source.poll() == []
 
@@ -436,6 +447,7 @@ def test_peers_that_the_api_names_are_probed_under_their_names_and_labels(
     agent = AgentConfig(id="rack 7/a", plan_url=url, api_key="secret")
     here = make(agent, choose=("same_rack", "each_rack"), peer_ports=(own_port(there),), max_peers=50)
     row = rows_until(here)[0]
+    assert until(lambda: "peers" not in here.missing())  # the last thing that is done with a list
     assert (row["peer"], row["peer_rack"], row["peer_dc"], row["outcome"]) == ("agent-0", "r1", "d", "ok")
     path, key = script["asked"][0]
     assert (urlsplit(path).path, key) == ("/api/v1/agents/rack%207%2Fa/peers", "Bearer secret")
@@ -444,7 +456,6 @@ def test_peers_that_the_api_names_are_probed_under_their_names_and_labels(
     }  # fmt: skip
     counters = here.counters()
     assert (counters["peer_lists"], counters["foreign_ports"], counters["bad_addresses"]) == (1, 1, 1)
-    assert "peers" not in here.missing()
 
 
 @pytest.mark.parametrize(
@@ -470,13 +481,13 @@ def test_the_last_good_list_is_kept_while_the_api_says_nothing_usable(
     here = make(AgentConfig(id="a", plan_url=url), choose=("all",), peer_ports=ports, refresh_s=0.1)
     rows_until(here)
     script["answer"] = answer
-    assert until(lambda: here.poll() is not None and "peers" in here.missing())
-    assert told in here.missing()["peers"]
+    assert until(lambda: here.poll() is not None and told in here.missing().get("peers", ""))
     assert here.missing()["peers"].endswith("the last list is kept")
     assert rows_until(here)[0]["peer"] == "agent-0"
     script["answer"] = named()
-    assert until(lambda: here.poll() is not None and "names nobody" in here.missing().get("peers", ""))
-    assert here._peer_count == 0
+    assert until(
+        lambda: here.poll() is not None and not here._peer_count and "names nobody" in here.missing().get("peers", "")
+    )
 
 
 def test_the_list_goes_on_to_a_successor_that_would_ask_the_same(api: tuple[str, dict[str, Any]]) -> None:
@@ -507,7 +518,9 @@ def test_an_agent_makes_latencies_and_loss_of_it_and_announces_where_it_is_found
     config = agent_config(tmp_path, quick(listen=f"127.0.0.1:{here}", peers=(f"127.0.0.1:{there}",), interval_s=0.2))
     with publisher_to(tmp_path / "log.db") as publisher:
         agent = Agent(config, [PLAN], {}, publisher, machine=MACHINE)
-        assert turned(agent, lambda: agent.sources[0].rows >= 3)
+        probing = agent.sources[0].source
+        assert isinstance(probing, ProbesSource)
+        assert turned(agent, lambda: agent.sources[0].rows >= 3 and probing.announced)
         agent.checkpoint()
         agent.close()
     got = received_of(tmp_path, "probes", Chain(PLAN, {}))
@@ -532,7 +545,8 @@ def test_a_reload_changes_peers_while_the_port_stays_open_and_nobody_is_probed_e
         assert isinstance(before, ProbesSource)
         assert before._loop is not None
         key = peer_of("127.0.0.1:1").key
-        before._loop._schedule.go_on_from({key: time.monotonic()})
+        with before._loop._turn:
+            before._loop._schedule.go_on_from({key: time.monotonic()})
         assert before._listener is not None
         listening = os.fstat(before._listener.fileno()).st_ino
         changed = msgspec.structs.replace(first, peers=("127.0.0.1:1", "127.0.0.1:2"), max_per_s=1000.0)
@@ -546,7 +560,8 @@ def test_a_reload_changes_peers_while_the_port_stays_open_and_nobody_is_probed_e
         assert after._loop is not None
         assert key in after._loop._schedule.sent_s
         assert until(lambda: len(after._loop._schedule._due) == 2)  # type: ignore[union-attr]
-        due = {key: at_s for at_s, key in after._loop._schedule._due}
+        with after._loop._turn:
+            due = {key: at_s for at_s, key in after._loop._schedule._due}
         assert due[key] > time.monotonic() + 3000
         agent.close()
 
