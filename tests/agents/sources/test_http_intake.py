@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.errors import SourceError
+from agents.sources import http_intake
 from agents.sources.http_bodies import Refused, unpacked
 from agents.sources.http_intake import Answer, HttpIntake, HttpLimits, Request, Service
 from agents.sources.listening import listening_address
@@ -195,7 +196,8 @@ def test_a_body_that_drips_is_told_that_it_is_too_slow() -> None:
             try:
                 answer = opened.recv(100)
             except TimeoutError:
-                opened.sendall(b"x")
+                with contextlib.suppress(ConnectionError):  # it may have been told and cut off by now
+                    opened.sendall(b"x")
         assert answer.startswith(b"HTTP/1.1 408 ")
     assert running.intake.counters()["too_slow"] == 1
     running.intake.close()
@@ -237,7 +239,10 @@ def test_bodies_of_all_connections_together_are_bounded(running: Running) -> Non
     other.close()
 
 
-def test_closing_answers_what_is_being_taken_and_takes_nothing_else(running: Running) -> None:
+def test_closing_answers_what_is_being_taken_and_takes_nothing_else(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_intake, "_CLOSED_WITHIN_S", 20.0)  # a busy machine may take the usual time itself
     running.service.waits.clear()
     head = b"POST /in HTTP/1.1\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\n"
     with running.raw(head + b"ok") as taken, running.raw(head + b"no") as waiting, running.raw() as idle:

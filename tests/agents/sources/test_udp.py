@@ -137,8 +137,10 @@ def test_after_the_end_what_waits_can_be_taken_and_the_address_is_free(tmp_path:
 def test_who_sends_behind_the_last_look_is_told(tmp_path: Path, family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[type[OSError]] = []
     with receiving(udp_socket("127.0.0.1:0") if family == "udp" else unix_socket(tmp_path / "s")) as (receiver, sender):
+        ended = receiver._thread.join
 
         def join() -> None:
+            ended()
             for _ in range(2):  # by UDP the answer comes with the next one
                 try:
                     sender.send(b"late")
