@@ -2,7 +2,6 @@
 
 import sqlite3
 import threading
-import time
 
 import pytest
 
@@ -12,6 +11,7 @@ from api.database import Database
 from api.errors import DatabaseUnavailableError
 from api.own_metrics import OwnMetrics
 from store.connect import open_engine, upgrade
+from tests.api.endless_statement import EndlessStatement
 from tests.api.world import asking, fill, probe_records
 from tests.promptness import promptly
 
@@ -144,16 +144,16 @@ def test_a_schema_of_another_release_is_not_ready_and_shown_in_status(world_of_i
 def test_a_running_read_is_ended_by_interrupt(world_of_its_own):
     engine = open_engine(world_of_its_own.url, read_only=True)
     database = Database(engine, OwnMetrics())
-    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+    endless = EndlessStatement()
 
-    def interrupt_soon():
-        time.sleep(0.2)
+    def interrupt_it():
+        assert endless.begun.wait(30)
         database.interrupt()
 
-    helper = threading.Thread(target=interrupt_soon)
+    helper = threading.Thread(target=interrupt_it)
     helper.start()
     with promptly(2), pytest.raises(DatabaseUnavailableError, match="stopping"), database.reading() as connection:
-        connection.exec_driver_sql(endless)
+        endless.run(connection)
     helper.join()
     engine.dispose()
 

@@ -8,31 +8,42 @@ import pytest
 
 from api import reads
 from api.config import ApiConfig
+from api.running import Run
 from store import page_reads, windows
-from store.rows import Row, rows
+from store.rows import Row
+from tests.api.endless_statement import EndlessStatement
 from tests.api.world import BEGIN_NS, END_NS, SECOND_NS, asking
 
 QUESTION = {"path": "/api/v1/quantiles", "metric": "probe_rtt_us"}
-_ENDLESS = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c"
 
 
 class Endless:
     """Pages whose reading never ends by itself."""
 
     def __init__(self) -> None:
-        self.begun, self.ended = threading.Event(), threading.Event()
+        self.ended = threading.Event()
+        self._statement = EndlessStatement()
+        self.begun = self._statement.begun
 
     def pages(self, connection) -> Iterator[list[Row]]:
-        self.begun.set()
         try:
-            yield rows(connection, _ENDLESS)
+            self._statement.run(connection)
+            yield []
         finally:
             self.ended.set()
 
 
 @pytest.fixture
 def endless(monkeypatch):
+    """What is read. However late its thread is, a question is ended only while it reads, not before."""
     made = Endless()
+
+    def end_while_it_reads(run, reason):
+        assert made.begun.wait(30)
+        end(run, reason)
+
+    end = Run.end
+    monkeypatch.setattr(Run, "end", end_while_it_reads)
     monkeypatch.setattr(page_reads.PageRange, "pages", lambda _, connection: made.pages(connection))
     return made
 
@@ -93,6 +104,7 @@ def test_the_connection_of_an_ended_question_answers_the_next_one(world, endless
     with asking(world.url, ApiConfig(question_timeout_s=0.1)) as client:
         assert client.over_the_minute(**QUESTION).status_code == 503
         monkeypatch.undo()
+        client.app.state.service.reads.timeout_s = 30
         assert client.over_the_minute(**QUESTION).json()["groups"][0]["count"] == 6_000
 
 

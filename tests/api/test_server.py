@@ -3,7 +3,6 @@
 import contextlib
 import socket
 import threading
-import time
 
 import httpx
 import pytest
@@ -12,6 +11,7 @@ import api.server as server_module
 from api.config import ApiConfig
 from api.errors import BindError, PortInUseError
 from api.server import bind, serve, url_of
+from tests.api.endless_statement import EndlessStatement
 from tests.api.world import BEGIN_NS, SECOND_NS
 from tests.promptness import promptly
 
@@ -60,17 +60,13 @@ def test_idle_connections_do_not_hold_up_the_stop(world):
 
 
 def test_a_long_read_does_not_hold_up_the_stop(world, monkeypatch):
-    def endless(connection, *_):
-        connection.exec_driver_sql(
-            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
-        )
-
-    monkeypatch.setattr("api.routes.catalog.metrics", endless)
+    endless = EndlessStatement()
+    monkeypatch.setattr("api.routes.catalog.metrics", lambda connection, *_: endless.run(connection))
     with serving(world) as (url, stop, thread):
         answers = []
         asker = threading.Thread(target=lambda: answers.append(httpx.get(url + "/api/v1/metrics", timeout=10)))
         asker.start()
-        time.sleep(0.3)
+        assert endless.begun.wait(30)
         assert stopped_within(stop, thread, 1.0)
         asker.join(30)
     assert [answer.status_code for answer in answers] == [503]
@@ -121,17 +117,20 @@ def test_ipv6_addresses_are_written_in_brackets():
 def test_signals_are_left_to_the_command_line(world):
     import signal
 
-    stop = threading.Event()
+    stop, config = threading.Event(), ApiConfig(port=0)
+    listener = bind(config)
     before = signal.getsignal(signal.SIGTERM)
     seen = []
 
     def look():
-        time.sleep(0.3)
-        seen.append(signal.getsignal(signal.SIGTERM))
-        stop.set()
+        try:
+            answered = httpx.get(url_of(listener) + "/healthz", timeout=30).status_code  # it is under way
+            seen.append((answered, signal.getsignal(signal.SIGTERM)))
+        finally:
+            stop.set()
 
     looker = threading.Thread(target=look)
     looker.start()
-    server_module.serve(ApiConfig(port=0), world.url, stop)  # in the main thread, where uvicorn would take them
+    server_module.serve(config, world.url, stop, listener)  # in the main thread, where uvicorn would take them
     looker.join()
-    assert seen == [before]
+    assert seen == [(200, before)]

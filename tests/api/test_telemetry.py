@@ -27,6 +27,14 @@ def sender_to(path, rows=0):
     return sender, metrics
 
 
+def started_and_closed(sender):
+    """All that it held is sent or dropped: closing itself does not wait for a thread that stands still."""
+    sender.start()
+    sender.close()
+    sender._thread.join(30)
+    assert not sender._thread.is_alive()
+
+
 def dropped(metrics, reason):
     return metrics.registry.get_sample_value("tailwatch_api_telemetry_rows_dropped_total", {"reason": reason}) or 0
 
@@ -44,8 +52,7 @@ def received(listening):
 
 def test_rows_arrive_in_the_stream_format_and_in_order(listener, tmp_path):
     sender, metrics = sender_to(tmp_path / "agent.sock", rows=450)
-    sender.start()
-    sender.close()
+    started_and_closed(sender)
     datagrams = received(listener)
     assert {datagram["stream"] for datagram in datagrams} == {"api_requests"}
     rows = [row for datagram in datagrams for row in datagram["rows"]]
@@ -54,19 +61,16 @@ def test_rows_arrive_in_the_stream_format_and_in_order(listener, tmp_path):
 
 
 def test_rows_leave_by_themselves_and_several_share_a_datagram(listener, tmp_path):
-    sender, _ = sender_to(tmp_path / "agent.sock")
-    sender.start()
+    sender, _ = sender_to(tmp_path / "agent.sock", rows=10)
     with promptly(SEND_INTERVAL_S + 1):
-        for _ in range(10):
-            sender.record(1, "/healthz", "GET", 200, 1.0)
+        sender.start()
         assert len(msgspec.msgpack.decode(listener.recv(1 << 20))["rows"]) == 10
     sender.close()
 
 
 def test_without_a_listener_rows_are_counted_as_dropped(tmp_path):
     sender, metrics = sender_to(tmp_path / "nobody.sock", rows=7)
-    sender.start()
-    sender.close()
+    started_and_closed(sender)
     assert dropped(metrics, "no_listener") == 7
 
 
@@ -74,16 +78,14 @@ def test_a_listener_that_has_gone_is_no_listener(tmp_path):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as gone:
         gone.bind(str(tmp_path / "agent.sock"))
     sender, metrics = sender_to(tmp_path / "agent.sock", rows=3)
-    sender.start()
-    sender.close()
+    started_and_closed(sender)
     assert dropped(metrics, "no_listener") == 3
 
 
 def test_a_full_socket_drops_counted_and_never_waits(listener, tmp_path):
     sender, metrics = sender_to(tmp_path / "agent.sock", rows=BUFFERED_ROWS)
     with promptly(1):
-        sender.start()
-        sender.close()
+        started_and_closed(sender)
     arrived = sum(len(datagram["rows"]) for datagram in received(listener))
     assert dropped(metrics, "socket_full") > 0
     assert arrived + dropped(metrics, "socket_full") == BUFFERED_ROWS
@@ -96,7 +98,6 @@ def test_a_full_buffer_drops_the_newest_rows_counted(tmp_path):
 
 def test_a_path_no_socket_can_have_is_counted_not_raised():
     sender, metrics = sender_to("/" + "x" * 300, rows=2)
-    sender.start()
-    sender.close()
+    started_and_closed(sender)
     assert dropped(metrics, "socket_error") == 2
     assert b"tailwatch_api_telemetry_rows_dropped_total" in generate_latest(metrics.registry)
