@@ -1,5 +1,6 @@
 """What operators see of the agents' runtime: from frames that an agent makes, through log and collector, to the API."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -112,8 +113,9 @@ class Pipeline:
 
 
 @pytest.fixture
-def pipeline(tmp_path: Path, upgraded_url: str) -> Iterator[Pipeline]:
-    """On SQLite and PostgreSQL in turn."""
+def pipeline(tmp_path: Path, upgraded_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipeline]:
+    """On SQLite and PostgreSQL in turn. The collector's clock stands, too: it forgets starts that are a week old."""
+    monkeypatch.setattr(time, "time_ns", lambda: NOW_NS)
     made = Pipeline(tmp_path, upgraded_url)
     yield made
     made.close()
