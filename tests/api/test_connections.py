@@ -67,7 +67,7 @@ def test_a_head_that_never_ends_is_431_before_it_fills_the_memory(world):
             assert not select.select([connection], [], [], 0.05)[0], "it may have 32,768 bytes"
         connection.sendall(b"x" * 40_000)
         answer = all_of(connection)
-        counted = httpx.get(url + "/metrics").text
+        counted = httpx.get(url + "/metrics", timeout=30).text
     assert answer.startswith(b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
     assert b"more than the 32768 bytes that are taken" in answer
     assert 'refused_requests_total{reason="headers_too_large"} 1.0' in counted
@@ -175,7 +175,7 @@ def test_with_a_certificate_it_speaks_https_and_nothing_else(world, authority, c
     authority.configure_trust(trusting)
     with serving(world, config_of(*certificate)) as (url, _, _):
         port = url.rpartition(":")[2]
-        assert httpx.get(f"https://127.0.0.1:{port}/healthz", verify=trusting).json() == {"status": "ok"}
+        assert httpx.get(f"https://127.0.0.1:{port}/healthz", verify=trusting, timeout=30).json() == {"status": "ok"}
         with pytest.raises(httpx.ConnectError, match="certificate verify failed"):
             httpx.get(f"https://127.0.0.1:{port}/healthz")
         with pytest.raises(httpx.RemoteProtocolError):
@@ -183,14 +183,14 @@ def test_with_a_certificate_it_speaks_https_and_nothing_else(world, authority, c
         old = ssl.create_default_context()
         authority.configure_trust(old)
         old.minimum_version, old.maximum_version = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_2
-        assert httpx.get(f"https://localhost:{port}/healthz", verify=old).status_code == 200
+        assert httpx.get(f"https://localhost:{port}/healthz", verify=old, timeout=30).status_code == 200
 
 
 def test_keys_that_would_travel_unencrypted_are_warned_of(world, certificate, caplog):
     caplog.set_level("INFO")
     with serving(world, ApiConfig(host="0.0.0.0", port=0)) as (url, _, _):
         port = url.rpartition(":")[2]
-        assert httpx.get(f"http://127.0.0.1:{port}/api/v1/status").status_code == 401
+        assert httpx.get(f"http://127.0.0.1:{port}/api/v1/status", timeout=30).status_code == 401
     assert "api keys come unencrypted" in caplog.text
     assert "keys=on" in caplog.text
     caplog.clear()

@@ -40,7 +40,7 @@ def stopped_within(stop, thread, seconds):
 
 
 def test_it_answers_over_a_socket_and_stops_within_a_second(world):
-    with serving(world) as (url, stop, thread), httpx.Client(base_url=url) as http:
+    with serving(world) as (url, stop, thread), httpx.Client(base_url=url, timeout=30) as http:
         answer = http.get(
             "/api/v1/quantiles",
             params={"metric": "probe_rtt_us", "q": "0.99", "start": BEGIN_NS // SECOND_NS, "end": "now+1w"},
@@ -64,7 +64,7 @@ def test_a_long_read_does_not_hold_up_the_stop(world, monkeypatch):
     monkeypatch.setattr("api.routes.catalog.metrics", lambda connection, *_: endless.run(connection))
     with serving(world) as (url, stop, thread):
         answers = []
-        asker = threading.Thread(target=lambda: answers.append(httpx.get(url + "/api/v1/metrics", timeout=10)))
+        asker = threading.Thread(target=lambda: answers.append(httpx.get(url + "/api/v1/metrics", timeout=30)))
         asker.start()
         assert endless.begun.wait(30)
         assert stopped_within(stop, thread, 1.0)
@@ -84,7 +84,7 @@ def test_the_port_is_free_again_after_a_stop(world):
     config = ApiConfig(port=0)
     with serving(world, config) as (url, stop, thread):
         port = int(url.rsplit(":", 1)[1])
-        httpx.get(url + "/healthz")
+        httpx.get(url + "/healthz", timeout=30)
         stop.set()
         thread.join(30)
         bind(ApiConfig(port=port)).close()

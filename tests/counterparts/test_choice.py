@@ -99,6 +99,17 @@ def test_a_silent_or_absent_docker_engine_is_a_reason_and_not_a_wait(monkeypatch
         assert "timed out" in str(choice.docker_engine())
 
 
+def test_a_free_port_is_given_once_and_not_while_somebody_listens_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = [choice.free_port() for _ in range(100)]
+    assert len(set(given)) == 100
+    with socket.create_server(("127.0.0.1", given[0])), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
+        datagrams.bind(("127.0.0.1", given[1]))
+        drawn = iter([given[0], given[1], given[2], given[3]])
+        monkeypatch.setattr(choice, "_drawn", {given[2]})
+        monkeypatch.setattr(choice._draw, "randrange", lambda *_: next(drawn))
+        assert choice.free_port() == given[3]
+
+
 @pytest.mark.parametrize("program", programs(), ids=lambda program: program.name)
 def test_a_server_starts_survives_a_kill_with_its_data_and_is_gone_in_the_end(program: Program) -> None:
     with running(program) as server:

@@ -20,6 +20,7 @@ import yaml
 
 from tailwatch.data_folder import hold, prepare_data_folder
 from tests.counterparts.broker import new_topic_name
+from tests.counterparts.choice import free_port
 from tests.promptness import promptly
 from wire.kafka_settings import KafkaConfig
 from wire.kafka_topics import describe_topic
@@ -27,12 +28,6 @@ from wire.kafka_topics import describe_topic
 pytestmark = pytest.mark.system
 
 COMMAND = (sys.executable, "-P", "-m", "tailwatch.cli")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def ask(port: int, path: str) -> Any:
