@@ -19,6 +19,7 @@ from types import FrameType
 
 from tailwatch.demo_config import PARTS_FILE, check_job_logs, first_config
 from tailwatch.demo_gpu_jobs import GpuJobs
+from tailwatch.demo_parts import PartsFile
 from tailwatch.demo_report import Reader, Summary, summary_text, where_to_look
 from tailwatch.settings import Loaded, TransportConfig
 from tailwatch.stopping import Terminal
@@ -44,6 +45,7 @@ class _Demo:
     port: int
     before: dict[str, int]
     collector_port: int
+    parts_file: PartsFile
     assignments: tuple[str, ...] = ()
 
 
@@ -122,8 +124,8 @@ def _prepared(args: argparse.Namespace) -> _Demo:
         _prepare_topic(loaded.settings.transport)
     given = "collector.metrics_port" in loaded.places
     collector_port = loaded.settings.collector.metrics_port if given else _free_port()
-    (folder / PARTS_FILE).write_text(_parts_text(url, collector_port), encoding="utf-8")
-    return _Demo(loaded, config_path, url, port, before, collector_port, assignments)
+    parts_file = PartsFile(folder / PARTS_FILE, _places(url, collector_port))
+    return _Demo(loaded, config_path, url, port, before, collector_port, parts_file, assignments)
 
 
 def _plant(demo: _Demo, drives: int, line: LiveLine) -> None:
@@ -158,13 +160,10 @@ def _free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def _parts_text(url: str, collector_port: int) -> str:
-    """Where the parts show their metrics, in the form of Prometheus' file_sd; names stay the same, ports may not."""
+def _places(url: str, collector_port: int) -> dict[str, str]:
+    """Where the parts show their metrics: HOST:PORT by name."""
     places = {"api": url.removeprefix("http://")}
-    if collector_port:
-        places["collector"] = f"127.0.0.1:{collector_port}"
-    groups = [f'- {{targets: ["{place}"], labels: {{instance: {name}}}}}\n' for name, place in places.items()]
-    return "# Written by every `tailwatch demo`, for the source `tailwatch` of its agent.\n" + "".join(groups)
+    return places | ({"collector": f"127.0.0.1:{collector_port}"} if collector_port else {})
 
 
 def _over_kafka(server: str, folder: Path) -> tuple[str, ...]:
@@ -261,6 +260,7 @@ def _watch(
         if supervisor.given_up:
             line.note("a part cannot be kept running; giving up")
             return True
+        demo.parts_file.look()
         state = reader.state()
         if state is not None and not ready:
             ready = True
