@@ -141,6 +141,9 @@ class LogsSource:
         if looks:
             pieces += self._last_lines(now_s)
         batches = self._batches(pieces, now_s) if pieces else []
+        lost = self._following.losses.take()
+        if lost:
+            batches.append(Batch(self._stream, pl.DataFrame(schema=self._types), lost))
         self._looked = looks
         return batches
 

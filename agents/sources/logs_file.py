@@ -21,6 +21,7 @@ class Place(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
     `path` is the one it was found under, `real_path` the same without symbolic links. `head` and `tail` are hashes of
     its first bytes and of those before the offset. `skipping` says that the offset is inside of a line that is too
     long, `ended` that the file was gone from its path, `copy` that all of it was, or will be, read from another file.
+    `changed_ns` is when it had last been written, as far as was seen; 0 where an earlier release noted the place.
     """
 
     path: str
@@ -35,6 +36,7 @@ class Place(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
     skipping: bool = False
     ended: bool = False
     copy: bool = False
+    changed_ns: int = 0
 
     @property
     def key(self) -> tuple[int, int]:
@@ -71,11 +73,15 @@ class LogFile:
         after: files that must be read to their ends before this one.
         last_ns: the largest time of the rows it gave.
         still_since_s: since when it has not grown.
+        changed_ns: when it was last written.
+        broken: why it cannot be read to its end; "" where it can.
     """
+
+    broken: str = ""
 
     def __init__(self, path: str, real_path: str, descriptor: int, now_s: float) -> None:
         self.path = path
-        self.real_path = real_path if is_storable(real_path) else path
+        self.real_path = real_path if storable(real_path) else path
         self.descriptor = descriptor
         found = os.fstat(descriptor)
         self.key = found.st_dev, found.st_ino
@@ -87,7 +93,7 @@ class LogFile:
         self.after: tuple[LogFile, ...] = ()
         self.last_ns: int | None = None
         self.still_since_s = now_s
-        self._changed_ns = found.st_mtime_ns
+        self.changed_ns = found.st_mtime_ns
         self.head = b""
         self._tail = b""
         self._place: Place | None = None
@@ -116,9 +122,10 @@ class LogFile:
     def look(self, now_s: float) -> bool:
         """See how large it is, and whether it is still what was read: one that was cut may have grown again."""
         found = os.fstat(self.descriptor)
-        changed = found.st_mtime_ns != self._changed_ns
+        changed = found.st_mtime_ns != self.changed_ns
         if changed or found.st_size != self.size:
-            self.size, self._changed_ns, self.still_since_s = found.st_size, found.st_mtime_ns, now_s
+            self.size, self.changed_ns, self.still_since_s = found.st_size, found.st_mtime_ns, now_s
+            self._place = None
         if self.size < self.offset + self.pending:
             return False
         return not (changed or self.unread) or self._is_what_was_read()
@@ -140,6 +147,10 @@ class LogFile:
         """Up to `most` bytes from the offset on; `take` goes on."""
         return os.pread(self.descriptor, most, self.offset)
 
+    def bytes_at(self, offset: int, count: int) -> bytes:
+        """What stands there."""
+        return os.pread(self.descriptor, count, offset)
+
     def take(self, data: bytes) -> None:
         """These bytes from the offset on are done with."""
         # Of what was read, not of what is there now: the file may just have been cut and written anew.
@@ -155,8 +166,16 @@ class LogFile:
             self._place = Place(
                 self.path, self.real_path, *self.key, self.offset,
                 len(self.head), hashed(self.head), len(self._tail), hashed(self._tail), self.skipping,
+                changed_ns=self.changed_ns,
             )  # fmt: skip
         return self._place
+
+    def place_of(self, place: Place) -> Place:
+        """The same place in this file, which is a copy."""
+        device, inode = self.key
+        return structs.replace(
+            place, path=self.path, real_path=self.real_path, device=device, inode=inode, ended=False, copy=False
+        )
 
     def close(self) -> None:
         """Let go of it; once."""
@@ -165,8 +184,9 @@ class LogFile:
     def _stand_at(self, offset: int) -> None:
         # What lies behind the offset may still be cut off: only what was read proves anything.
         self.offset = offset
-        self.head = os.pread(self.descriptor, min(HEAD_BYTES, offset), 0)
-        self._tail = bytes_before(self.descriptor, offset)
+        self.head = self.bytes_at(0, min(HEAD_BYTES, offset))
+        tail_bytes = min(TAIL_BYTES, offset)
+        self._tail = self.bytes_at(offset - tail_bytes, tail_bytes)
         self._place = None
 
     def _is_what_was_read(self) -> bool:
@@ -180,7 +200,21 @@ def bytes_before(descriptor: int, offset: int) -> bytes:
     return os.pread(descriptor, min(TAIL_BYTES, offset), max(0, offset - TAIL_BYTES))
 
 
-def is_storable(path: str) -> bool:
+def has_all(descriptor: int, one: LogFile) -> bool:
+    """Whether an open file ends, as far as another one goes, like that."""
+    size = os.fstat(descriptor).st_size
+    return one.size <= size and bytes_before(descriptor, one.size) == bytes_before(one.descriptor, one.size)
+
+
+def has_more(other: LogFile, one: LogFile) -> bool:
+    """Whether an open file has unread bytes that another one with the same beginning does not have."""
+    size = os.fstat(other.descriptor).st_size
+    if size <= other.offset:
+        return False
+    return one.size < size or bytes_before(one.descriptor, size) != bytes_before(other.descriptor, size)
+
+
+def storable(path: str) -> bool:
     """Whether a path is text: file systems allow other bytes, which neither positions nor labels can hold."""
     try:
         path.encode()

@@ -18,16 +18,24 @@ from typing import Final, Literal, TypeAlias
 
 from msgspec import structs
 
-from agents.sources.logs_file import HEAD_BYTES, TAIL_BYTES, LogFile, Place, bytes_before, hashed, is_storable, opened
+from agents.sources.logs_file import HEAD_BYTES, TAIL_BYTES, LogFile, Place, has_all, has_more, hashed, opened, storable
+from agents.sources.logs_packed import PackedFile
+from agents.sources.logs_rotated import (
+    COMPRESSED,
+    Losses,
+    generation_of,
+    newer_than,
+    opened_as,
+    opened_file,
+    put_in_order,
+    siblings,
+)
 
 log = logging.getLogger(__name__)
 
 #: A file that is gone from its path is let go of when it has not grown for so long.
 LINGER_S: Final = 60.0
-COMPRESSED: Final = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".z", ".zip", ".br")
-# Names of one folder that are looked through for a file that was rotated away.
-_SIBLINGS: Final = 10_000
-# Of these, so many are opened to see whether they are a copy.
+# Of the files beside a log, so many are opened to see whether they are a copy.
 _OPENED: Final = 1000
 # Files that are not there are known for at least so many: they may be back, as those of a disk that failed.
 _ABSENT_KEPT: Final = 1000
@@ -44,11 +52,13 @@ class Following:
         self.files: list[LogFile] = []
         self.counts: Counter[str] = Counter()
         self.states: dict[str, str] = {}
+        self.losses = Losses()
         self._patterns = tuple(patterns)
         self._begin = begin
         self._max_files = max_files
         self._known: dict[tuple[int, int], Place] = {}
         self._lost: list[Place] = []  # known before, not found again yet
+        self._in_sight: frozenset[tuple[int, int]] = frozenset()
 
     def start(self, places: Iterable[Place], known_patterns: Sequence[str] | None, now_s: float) -> None:
         """Open what is there. `known_patterns` are those that `places` were taken with; None at the first start ever.
@@ -62,11 +72,9 @@ class Following:
         self._forget_removed(old - {*self._patterns}, found)
         self._lost = [place for place in self._known.values() if not place.ended and place.key not in found]
         self._take_chosen(found, now_s, old)
-        for place in list(self._lost):
-            self._find_rotated(place, now_s)
-        for one in self.files:
-            if os.path.realpath(one.path) == one.real_path:
-                one.after = tuple(other for other in self.files if other.path == one.path and other is not one)
+        for path in dict.fromkeys(place.path for place in self._lost):
+            self._find_before(path, now_s)
+        put_in_order(self.files)
         if self._begin == "end":
             # What is beyond the limit is known as well, so that it is not taken for new when there is room.
             for key, (path, _, pattern) in found.items():
@@ -124,13 +132,16 @@ class Following:
             self.files.remove(one)
             one.close()
         else:
-            one.after = self._copy_followed(place, one.key, now_s, head)
+            one.after = self._copy_followed(place, one.key, now_s, head) or ()
 
     def finish(self, now_s: float) -> list[LogFile]:
         """Files that are gone from their paths and were still for long: closed, or returned if a last line is left."""
         ended = [one for one in self.files if one.gone and not one.unread and now_s - one.still_since_s >= LINGER_S]
         for one in ended:
             if not one.pending:
+                if one.broken:
+                    log.warning("packed log file is broken path=%s error=%s", one.real_path, one.broken)
+                    self._lose(one.changed_ns)
                 self._let_go(one)
                 self._known[one.key] = structs.replace(self._known.pop(one.key), ended=True)
         return [one for one in ended if one.pending]
@@ -138,7 +149,7 @@ class Following:
     def places(self) -> list[Place]:
         """Of all files that are known."""
         open_places = {one.key: one.place() for one in self.files}
-        return list((self._known | open_places).values())
+        return list((self._known | open_places | self.losses.places).values())
 
     def close(self) -> None:
         """Let go of all files; their places are still known."""
@@ -153,7 +164,7 @@ class Following:
             for path in sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207  # a text with wildcards, not a folder
                 if path.lower().endswith(COMPRESSED):
                     continue
-                if not is_storable(path):
+                if not storable(path):
                     self._state(path.encode("utf-8", "replace").decode(), "has a name that is no UTF-8")
                     continue
                 try:
@@ -166,6 +177,7 @@ class Following:
                     found.setdefault((status.st_dev, status.st_ino), (path, status, pattern))
                 elif not stat.S_ISDIR(status.st_mode):
                     self._state(path, "is no regular file")
+        self._in_sight = frozenset(found)
         return found
 
     def _take(self, path: str, begin: Literal["end", "beginning"], found: _Found, now_s: float) -> None:
@@ -222,25 +234,33 @@ class Following:
     def _begin_after(self, one: LogFile, place: Place, now_s: float) -> None:
         """A known inode with other content: the file was cut, or is another one."""
         self.counts["truncated"] += 1
-        one.after = self._copy_followed(place, one.key, now_s)
+        before = self._copy_followed(place, one.key, now_s)
+        if before is None:
+            self._lose(place.changed_ns, place)
+        self._follow_newer(one.path, list(before or ()), [] if before else [place], now_s)
+        one.after = tuple(other for other in self.files if other.path == one.path)
 
     def _copy_followed(
         self, place: Place, key: tuple[int, int], now_s: float, head: bytes = b""
-    ) -> tuple[LogFile, ...]:
-        """What was copied from a file before it was cut; it is read on from there."""
+    ) -> tuple[LogFile, ...] | None:
+        """What was copied from a file before it was cut, to be read on; None where nothing is left of it."""
         copy = self._copy_of(place, key)
-        if copy is None:
-            if not self._shorter_copies(place, key, now_s, head):
-                log.warning("log file was cut path=%s read_bytes=%d; no copy of it was found", place.path, place.offset)
+        if copy is not None:
+            followed = self._follow(*copy, place, now_s)
+            return () if followed is None else (followed,)
+        packed = self._packed_followed(place, now_s)
+        if packed is not None:
+            return (packed,)
+        if self._shorter_copies(place, key, now_s, head):
             return ()
-        followed = self._follow(*copy, place, now_s)
-        return () if followed is None else (followed,)
+        log.warning("log file was cut path=%s read_bytes=%d; no copy of it was found", place.path, place.offset)
+        return None
 
     def _shorter_copies(self, place: Place, key: tuple[int, int], now_s: float, head: bytes) -> int:
         """Note copies without the last lines that were read, which came between copying and cutting; how many."""
         others = {other.key for other in self.files} | {one for one, known in self._known.items() if not known.copy}
         found = 0
-        for path, _ in _siblings(place.real_path)[:_OPENED] if place.proven else []:
+        for path, _ in siblings(place.real_path)[:_OPENED] if place.proven else []:
             descriptor = self._opened(path)
             if descriptor is None:
                 continue
@@ -257,32 +277,94 @@ class Following:
 
     def _before(self, one: LogFile, now_s: float) -> tuple[LogFile, ...]:
         """What was under the path before."""
-        for place in [lost for lost in self._lost if lost.path == one.path]:
-            self._find_rotated(place, now_s)
+        self._find_before(one.path, now_s)
         return tuple(other for other in self.files if other.path == one.path)
 
-    def _find_rotated(self, place: Place, now_s: float) -> None:
-        """A file that is under another name now, which no pattern may match."""
+    def _find_before(self, path: str, now_s: float) -> None:
+        """What was read under a path and is not there any more, and what was written there after that, never seen."""
+        lost = [place for place in self._lost if place.path == path]
+        gone = [place for place in lost if not self._find_rotated(place, now_s)]
+        self._follow_newer(path, [one for one in self.files if one.path == path], gone, now_s)
+
+    def _find_rotated(self, place: Place, now_s: float) -> bool:
+        """Whether a file is there that is under another name now, which no pattern may match; it is read on."""
         self._lost = [lost for lost in self._lost if lost.key != place.key]
         self._known.pop(place.key, None)
         if any(one.key == place.key for one in self.files):
-            return
-        for path, inode in _siblings(place.real_path):
-            descriptor = _opened_as(path, place) if inode == place.inode else None
+            return True
+        for path, inode in siblings(place.real_path):
+            descriptor = opened_as(path, place) if inode == place.inode else None
             if descriptor is not None:
                 self.counts["rotated"] += 1
                 self._follow(path, descriptor, place, now_s)
-                return
+                return True
         copy = self._copy_of(place, place.key)
         if copy is not None:
             self._follow(*copy, place, now_s)
-            return
-        self.counts["gone"] += 1
+            return True
+        if self._packed_followed(place, now_s) is not None:
+            return True
         log.warning("log file is gone path=%s read_bytes=%d; what it had beyond is not read", place.path, place.offset)
+        self._lose(place.changed_ns, place)
+        return False
+
+    def _lose(self, changed_ns: int, place: Place | None = None) -> None:
+        self.counts["gone"] += 1
+        self.losses.add(changed_ns, place)
+
+    def _packed_followed(self, place: Place, now_s: float) -> LogFile | None:
+        """The packed file that has what was read under a place, itself or what became of it, to be read on."""
+        for path, inode in siblings(place.real_path, packed=True)[:_OPENED]:
+            if inode != place.inode and not place.proven:
+                continue
+            one = opened_file(path, place.path, now_s)
+            if isinstance(one, PackedFile) and one.key not in self._open_keys() and one.has(place):
+                self._known.pop(one.key, None)
+                self.counts["rotated"] += 1
+                one.go_to(place)
+                self.files.append(one)
+                return one
+            if one is not None:
+                one.close()
+        return None
+
+    def _follow_newer(self, path: str, before: list[LogFile], gone: list[Place], now_s: float) -> None:
+        """Read what was written under a path after all that is known of it, and rotated away before it was seen."""
+        ended = [place for place in self._known.values() if place.path == path and not place.copy]
+        if not all(place.proven for place in gone):
+            return  # what it became cannot be told from what came after it
+        known = [generation_of(path, one.changed_ns, one.real_path) for one in before]
+        known += [generation_of(path, place.changed_ns) for place in [*gone, *ended]]
+        for each in newer_than(max(known), path) if known else []:
+            if each.key in self._in_sight or each.key in self._open_keys():
+                continue
+            one = opened_file(each.path, path, now_s)
+            if one is None:
+                log.warning("rotated log file is gone path=%s", each.path)
+                self._lose(each.changed_ns)
+            elif self._was_read(one):
+                one.close()
+            else:
+                self._known.pop(one.key, None)
+                self.counts["rotated"] += 1
+                one.gone = True
+                one.after = tuple(other for other in self.files if other.path == path)
+                self.files.append(one)
+
+    def _was_read(self, one: LogFile) -> bool:
+        """Whether an opened file is known, or begins with what was read of one that is."""
+        if isinstance(one, PackedFile):
+            places = [known for known in self.places() if known.path == one.path]
+            return any((known.proven or known.key == one.key) and one.has(known) for known in places)
+        place = self._known.get(one.key)
+        return bool(self._twins(one)) or (place is not None and place.is_of(one.descriptor, one.size))
+
+    def _open_keys(self) -> set[tuple[int, int]]:
+        return {one.key for one in self.files}
 
     def _twins(self, one: LogFile) -> list[Place]:
         """The places of other files of which this one has all that was read, or begins to have it."""
-        head = os.pread(one.descriptor, HEAD_BYTES, 0)
+        head = one.bytes_at(0, HEAD_BYTES)
         hashes: dict[int, bytes] = {}
         open_files = {other.key: other for other in self.files}
         twins = []
@@ -310,8 +392,7 @@ class Following:
         if descriptor is None:
             return False
         try:
-            size = os.fstat(descriptor).st_size
-            return one.size <= size and bytes_before(descriptor, one.size) == bytes_before(one.descriptor, one.size)
+            return has_all(descriptor, one)
         finally:
             if other is None:
                 os.close(descriptor)
@@ -319,7 +400,9 @@ class Following:
     def _was_cut(self, twin: Place) -> bool:
         """Whether an open file is not what was read any more, which is not noticed yet."""
         other = next((other for other in self.files if other.key == twin.key), None)
-        return other is not None and not twin.is_of(other.descriptor, os.fstat(other.descriptor).st_size)
+        if other is None or isinstance(other, PackedFile):
+            return False
+        return not twin.is_of(other.descriptor, os.fstat(other.descriptor).st_size)
 
     def _takes_over(self, one: LogFile, twin: Place, found: _Found) -> bool:
         """Whether a file with the content of another one stands for it from now on.
@@ -330,13 +413,13 @@ class Following:
             self._state(one.path, f"has the beginning of {twin.path}, as a copy that is being made")
             return False
         if twin.key in found:  # it was cut, or goes on in another way, than what had its beginning
-            self._known[one.key] = _moved(twin, one)
+            self._known[one.key] = one.place_of(twin)
             return False
         other = next((other for other in self.files if other.key == twin.key), None)
         self._known.pop(twin.key, None)
         self._lost = [lost for lost in self._lost if lost.key != twin.key]
         one.go_to(twin)
-        if other is not None and _has_more(other, one):
+        if other is not None and has_more(other, one):
             one.after = (other,)  # another file with the same beginning, or lines that came too late for an editor
         elif other is not None:
             self.files.remove(other)
@@ -347,8 +430,8 @@ class Following:
         """Of the files beside, but for `key`, that have what was read under `place`: that with most beyond, opened."""
         best: tuple[str, int] | None = None
         most = -1
-        for path, _ in _siblings(place.real_path)[:_OPENED] if place.proven else []:
-            descriptor = _opened_as(path, place, other_than=key)
+        for path, _ in siblings(place.real_path)[:_OPENED] if place.proven else []:
+            descriptor = opened_as(path, place, other_than=key)
             if descriptor is None:
                 continue
             size = os.fstat(descriptor).st_size
@@ -410,48 +493,3 @@ class Following:
         """States are labels of a metric: a few of them say enough."""
         if len(self.states) < _STATES or what in self.states:
             self.states[what] = reason
-
-
-def _opened_as(path: str, place: Place, other_than: tuple[int, int] | None = None) -> int | None:
-    """A descriptor of a file if it has what was read under `place`."""
-    descriptor = None
-    try:
-        descriptor = opened(path)
-        found = os.fstat(descriptor)
-        if (found.st_dev, found.st_ino) != other_than and place.is_of(descriptor, found.st_size):
-            return descriptor
-    except OSError:
-        log.debug("cannot be compared path=%s", path, exc_info=True)
-    if descriptor is not None:
-        os.close(descriptor)
-    return None
-
-
-def _siblings(path: str) -> list[tuple[str, int]]:
-    """Files in the folder of `path`, with their inodes; those with the most similar names first."""
-    name = Path(path).name
-    try:
-        with os.scandir(Path(path).parent) as entries:
-            found = [
-                (entry.path, entry.inode())
-                for _, entry in zip(range(_SIBLINGS), entries, strict=False)
-                if entry.is_file(follow_symlinks=False) and not entry.name.lower().endswith(COMPRESSED)
-            ]
-    except OSError:
-        return []
-    return sorted(found, key=lambda one: -len(os.path.commonprefix([name, Path(one[0]).name])))  # noqa: RUF071  # letters
-
-
-def _moved(place: Place, one: LogFile) -> Place:
-    """The same place in a copy."""
-    return structs.replace(
-        place, path=one.path, real_path=one.real_path, device=one.key[0], inode=one.key[1], ended=False, copy=False
-    )
-
-
-def _has_more(other: LogFile, one: LogFile) -> bool:
-    """Whether an open file has unread bytes that another one with the same beginning does not have."""
-    size = os.fstat(other.descriptor).st_size
-    if size <= other.offset:
-        return False
-    return one.size < size or bytes_before(one.descriptor, size) != bytes_before(other.descriptor, size)

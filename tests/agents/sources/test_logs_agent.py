@@ -20,7 +20,7 @@ from agents.sources.streams import ACCESS_LOG, BUILTIN_STREAMS
 from pipeline.chain import Chain
 from pipeline.sql import compile_query
 from tests.agents.live import received_of
-from tests.agents.world import MACHINE, publisher_to
+from tests.agents.world import MACHINE, publisher_to, received
 
 PLAN = compile_query(
     "access",
@@ -128,6 +128,29 @@ def test_kills_and_rotations_leave_each_line_counted_once(
         rows = wanted.filter(pl.col("status") == status)
         assert mine["rows"].sum() == rows.height
         assert round(float(mine["nginx_request_s.max"].max()), 3) == rows["took"].max()  # type: ignore[arg-type]
+
+
+def test_what_is_gone_is_a_lost_record_of_its_window_once(tmp_path: Path) -> None:
+    log = Log(tmp_path / "access.log", 1)
+    log.write(50)
+    with publisher_to(tmp_path / "log.db") as publisher:
+        agent = agent_on(tmp_path, publisher)
+        read_all(agent)
+        agent.close()
+        log.write(5)
+        changed_ns = log.path.stat().st_mtime_ns
+        log.path.unlink()
+        for ends in (Agent.abandon, Agent.close, Agent.close):  # a kill before the loss is stored, then twice after it
+            agent = agent_on(tmp_path, publisher)
+            read_all(agent)
+            ends(agent)
+    windows = received(tmp_path / "log.db", CHAIN).manifest().windows()
+    lost = {start_ns: window.n_dropped for start_ns, window in windows.items() if window.n_dropped}
+    (start_ns,) = lost
+    assert lost == {start_ns: {"log_gone": 1}}
+    # The file was last seen to be written before the five lines.
+    assert start_ns <= changed_ns < start_ns + 2 * PLAN.window_ns
+    assert sum(window.n_in for window in windows.values()) == 50 + 1
 
 
 def test_a_turn_waits_when_all_is_read_and_not_while_something_is_left(

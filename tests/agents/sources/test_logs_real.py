@@ -155,6 +155,57 @@ def test_logrotate_loses_and_repeats_nothing(tmp_path: Path, how: str, away: boo
     assert read == written
 
 
+@pytest.mark.parametrize(
+    "how",
+    ["create", "create\n  compress", "create\n  compress\n  delaycompress", "copytruncate",
+     "copytruncate\n  compress", "create\n  dateext\n  dateformat -%s", "create\n  compress\n  extension .log"],
+)  # fmt: skip
+@pytest.mark.parametrize("rotations", [2, 4])
+def test_logrotate_may_turn_more_than_once_while_nobody_reads(tmp_path: Path, how: str, rotations: int) -> None:
+    command = program("logrotate")
+    log, config = tmp_path / "a.log", tmp_path / "rotate.conf"
+    config.write_text(ROTATED.format(path=log, how=how))
+    config.chmod(0o600)
+    tmp_path.chmod(0o755)
+    log.touch()
+    written: list[str] = []
+
+    def write(count: int) -> None:
+        with log.open("a") as file:
+            for _ in range(count):
+                written.append(f"line {len(written)} of a log that is rotated")
+                file.write(written[-1] + "\n")
+
+    source = words_of(log, None)
+    write(20)
+    read = all_of(source)
+    position = source.position()
+    write(3)
+    all_of(source)  # of which no checkpoint knows
+    source.close()
+    for turn in range(rotations):
+        write(7)
+        if "dateext" in how:
+            config.write_text(ROTATED.format(path=log, how=how.replace("%s", f"{turn}%s")))
+        subprocess.run([command, "-f", "-s", str(tmp_path / "state"), str(config)], check=True, timeout=60)
+        write(5)
+    source = words_of(log, position)
+    read += all_of(source)
+    read += all_of(source)
+    position = source.position()
+    source.close()
+    assert read == written
+    # What was read is not read again when it is packed, and turned on, later.
+    write(2)
+    config.write_text(ROTATED.format(path=log, how=f"{how.replace('%s', 'x%s')}\n  compress"))
+    subprocess.run([command, "-f", "-s", str(tmp_path / "state"), str(config)], check=True, timeout=60)
+    write(2)
+    source = words_of(log, position)
+    read += all_of(source)
+    source.close()
+    assert read == written
+
+
 def test_python_s_own_rotating_handler_loses_and_repeats_nothing(tmp_path: Path) -> None:
     log = tmp_path / "a.log"
     handler = logging.handlers.RotatingFileHandler(log, maxBytes=3000, backupCount=20)
