@@ -163,7 +163,8 @@ class ProbesConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_
     `listen` is Tailwatch's own port, which peers of the fleet knock on; "" answers nobody. `announce` is the address
     that they are told; "" is found out. `peers` are HOST:PORT or URLs of whoever agreed to be probed. `choose` are
     rules by which the API (`agent.plan_url`) names others: `per_group` of each other rack or ToR; only those whose port
-    is among `peer_ports` are probed, by default that of `listen`.
+    is among `peer_ports` are probed, by default that of `listen`. `ca_path` is whom HTTPS peers are checked
+    against, "": the system's authorities.
     """
 
     listen: ListenOrNot = "0.0.0.0:7946"
@@ -178,6 +179,7 @@ class ProbesConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_
     timeout_s: Annotated[float, msgspec.Meta(ge=0.05, le=60)] = 5.0
     max_per_s: Annotated[float, msgspec.Meta(gt=0, le=1000)] = 100.0
     max_peers: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1000
+    ca_path: str = ""
 
     def __post_init__(self) -> None:
         """Refuse a source with nothing to do, peers that are none, and a second probe before the first has ended."""

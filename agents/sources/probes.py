@@ -6,6 +6,7 @@ its second, so that coverage tells.
 """
 
 import socket
+import ssl
 import threading
 import time
 from collections import deque
@@ -16,6 +17,7 @@ import polars as pl
 
 from agents.config import AgentConfig
 from agents.errors import SourceError
+from agents.sources.authorities import trusting
 from agents.sources.configs import ProbesConfig
 from agents.sources.probes_api import Asking, ChosenPeers, own_places
 from agents.sources.probes_flight import OK, OUTCOMES, Result
@@ -119,13 +121,14 @@ class ProbesSource:
                 self._listener = listening_socket(config.listen)
             self._chosen.port = None if self._listener is None else self._listener.getsockname()[1]
             is_own = own_places(config, self._agent)
+            tls = _trusting(config)
         except SourceError:
             self.close()
             raise
         schedule = Schedule(config.interval_s, config.max_per_s, seed=self._agent.agent_id)
         schedule.go_on_from(self._sent_s)
         self._names = Names(self._look_up)
-        self._loop = ProbeLoop(schedule, self._names, config.timeout_s, self._ended, self._count_lost)
+        self._loop = ProbeLoop(schedule, self._names, config.timeout_s, self._ended, self._count_lost, tls=tls)
         self._peers = [peer for peer in map(peer_of, config.peers) if not is_own(peer)]
         self._give_peers()
         self._loop.start(self._listener)
@@ -247,6 +250,20 @@ class ProbesSource:
         if key not in self._lost and len(self._lost) >= _MOST_LOST_SECONDS:
             key = next(reversed(self._lost))
         self._lost[key] = self._lost.get(key, 0) + 1
+
+
+def _trusting(config: ProbesConfig) -> ssl.SSLContext | None:
+    """Whom probes over TLS believe; None where there are none.
+
+    Raises:
+        SourceError: the file of authorities cannot be used.
+    """
+    if not any(peer_of(text).kind == "https" for text in config.peers):
+        return None
+    try:
+        return trusting(config.ca_path)
+    except OSError as error:  # also what is no certificate
+        raise SourceError(f"ca_path {config.ca_path!r}: {error}; want a PEM file of certificates") from error
 
 
 def _client(agent: AgentConfig) -> Asking:

@@ -9,6 +9,7 @@ import errno
 import re
 import selectors
 import socket
+import ssl
 import struct
 from collections.abc import Callable
 from contextlib import suppress
@@ -50,7 +51,9 @@ _OUTCOMES: Final = {
 }
 #: Every word that stands in the column `outcome`.
 OUTCOMES: Final = tuple(
-    dict.fromkeys([OK, *(one for one in _OUTCOMES.values() if one != LOCAL), DNS, "http_status", "bad_http", "other"])
+    dict.fromkeys(
+        [OK, *(one for one in _OUTCOMES.values() if one != LOCAL), DNS, "tls", "http_status", "bad_http", "other"]
+    )
 )
 Address = tuple[socket.AddressFamily, Any]
 
@@ -71,13 +74,15 @@ class Result:
 class Flight:
     """One that is under way. After `start`, `wants` says for which event of `socket` to call `ready`."""
 
-    def __init__(self, peer: Peer, clock: Callable[[], float]) -> None:
-        """`clock` gives seconds and only goes forward."""
+    def __init__(self, peer: Peer, clock: Callable[[], float], tls: ssl.SSLContext | None = None) -> None:
+        """`clock` gives seconds and only goes forward; `tls` is wanted for peers of the kind https."""
         self.peer = peer
         self.socket: socket.socket | None = None
         self.wants = selectors.EVENT_WRITE
         self.began_s = 0.0
         self._clock = clock
+        self._tls = tls
+        self._shaking: ssl.SSLSocket | None = None
         self._connected_s: float | None = None
         self._unsent = b""
         self._head = b""
@@ -106,12 +111,7 @@ class Flight:
             if self._connected_s is None:
                 code = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 return self._failed(code) if code else self._connected(now_s)
-            if self._unsent:
-                self._send()
-                return None
-            return self._receive(now_s)
-        except BlockingIOError:
-            return None
+            return self._go_on(now_s)
         except OSError as error:
             return self._failed(error.errno)
 
@@ -135,11 +135,42 @@ class Flight:
             return self._result(OK, now_s)
         self._unsent = _request(self.peer)
         try:
-            self._send()
-        except BlockingIOError:
-            pass
+            if self.peer.kind == "https":
+                self._begin_tls()
+            return self._go_on(now_s, receive=False)
+        except ssl.SSLError:
+            return self._result("tls")
         except OSError as error:
             return self._failed(error.errno)
+
+    def _begin_tls(self) -> None:
+        assert self.socket is not None, "it is connected"
+        assert self._tls is not None, "peers of this kind have one"
+        try:
+            self.socket = self._shaking = self._tls.wrap_socket(
+                self.socket, server_hostname=self.peer.host, do_handshake_on_connect=False
+            )
+        except ValueError as error:  # a name that no certificate can have
+            raise ssl.SSLError(str(error)) from error
+
+    def _go_on(self, now_s: float, *, receive: bool = True) -> Result | None:
+        """As far as it goes without waiting."""
+        try:
+            if self._shaking is not None:
+                self._shaking.do_handshake()
+                self._shaking = None
+            if self._unsent:
+                self._send()
+                return None
+            return self._receive(now_s) if receive else None
+        except ssl.SSLWantReadError:
+            self.wants = selectors.EVENT_READ
+        except ssl.SSLWantWriteError:
+            self.wants = selectors.EVENT_WRITE
+        except ssl.SSLError:  # no TLS, or a certificate that is not believed: its number is none of the system's
+            return self._result("tls")
+        except BlockingIOError:
+            pass
         return None
 
     def _send(self) -> None:
@@ -150,6 +181,8 @@ class Flight:
     def _receive(self, now_s: float) -> Result | None:
         assert self.socket is not None, "it is connected"
         data = self.socket.recv(_LONGEST_HEAD)
+        while data and isinstance(self.socket, ssl.SSLSocket) and (more := self.socket.pending()):
+            data += self.socket.recv(more)  # no event will tell of what was unpacked already
         self._head += data
         found = _STATUS_LINE.match(self._head)
         while found is not None and int(found.group(1)) < _CONTINUES:  # an interim answer: another one follows
@@ -204,9 +237,8 @@ def _is_to_itself(connected: socket.socket | None) -> bool:
 
 
 def _request(peer: Peer) -> bytes:
-    host = peer.address if peer.port != 80 else peer.address.rpartition(":")[0]  # what HTTP implies
     return (
-        f"GET {peer.path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: tailwatch-probe\r\nAccept: */*\r\n"
+        f"GET {peer.path} HTTP/1.1\r\nHost: {peer.header_host}\r\nUser-Agent: tailwatch-probe\r\nAccept: */*\r\n"
         "Connection: close\r\n\r\n"
     ).encode("ascii")
 

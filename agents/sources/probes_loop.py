@@ -6,6 +6,7 @@ Outcomes go to whoever made it, as they are known. In the air are at most so man
 import logging
 import selectors
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -39,6 +40,7 @@ class ProbeLoop:
         ended: Callable[[Result], None],
         lost: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         """`ended` is given each outcome, `lost` a word for each probe without one; both called by the thread."""
         self.failure = ""
@@ -49,6 +51,7 @@ class ProbeLoop:
         self._ended = ended
         self._lost = lost
         self._clock = clock
+        self._tls = tls
         self._port: ProbePort | None = None
         self._flights: dict[Flight, None] = {}
         self._turn = threading.Lock()
@@ -171,7 +174,7 @@ class ProbeLoop:
         if address is None:
             self.counters["names_pending"] += 1
             return
-        flight = Flight(peer, self._clock)
+        flight = Flight(peer, self._clock, self._tls)
         result = flight.start(address)
         self.counters["probes"] += 1
         if result is None and flight.socket is not None:

@@ -23,6 +23,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,253}")
 _PATH: Final = re.compile(r"/[!-~]{0,2000}")
 _HIGHEST_PORT: Final = 65_535
 _LONGEST_NAME: Final = 256
+_IMPLIED_PORTS: Final = {"http": 80, "https": 443}
 
 Key = tuple[str, str, int, str]
 
@@ -32,7 +33,7 @@ class Peer:
     """One peer; `name` is what records call it. Labels are "" where nobody told them."""
 
     name: str
-    kind: Literal["tcp", "http"]
+    kind: Literal["tcp", "http", "https"]
     host: str
     port: int
     path: str = ""
@@ -44,6 +45,11 @@ class Peer:
     def key(self) -> Key:
         """What makes it another peer than others."""
         return self.kind, self.host, self.port, self.path
+
+    @property
+    def header_host(self) -> str:
+        """As a request names it, without the port that its scheme implies."""
+        return self.address.rpartition(":")[0] if self.port == _IMPLIED_PORTS.get(self.kind) else self.address
 
     @property
     def address(self) -> str:
@@ -91,24 +97,24 @@ def address_of(text: str) -> tuple[str, int]:
 
 
 def peer_of(text: str) -> Peer:
-    """The peer that a configuration names: HOST:PORT for connects, http://HOST/PATH for GETs; ValueError otherwise."""
+    """The peer that a configuration names: HOST:PORT for connects, a URL of http or https for GETs; else ValueError."""
     if "://" not in text:
         host, port = address_of(text)
         return Peer(text, "tcp", host, port)
     try:
         url = urlsplit(text)
-        port = _port(80 if url.port is None else url.port, text)
+        port = _port(_IMPLIED_PORTS.get(url.scheme, 80) if url.port is None else url.port, text)
     except ValueError as error:
         raise ValueError(f"{text[:200]!r}: {error}; want http://HOST:PORT/PATH") from error
-    if url.scheme != "http":
-        raise ValueError(f"{text[:200]!r}: {url.scheme} is not spoken; want http://, or HOST:443 for a connect only")
+    if url.scheme not in ("http", "https"):
+        raise ValueError(f"{text[:200]!r}: {url.scheme} is not spoken; want http://, https://, or HOST:PORT to connect")
     if url.username is not None or url.password is not None:
         raise ValueError("a URL with a user or password in it; probes show none, take them out")
     path = (url.path or "/") + (f"?{url.query}" if url.query else "")
     if _PATH.fullmatch(path) is None:
         raise ValueError(f"{text[:200]!r}: a path of odd characters or beyond 2,000; want it percent-encoded")
     host = f"[{url.hostname}]" if ":" in (url.hostname or "") else (url.hostname or "")
-    return Peer(text, "http", _host(host, text), port, path)
+    return Peer(text, "https" if url.scheme == "https" else "http", _host(host, text), port, path)
 
 
 def check_probes(config: "ProbesConfig") -> None:

@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from agents.sources.authorities import trusting
 from agents.sources.configs import ScrapeConfig
 
 MOST_REDIRECTS: Final = 3
@@ -116,7 +117,7 @@ class Fetch:
         left_s = self._left_s()
         connection: http.client.HTTPConnection
         if parts.scheme == "https":
-            context = ssl.create_default_context(cafile=self._config.ca_path or None)
+            context = trusting(self._config.ca_path)
             connection = http.client.HTTPSConnection(parts.hostname, parts.port, timeout=left_s, context=context)
         else:
             connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=left_s)

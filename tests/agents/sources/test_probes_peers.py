@@ -40,7 +40,7 @@ def test_peers_are_read(text: str, key: tuple[str, str, int, str]) -> None:
         ("host:0", "1 to 65535"),
         ("host:65536", "1 to 65535"),
         ("ho st:80", "HOST:PORT"),
-        ("https://web/", "HOST:443"),
+        ("wss://web/", "want http://, https://"),
         ("ftp://web/", "ftp is not spoken"),
         ("http://user:secret@web/", "user or password"),
         ("http://web:99999/", "want http://HOST:PORT"),
