@@ -4,28 +4,24 @@ Done by the collector that holds the lease `gpu` (leased_rounds.py), in transact
 without the libraries that logs are read with says so and leaves the lease to others.
 """
 
-import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import sqlalchemy as sa
 
 from collector import own_metrics
 from collector.config import CollectorConfig
+from collector.jobs import gpu_rules
 from collector.jobs.gpu_diagnosing import GpuDiagnosing
 from collector.jobs.gpu_forgetting import forget_old
 from collector.jobs.gpu_lag import NOTED
 from collector.jobs.gpu_learning import learn
 from collector.jobs.gpu_news import GpuNews
 from collector.jobs.gpu_node_tests import check_nodes
-from collector.jobs.gpu_rules import missing_libraries
 from collector.jobs.gpu_series import GpuFailureCounts, GpuWindows
 from collector.jobs.gpu_waiting import read_waiting
 from collector.jobs.job_lag import JobLag
 from collector.jobs.leased_rounds import JobMetrics, LeasedRounds
 from collector.jobs.pace import Pace
-from store.errors import LeaseLostError
-
-log = logging.getLogger(__name__)
 
 LEASE = "gpu"
 _DAY_NS = 86_400 * 10**9
@@ -48,23 +44,9 @@ class GpuRounds(LeasedRounds):
         self._diagnosing = GpuDiagnosing(engine, self._config, self._logs)
         self._counts = GpuFailureCounts(config.series_max, engine, self._lease.owner)
         self._windows = GpuWindows(config.series_max, engine, self._lease.owner)
-        self._missing_told = False
 
-    def is_able(self) -> bool:
-        """Whether the libraries are there that logs are read with; said once where they are not, and counted."""
-        missing = missing_libraries()
-        if not missing:
-            return True
-        if self.lag_s() > 0:
-            own_metrics.gpu_failures.labels("library").inc()
-            if not self._missing_told:
-                self._missing_told = True
-                log.warning(
-                    "failed GPU jobs cannot be looked into here: %s not installed; install tailwatch[collector], "
-                    "or set collector.jobs.gpu.enabled to false",
-                    " and ".join(missing),
-                )
-        return False
+    def _libraries(self) -> Sequence[str]:
+        return gpu_rules.LIBRARIES
 
     def _work(self, trusted_ns: int, now_ns: int, pace: Pace) -> None:
         del now_ns  # a clock that is ahead would find jobs quiet that are not
@@ -79,15 +61,6 @@ class GpuRounds(LeasedRounds):
         with self._engine.connect() as connection:
             waiting = read_waiting(connection)
         return learn(self._engine, waiting, self._config.keep_models, now_ns, pace)
-
-    def _part(self, what: str, work: Callable[[], object], pace: Pace) -> None:
-        """A part of a round that fails keeps the others from nothing."""
-        try:
-            work()
-        except (LeaseLostError, sa.exc.SQLAlchemyError):
-            raise
-        except Exception as error:  # noqa: BLE001  # whatever it is, it is said and counted
-            pace.spare(what, error)
 
     def _forget(self, trusted_ns: int, pace: Pace) -> None:
         forget_old(self._engine, self._config, trusted_ns, pace)

@@ -4,7 +4,6 @@ A site's file that cannot be used does not keep jobs from being diagnosed: the s
 before, go on.
 """
 
-import importlib.util
 import logging
 from functools import cache
 from pathlib import Path
@@ -18,13 +17,8 @@ from collector import own_metrics
 
 log = logging.getLogger(__name__)
 
-#: What reading logs needs beside what every collector loads anyway; looked for without being loaded.
+#: What reading logs needs beside what every collector has.
 LIBRARIES: Final = ("re2",)
-
-
-def missing_libraries() -> list[str]:
-    """Names of what is not installed."""
-    return [name for name in LIBRARIES if importlib.util.find_spec(name) is None]
 
 
 class RuleShelf:

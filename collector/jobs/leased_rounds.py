@@ -6,11 +6,12 @@ that flushes get the database and a fair share of the processor. Whatever is cut
 elsewhere, goes on with what is not done.
 """
 
+import importlib.util
 import logging
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -71,10 +72,11 @@ class LeasedRounds(ABC):
         shown: JobMetrics,
         lag: JobLag,
     ) -> None:
-        """`work` is what the log calls it, "scoring drives"; `owner` names the collector in the lease."""
+        """`work` is what the log calls it, "scoring drives", `lease` the settings; `owner` names the collector."""
         self._settings = settings
         self._engine = engine
         self._name = work
+        self._job = lease
         self._shown = shown
         self._stop = threading.Event()
         self._lease = HeldLease(engine, lease, owner, _LEASE_S, shown.lease_held)
@@ -82,6 +84,7 @@ class LeasedRounds(ABC):
         self._next_s = 0.0
         self._lag = lag
         self._spared = 0
+        self._missing_told = False
         shown.lag_seconds.set_function(self.lag_s)
 
     def run(self, stop: threading.Event) -> None:
@@ -175,8 +178,23 @@ class LeasedRounds(ABC):
         self._lease.leave()
 
     def is_able(self) -> bool:
-        """Whether this collector can do the work at all; another one's lease is not taken where it cannot."""
-        return True
+        """Whether the libraries are there that the work needs; said once where they are not, and counted.
+
+        Another one's lease is not taken where they are not.
+        """
+        missing = [name for name in self._libraries() if importlib.util.find_spec(name) is None]
+        if missing and self.lag_s() > 0:
+            self._shown.failures.labels("library").inc()
+            if not self._missing_told:
+                self._missing_told = True
+                log.warning(
+                    "%s cannot be done here: %s not installed; install tailwatch[collector], or set "
+                    "collector.jobs.%s.enabled to false",
+                    self._name,
+                    " and ".join(missing),
+                    self._job,
+                )
+        return not missing
 
     @abstractmethod
     def _work(self, trusted_ns: int, now_ns: int, pace: Pace) -> None:
@@ -190,6 +208,10 @@ class LeasedRounds(ABC):
     def _write(self, now_ns: int, rest: Callable[[], None]) -> int:
         """Write series, as write_series; returns how many parts were written."""
 
+    def _libraries(self) -> Sequence[str]:
+        """What the work needs beside what every collector loads anyway; looked for without being loaded."""
+        return ()
+
     def _news(self) -> bool:
         """Whether there is something that must not wait for the next interval."""
         return False
@@ -197,6 +219,15 @@ class LeasedRounds(ABC):
     @property
     def _pace(self) -> Pace:
         return Pace(self._lease.hold, self._rest, self._spare)
+
+    def _part(self, what: str, work: Callable[[], object], pace: Pace) -> None:
+        """A part of a round that fails keeps the others from nothing."""
+        try:
+            work()
+        except (LeaseLostError, sa.exc.SQLAlchemyError):
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is said and counted
+            pace.spare(what, error)
 
     def _spare(self, what: str, error: Exception) -> None:
         self._spared += 1

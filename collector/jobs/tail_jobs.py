@@ -5,10 +5,8 @@ runs, which may take minutes, are worked on between rounds, and let due rounds p
 that analyses are compiled with says so and leaves the lease to others.
 """
 
-import importlib.util
-import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import sqlalchemy as sa
@@ -31,18 +29,11 @@ from collector.jobs.tail_waiting import MINUTE_NS, PROGRESS, read_waiting
 from store.errors import LeaseLostError
 from store.job_progress import Progress
 
-log = logging.getLogger(__name__)
-
 LEASE: Final = "tail"
 #: Under key 0, who worked last.
 WORKER_SCOPE: Final = "tail worker"
-#: What analyses need beside what every collector loads anyway; looked for without being loaded.
+#: What analyses are compiled with.
 LIBRARIES: Final = ("numba",)
-
-
-def missing_libraries() -> list[str]:
-    """Names of what is not installed."""
-    return [name for name in LIBRARIES if importlib.util.find_spec(name) is None]
 
 
 class TailRounds(LeasedRounds):
@@ -64,23 +55,9 @@ class TailRounds(LeasedRounds):
         self._runs = TailRuns(engine, self._lease.owner, self._config.most_requests)
         self._minutes = ServiceMinutes(config.series_max, engine, self._lease.owner)
         self._windows = ServiceWindows(config.series_max, engine, self._lease.owner)
-        self._missing_told = False
 
-    def is_able(self) -> bool:
-        """Whether the libraries are there; said once where they are not, and counted."""
-        missing = missing_libraries()
-        if not missing:
-            return True
-        if self.lag_s() > 0:
-            own_metrics.tail_failures.labels("library").inc()
-            if not self._missing_told:
-                self._missing_told = True
-                log.warning(
-                    "services cannot be worked on here: %s not installed; install tailwatch[collector], or set "
-                    "collector.jobs.tail.enabled to false",
-                    " and ".join(missing),
-                )
-        return False
+    def _libraries(self) -> Sequence[str]:
+        return LIBRARIES
 
     def tick(self, now_ns: int) -> bool:
         """What is due, then runs that wait, with the rounds that become due meanwhile."""
@@ -123,15 +100,6 @@ class TailRounds(LeasedRounds):
             if last is None or last.body != self._lease.owner:
                 self._shelf.clear()
                 PROGRESS.write(connection, WORKER_SCOPE, {0: Progress(0, self._lease.owner)}, now_ns)
-
-    def _part(self, what: str, work: Callable[[], object], pace: Pace) -> None:
-        """A part of a round that fails keeps the others from nothing."""
-        try:
-            work()
-        except (LeaseLostError, sa.exc.SQLAlchemyError):
-            raise
-        except Exception as error:  # noqa: BLE001  # whatever it is, it is said and counted
-            pace.spare(what, error)
 
     def _forget(self, trusted_ns: int, pace: Pace) -> None:
         forget_old(self._engine, self._config, trusted_ns, pace)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 import pytest
 import sqlalchemy as sa
@@ -16,7 +16,7 @@ from store.drive_features import read_features
 from store.drives import DriveRow, chunk_rows
 from store.windows import Selection, merged
 from tests.collector.jobs.drives_world import DAY_NS, HOUR_NS, TODAY, DrivesWorld, reading
-from tests.collector.jobs.killing import MOST_COMMITS, KilledError, commits_survived, copied, killed_at, made
+from tests.collector.jobs.killing import Content, KilledError, Mortal, killed_at
 
 NOW = TODAY * DAY_NS + 13 * HOUR_NS
 
@@ -31,7 +31,7 @@ def filled(engine: sa.Engine) -> DrivesWorld:
     return world
 
 
-def content(world: DrivesWorld) -> dict[str, Any]:
+def content(world: DrivesWorld) -> Content:
     """All that the job leaves, by names: numbers that PostgreSQL gave to the dead are gone for good."""
     with world.engine.connect() as connection:
         rows = chunk_rows(connection, 0)
@@ -78,42 +78,26 @@ def lived(world: DrivesWorld, dies_at: int) -> bool:
             return False
 
 
+JOB: Final = Mortal(DrivesWorld, filled, lived, content)
+
+
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, Any]]]:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Content]]:
     """A database before the job ran, and what the tables are after it ran once to its end."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    upgrade(f"sqlite:///{folder / 'before.db'}")
-    before = made(folder / "before.db", filled)
-    with copied(before, folder / "after.db") as engine:
-        world = DrivesWorld(engine)
-        assert world.rounds().tick(NOW)
-        yield before, content(world)
+    untouched = tmp_path_factory.mktemp("untouched") / "tailwatch.db"
+    upgrade(f"sqlite:///{untouched}")
+    with JOB.undisturbed(untouched, tmp_path_factory.mktemp("undisturbed")) as found:
+        yield found
 
 
 def test_a_job_killed_before_any_commit_leaves_what_its_next_run_ends_like_one_that_never_was(
-    undisturbed: tuple[Path, dict[str, Any]], tmp_path: Path
+    undisturbed: tuple[Path, Content], tmp_path: Path
 ) -> None:
-    before, wanted = undisturbed
-    commits, left = commits_survived(
-        before,
-        tmp_path,
-        lambda engine, dies_at: lived(DrivesWorld(engine), dies_at),
-        lambda engine: content(DrivesWorld(engine)),
-        step=1,
-    )
-    assert 12 < commits < MOST_COMMITS - 1
-    for number, found in enumerate(left, 1):
-        assert found == wanted, f"killed before commit {number}"
-    assert [change[-2] for change in wanted["changes"]] == [0, 1, 1]
+    JOB.dies_before_commits(*undisturbed, tmp_path)
+    assert [change[-2] for change in undisturbed[1]["changes"]] == [0, 1, 1]
 
 
 def test_a_job_killed_again_and_again_ends_like_one_that_never_was(
-    world: DrivesWorld, undisturbed: tuple[Path, dict[str, Any]]
+    world: DrivesWorld, undisturbed: tuple[Path, Content]
 ) -> None:
-    world = filled(world.engine)
-    deaths = 0
-    while not lived(world, 2 + deaths % 7):
-        deaths += 1
-        assert deaths < MOST_COMMITS
-    assert deaths > 4
-    assert content(world) == undisturbed[1]
+    JOB.dies_again_and_again(world.engine, undisturbed[1], least=2, among=7)

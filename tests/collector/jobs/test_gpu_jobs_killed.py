@@ -1,9 +1,8 @@
 """A job that dies between any two of its transactions, and is run again, leaves the same findings and series."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 import pytest
 import sqlalchemy as sa
@@ -20,7 +19,7 @@ from tests.collector.jobs.gpu_world import (
     attempt,
     lines,
 )
-from tests.collector.jobs.killing import MOST_COMMITS, KilledError, commits_survived, copied, killed_at, made
+from tests.collector.jobs.killing import MOST_COMMITS, Content, KilledError, Mortal, copied, killed_at
 
 LATER = NOW + MINUTE_NS
 
@@ -38,7 +37,7 @@ def filled(engine: sa.Engine) -> GpuWorld:
     return world
 
 
-def content(world: GpuWorld) -> dict[str, Any]:
+def content(world: GpuWorld) -> Content:
     """All that the job leaves; numbers that PostgreSQL gave to the dead, and when by its clock, left out."""
     with world.engine.connect() as connection:
         windows = {
@@ -74,36 +73,24 @@ def lived(world: GpuWorld, dies_at: int) -> bool:
             return False
 
 
+JOB: Final = Mortal(GpuWorld, filled, lived, content)
+
+
 @pytest.fixture(scope="module")
-def undisturbed(untouched_gpu: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, Any]]]:
+def undisturbed(untouched_gpu: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Content]]:
     """A database before the job ran, and what the tables are after it ran once to its end."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    shutil.copy(untouched_gpu, folder / "before.db")
-    before = made(folder / "before.db", filled)
-    with copied(before, folder / "after.db") as engine:
-        world = GpuWorld(engine)
-        assert lived(world, MOST_COMMITS)
-        yield before, content(world)
+    with JOB.undisturbed(untouched_gpu, tmp_path_factory.mktemp("undisturbed")) as found:
+        yield found
 
 
 def test_a_job_killed_before_a_commit_leaves_what_its_next_run_ends_like_one_that_never_was(
-    undisturbed: tuple[Path, dict[str, Any]], tmp_path: Path
+    undisturbed: tuple[Path, Content], tmp_path: Path
 ) -> None:
-    before, wanted = undisturbed
-    # Every third commit: the test below dies before the others.
-    commits, left = commits_survived(
-        before,
-        tmp_path,
-        lambda engine, dies_at: lived(GpuWorld(engine), dies_at),
-        lambda engine: content(GpuWorld(engine)),
-        step=3,
-    )
-    assert 12 < commits < MOST_COMMITS - 1
-    for number, found in enumerate(left):
-        assert found == wanted, f"killed before commit {3 * number + 1}"
+    # The test below dies before the other commits.
+    JOB.dies_before_commits(*undisturbed, tmp_path, every=3)
 
 
-def test_what_there_is_was_found_learned_and_counted(undisturbed: tuple[Path, dict[str, Any]]) -> None:
+def test_what_there_is_was_found_learned_and_counted(undisturbed: tuple[Path, Content]) -> None:
     wanted = undisturbed[1]
     counted = {(labels["category"], labels["reason"]): n for labels, _, (n,) in wanted["gpu_job_failures_total"]}
     assert counted == {("ai_engine", "gpu_oom"): 4, ("infrastructure", "gpu_fell_off_bus"): 1}
@@ -117,20 +104,12 @@ def test_what_there_is_was_found_learned_and_counted(undisturbed: tuple[Path, di
 
 
 def test_a_job_killed_again_and_again_ends_like_one_that_never_was(
-    gpu_world: GpuWorld, undisturbed: tuple[Path, dict[str, Any]]
+    gpu_world: GpuWorld, undisturbed: tuple[Path, Content]
 ) -> None:
-    world = filled(gpu_world.engine)
-    deaths = 0
-    while not lived(world, 3 + deaths % 17):
-        deaths += 1
-        assert deaths < MOST_COMMITS
-    assert deaths > 3
-    found, wanted = content(world), undisturbed[1]
-    # Whichever process lived to count it, in its own five minutes.
-    assert {name: found[name] for name in wanted} == wanted
+    JOB.dies_again_and_again(gpu_world.engine, undisturbed[1], least=3, among=17)
 
 
-def test_windows_are_found_again_as_they_were(undisturbed: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+def test_windows_are_found_again_as_they_were(undisturbed: tuple[Path, Content], tmp_path: Path) -> None:
     before, wanted = undisturbed
     with copied(before.with_name("after.db"), tmp_path / "again.db") as engine:
         world = GpuWorld(engine)

@@ -1,16 +1,15 @@
 """A job that dies between any two of its transactions, and is run again, leaves the same minutes, alerts and series."""
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 import pytest
 import sqlalchemy as sa
 
 from analytics.tail.minutes import minute_from
-from tests.collector.jobs.killing import MOST_COMMITS, KilledError, commits_survived, copied, killed_at, made
+from tests.collector.jobs.killing import MOST_COMMITS, Content, KilledError, Mortal, copied, killed_at
 from tests.collector.jobs.tail_world import LONG_AGO, MINUTE_NS, NOW, TailWorld, requests
 
 SERIES = (
@@ -40,7 +39,7 @@ def filled(engine: sa.Engine) -> TailWorld:
     return world
 
 
-def content(world: TailWorld) -> dict[str, Any]:
+def content(world: TailWorld) -> Content:
     """All that the job leaves; when by its clock, and how often it was begun, left out."""
     return {name: world.series(name, *by) for name, by in SERIES} | {
         "minutes": world.table("tail_minutes"),
@@ -69,38 +68,24 @@ def lived(world: TailWorld, dies_at: int) -> bool:
             return False
 
 
+JOB: Final = Mortal(TailWorld, filled, lived, content)
+
+
 @pytest.fixture(scope="module")
-def undisturbed(
-    untouched_tail: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Path, dict[str, Any]]]:
+def undisturbed(untouched_tail: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Content]]:
     """A database before the job ran, and what the tables are after it ran once to its end."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    shutil.copy(untouched_tail, folder / "before.db")
-    before = made(folder / "before.db", filled)
-    with copied(before, folder / "after.db") as engine:
-        world = TailWorld(engine)
-        assert lived(world, MOST_COMMITS)
-        yield before, content(world)
+    with JOB.undisturbed(untouched_tail, tmp_path_factory.mktemp("undisturbed")) as found:
+        yield found
 
 
 def test_a_job_killed_before_a_commit_leaves_what_its_next_run_ends_like_one_that_never_was(
-    undisturbed: tuple[Path, dict[str, Any]], tmp_path: Path
+    undisturbed: tuple[Path, Content], tmp_path: Path
 ) -> None:
-    before, wanted = undisturbed
-    # Every fourth commit: the test below dies before the others.
-    commits, left = commits_survived(
-        before,
-        tmp_path,
-        lambda engine, dies_at: lived(TailWorld(engine), dies_at),
-        lambda engine: content(TailWorld(engine)),
-        step=4,
-    )
-    assert 12 < commits < MOST_COMMITS - 1
-    for number, found in enumerate(left):
-        assert found == wanted, f"killed before commit {4 * number + 1}"
+    # The test below dies before the other commits.
+    JOB.dies_before_commits(*undisturbed, tmp_path, every=4)
 
 
-def test_what_there_is_was_counted_learned_and_answered(undisturbed: tuple[Path, dict[str, Any]]) -> None:
+def test_what_there_is_was_counted_learned_and_answered(undisturbed: tuple[Path, Content]) -> None:
     wanted = undisturbed[1]
     counted = wanted["service_requests_total"]
     assert sum(counted.values()) == 900 + 300 + 300
@@ -113,19 +98,12 @@ def test_what_there_is_was_counted_learned_and_answered(undisturbed: tuple[Path,
 
 
 def test_a_job_killed_again_and_again_ends_like_one_that_never_was(
-    tail_world: TailWorld, undisturbed: tuple[Path, dict[str, Any]]
+    tail_world: TailWorld, undisturbed: tuple[Path, Content]
 ) -> None:
-    world = filled(tail_world.engine)
-    deaths = 0
-    while not lived(world, 3 + deaths % 13):
-        deaths += 1
-        assert deaths < MOST_COMMITS
-    assert deaths > 3
-    found, wanted = content(world), undisturbed[1]
-    assert {name: found[name] for name in wanted} == wanted
+    JOB.dies_again_and_again(tail_world.engine, undisturbed[1], least=3, among=13)
 
 
-def test_minutes_are_made_again_as_they_were(undisturbed: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+def test_minutes_are_made_again_as_they_were(undisturbed: tuple[Path, Content], tmp_path: Path) -> None:
     before, wanted = undisturbed
     with copied(before.with_name("after.db"), tmp_path / "again.db") as engine:
         world = TailWorld(engine)
