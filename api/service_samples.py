@@ -18,26 +18,21 @@ from starlette.requests import Request
 from api.errors import BadLogError, BadRecordsError, BusyError, TooLargeError, WrongMediaError
 from api.log_unpacking import Unpacking
 from store.tail_blobs import COLUMNS, TIMES
+from store.tail_services import THREADS_MAX
 from wire.request_rows import TIME_OFF, rows_of
+from wire.request_samples import CONTENT_TYPES, Samples, samples_of
 from wire.request_samples import REASONS as OF_RECORDS
-from wire.request_samples import samples_of
 
 #: How old a request may be; collectors keep none for longer, unless they are told to.
 OLDEST_DAYS: Final = 14
 #: A body may unpack to so much: 100,000 records with every field told.
 UNPACKED_MAX_BYTES: Final = 32 * 2**20
-CONTENT_TYPES: Final = (
-    "application/json",
-    "application/x-ndjson",
-    "application/ndjson",
-    "application/msgpack",
-    "application/x-msgpack",
-    "application/vnd.msgpack",
-)
+BAD_DEGREE: Final = "bad_degree"
 REASONS: Final = OF_RECORDS | {
     TIME_OFF: f"it arrived more than {OLDEST_DAYS} days ago, or more than an hour ahead of this machine's clock",
     "other_service": "it names another service than the path",
     "no_service_time": "it does not say how long the request ran, or says 0",
+    BAD_DEGREE: f"a request begins with 1 thread or more, and ends with as many or more, at most {THREADS_MAX}",
 }
 #: Bodies that are larger are unpacked and read few at a time: each may take some 100 MB of memory then.
 LARGE_BYTES: Final = 2**18
@@ -49,11 +44,16 @@ _INTEGERS: Final = {"explored": 0, "weight": 1}
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What came of a body: columns as the store takes them, empty where nothing can be kept."""
+    """What came of a body: columns as the store takes them, empty where nothing can be kept.
+
+    Attributes:
+        bad_degree: what the first record that is left out for its degrees says; "" without one.
+    """
 
     columns: dict[str, npt.NDArray[Any]]
     left_out: Mapping[str, int] = field(default_factory=dict)
     unknown: tuple[str, ...] = ()
+    bad_degree: str = ""
 
     def __len__(self) -> int:
         """How many requests."""
@@ -61,7 +61,10 @@ class Recorded:
 
     def why(self) -> dict[str, str]:
         """Each reason in words."""
-        return {reason: REASONS[reason] for reason in self.left_out}
+        return {
+            reason: REASONS[reason] + (f"; {self.bad_degree}" if reason == BAD_DEGREE else "")
+            for reason in self.left_out
+        }
 
 
 class LargeBodies:
@@ -137,15 +140,19 @@ def read_records(data: bytes, service: str, now_ns: int) -> Recorded:
     for reason, count in rows.left_out.items():
         left_out[reason] = left_out.get(reason, 0) + count
     frame = rows.frame
+    first = pl.col("degree").fill_null(1)
+    last = pl.col("degree_final").fill_null(first)
     for reason, good in (
         ("other_service", pl.col("service") == service),
         ("no_service_time", (pl.col("service_us") > 0).fill_null(value=False)),
+        (BAD_DEGREE, first.is_between(1, last) & (last <= THREADS_MAX)),
     ):
         kept = frame.filter(good)
         if gone := frame.height - kept.height:
             left_out[reason] = gone
         frame = kept
-    return Recorded(_columns(frame), left_out, tuple(sorted(found.unknown)))
+    bad_degree = _bad_degree(found) if BAD_DEGREE in left_out else ""
+    return Recorded(_columns(frame), left_out, tuple(sorted(found.unknown)), bad_degree)
 
 
 def refuse_useless(recorded: Recorded) -> None:
@@ -159,8 +166,22 @@ def refuse_useless(recorded: Recorded) -> None:
         return
     if "too_many" in recorded.left_out:
         raise TooLargeError(REASONS["too_many"], reason="body_too_large", status=413, limit=100_000)
-    said = "; ".join(f"{reason} ({count}): {REASONS[reason]}" for reason, count in recorded.left_out.items())
+    why = recorded.why()
+    said = "; ".join(f"{reason} ({count}): {why[reason]}" for reason, count in recorded.left_out.items())
     raise BadRecordsError(f"nothing can be kept of the body: {said}")
+
+
+def _bad_degree(found: Samples) -> str:
+    """Which record is the first whose degrees cannot be, and what it says."""
+    for number, record in enumerate(found.records, 1):
+        first = 1 if record.degree is None else record.degree
+        last = first if record.degree_final is None else record.degree_final
+        if not 1 <= first <= last <= THREADS_MAX:
+            of = " of those that can be read" if found.left_out else ""
+            told = {"degree": record.degree, "degree_final": record.degree_final}
+            said = " and ".join(f"{name} {value}" for name, value in told.items() if value is not None)
+            return f"record {number}{of} has {said}"
+    return ""
 
 
 def _columns(frame: pl.DataFrame) -> dict[str, npt.NDArray[Any]]:

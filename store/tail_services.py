@@ -216,6 +216,10 @@ def check_settings(settings: ServiceSettings) -> None:
     if one.policy is not None:
         size = len(msgspec.json.encode(one.policy))
         _want(size <= _POLICY_MAX, "policy", f"{size} bytes of JSON", f"at most {_POLICY_MAX}")
+        degree = one.policy.get("degree", 1)
+        for name in ("max_degree", "workers"):
+            most = getattr(one, name)
+            _want(most is None or degree <= most, "policy.degree", degree, f"at most {name}, {most}")
 
 
 def _want(holds: bool, name: str, value: object, wanted: str) -> None:

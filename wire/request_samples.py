@@ -17,6 +17,15 @@ DURATIONS: Final = ("wait", "service", "predicted", "cpu", "raised")
 COUNTS: Final = (
     "degree", "degree_final", "in_system", "active_threads", "long_threads", "table_version", "weight",
 )  # fmt: skip
+#: What bodies with records are called.
+CONTENT_TYPES: Final = (
+    "application/json",
+    "application/x-ndjson",
+    "application/ndjson",
+    "application/msgpack",
+    "application/x-msgpack",
+    "application/vnd.msgpack",
+)
 #: Why a record, or a whole batch, is left out.
 REASONS: Final = {
     "too_many": "a batch has more than 100,000 records; send several",

@@ -23,7 +23,7 @@ from agents.sources.streams import REQUESTS
 from agents.sources.udp import Receiver, udp_socket
 from pipeline.schema import HOST_COLUMN, Schema, polars_schema
 from wire.request_rows import rows_of
-from wire.request_samples import REASONS, Samples, samples_of
+from wire.request_samples import CONTENT_TYPES, REASONS, Samples, samples_of
 
 _TYPES: Final = polars_schema({name: kind for name, kind in REQUESTS.items() if name != HOST_COLUMN})
 _ROWS_AT_ONCE: Final = 2**15
@@ -31,16 +31,6 @@ _SECOND_NS: Final = 10**9
 PATH: Final = "/v1/requests"
 #: With so many rows waiting, a POST is told to come back.
 MOST_WAITING_ROWS: Final = 2**18
-CONTENT_TYPES: Final = frozenset(
-    {
-        "application/json",
-        "application/x-ndjson",
-        "application/ndjson",
-        "application/msgpack",
-        "application/x-msgpack",
-        "application/vnd.msgpack",
-    }
-)
 _SERIES_LIMIT: Final = "series_limit"
 _EVENTS: Final = ("records", "datagrams", "kernel_full", "too_long", "unknown_fields", "time_off")
 _REFUSALS: Final = (
@@ -65,7 +55,7 @@ class RequestsSource(Service):
     replayable: Final = False
     finished: Final = False
     lag_rows: Final = None
-    routes: Mapping[str, frozenset[str]] = {PATH: CONTENT_TYPES}
+    routes: Mapping[str, frozenset[str]] = {PATH: frozenset(CONTENT_TYPES)}
 
     def __init__(self, config: RequestsConfig, *, clock_ns: Callable[[], int] = time.time_ns) -> None:
         """Nothing is listened to before `open`."""

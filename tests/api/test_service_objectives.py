@@ -64,6 +64,11 @@ def test_an_objective_is_set_whole_and_its_service_is_there_from_then_on(client)
     assert put(client, "new", policy=POLICY).json()["policy"] == POLICY
 
 
+def test_a_policy_may_give_as_many_threads_as_a_request_may_have(client):
+    policy = {"kind": "fixed", "degree": 3}
+    assert put(client, "full", max_degree=3, workers=3, policy=policy).json()["policy"] == policy
+
+
 def test_of_two_who_change_the_same_objective_the_second_is_told(client):
     etag = put(client, "both").headers["etag"]
     assert put(client, "both", etag, target_ms=10).status_code == 200
@@ -95,6 +100,8 @@ def test_of_two_who_change_the_same_objective_the_second_is_told(client):
         ({"window_days": 400}, "window_days"),
         ({"policy": {"kind": "magic"}}, "policy.kind is 'magic'; want one of"),
         ({"policy": {"kind": "fixed"}}, "policy has no degree"),
+        ({"policy": {"kind": "fixed", "degree": 4}, "max_degree": 3}, "policy.degree is 4; want at most max_degree, 3"),
+        ({"policy": {"kind": "predictive", "degree": 4}, "workers": 2}, "policy.degree is 4; want at most workers, 2"),
         ({"policy": {"kind": "fixed", "degree": 2, "speed": 1}}, "unknown field 'speed'"),
         ({"policy": {"kind": "tpc", "table": {"metric": "load", "width": 1, "targets_ms": [1]}}}, "table.metric"),
         ({"target": 80}, "takes no member 'target'; did you mean target_ms?"),

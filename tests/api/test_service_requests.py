@@ -61,6 +61,29 @@ def test_requests_are_kept_with_all_that_they_tell(own):
     assert np.isnan(found.columns["cpu_us"]).all()
 
 
+@pytest.mark.parametrize(
+    ("degrees", "said"),
+    [
+        ({"degree": 0}, "record 2 has degree 0"),
+        ({"degree": 4, "degree_final": 2}, "record 2 has degree 4 and degree_final 2"),
+        ({"degree_final": 0}, "record 2 has degree_final 0"),
+        ({"degree": 2, "degree_final": 4_097}, "record 2 has degree 2 and degree_final 4097"),
+    ],
+)
+def test_degrees_that_cannot_be_are_refused_by_record_with_what_was_seen_and_what_is_wanted(own, degrees, said):
+    client, url = own
+    service = f"threads-{said[9:]}".replace(" ", "-")
+    answer = post(client, [GOOD, GOOD | degrees, GOOD | {"degree": 2, "degree_final": 4_096}], service).json()
+    assert (answer["accepted"], answer["left_out"]) == (2, {"bad_degree": 1})
+    assert answer["why"] == {
+        "bad_degree": "a request begins with 1 thread or more, and ends with as many or more, at most 4096; " + said
+    }
+    assert stored(url, service).columns["degree"].tolist() == [-1, 2]
+    alone = problem_of(post(client, [7, GOOD | degrees], service))
+    assert alone["status"] == 400
+    assert f"at most 4096; {said.replace('record 2', 'record 1 of those that can be read')}" in alone["detail"]
+
+
 FORMS = {
     "array": (json.dumps([GOOD]).encode(), "application/json"),
     "lines": (json.dumps(GOOD).encode() + b"\n", "application/x-ndjson; charset=utf-8"),
