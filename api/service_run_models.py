@@ -98,7 +98,7 @@ class RunEntry(Model):
     kind: Kind
     state: State = Field(description="refused: it was worked on, and what was recorded does not bear an answer.")
     progress: float = Field(ge=0, le=1, examples=[0.4])
-    progress_text: str = Field(description="What is done now.")
+    progress_text: str = Field(description="What is done now, as far as is known; empty before and after.")
     asked: Time
     asked_ns: TimeNs
     asked_by: str = Field(examples=["ana"])
@@ -106,6 +106,11 @@ class RunEntry(Model):
     started_ns: int | None
     ended: Time | None
     ended_ns: int | None
+    held_until: Time | None = Field(
+        description="While it is worked on, a time that moves on with each step. One that does not: whoever worked on "
+        "it died or hangs, and another collector begins it anew then."
+    )
+    held_until_ns: int | None
     error: str | None = Field(description="Why there is no answer, in words.")
     request: dict[str, Any] = Field(description="What was asked, with times and what was left out filled in.")
     href: str = Field(examples=["/api/v1/services/search/runs/5f0c2b7a11e94f3d"])

@@ -40,7 +40,7 @@ def what_if_request(connection: sa.Connection, service: str, body: WhatIfPost, n
     row = known_service(connection, service)
     promised_target(row)
     server = _candidate_server(server_of(row), body)
-    policy = _candidate(connection, row, body)
+    policy, most = _candidate(connection, row, body)
     degree = getattr(policy, "degree", 1)
     if degree > server.max_degree:
         raise ParameterError(
@@ -55,6 +55,7 @@ def what_if_request(connection: sa.Connection, service: str, body: WhatIfPost, n
         "load_multiplier": body.load_multiplier,
         "fan_out": row.settings.fan_out if body.fan_out is None else body.fan_out,
         **{name: getattr(body, name) for name in _SERVER_FIELDS},
+        "table_max_degree": most,
         "predictor": None if body.predictor is None else body.predictor.model_dump(),
     }
 
@@ -100,8 +101,8 @@ def _recorded(connection: sa.Connection, service: str, start_ns: int, end_ns: in
     return read_columns(connection, service, start_ns, end_ns, 1, instance=instance).requests_seen > 0
 
 
-def _candidate(connection: sa.Connection, row: ServiceRow, body: WhatIfPost) -> Policy:
-    """The policy in question.
+def _candidate(connection: sa.Connection, row: ServiceRow, body: WhatIfPost) -> tuple[Policy, int | None]:
+    """The policy in question; and with how many threads of a request servers would run it, where its table says.
 
     Raises:
         ParameterError: none, two, or one that is no policy. UnknownNameError: no such table.
@@ -113,10 +114,11 @@ def _candidate(connection: sa.Connection, row: ServiceRow, body: WhatIfPost) -> 
         )
     try:
         if isinstance(body.candidate, str):
-            return policy_of_text(body.candidate)
+            return policy_of_text(body.candidate), None
         if body.candidate is not None:
-            return policy_from(body.candidate)
-        return policy_from(get_table(connection, row.service, body.table_version or 0).document)
+            return policy_from(body.candidate), None
+        table = get_table(connection, row.service, body.table_version or 0)
+        return policy_from(table.document), table.max_degree
     except DataError as error:
         raise ParameterError(str(error)[:1_000], parameter="candidate") from error
     except TargetTableError as error:

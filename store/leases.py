@@ -63,6 +63,13 @@ def give_back(connection: sa.Connection, lease: Lease) -> None:
     )
 
 
+def holder_of(connection: sa.Connection, name: str) -> tuple[str, int]:
+    """(owner, until when in ns) of a lease; ("", 0) where nobody ever took it. Whoever works renews it on the way."""
+    table = tables.leases
+    row = connection.execute(sa.select(table.c.owner, table.c.expires_ns).where(table.c.name == name)).one_or_none()
+    return ("", 0) if row is None else (row.owner, row.expires_ns)
+
+
 def shared_now_ns(connection: sa.Connection, own_now_ns: int) -> int:
     """The earlier of this process's clock and the server's: what deletes must not trust one that is ahead."""
     return min(known_clocks_ns(connection, own_now_ns))

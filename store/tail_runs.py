@@ -31,6 +31,8 @@ COLLECTOR: Final = "collector"
 _TEXT_MAX = 256
 _ERROR_MAX = 20_000
 _ID_MAX = 32
+#: Of the job that answers.
+LEASE: Final = "tail"
 _COUNTER = "tail runs"
 _T = tail_runs
 _UNBEGUN: Final[dict[str, Any]] = {
@@ -43,7 +45,7 @@ class RunRow:
     """A question and what is known of its answer.
 
     Attributes:
-        progress: 0 to 1; progress_text: what is done now.
+        progress: 0 to 1; progress_text: what is done now, "" before and after.
         attempts: how often somebody has begun to answer it. owner: the process that does now, "" while it waits.
         answer: a document, None until it is done or refused. error: why it failed, in words.
     """
@@ -182,6 +184,7 @@ def end_run(
     values: dict[str, object] = {
         "state": state,
         "ended_ns": now_ns,
+        "progress_text": "",
         "answer": None if answer is None else as_text("an answer", answer),
         "error": None if error is None else storable_text(error, _ERROR_MAX),
     }
@@ -203,7 +206,8 @@ def take_back_runs(connection: sa.Connection, most_attempts: int, now_ns: int) -
     """
     running = sa.update(_T).where(_T.c.state == "running")
     died = f"whoever worked on it died, {most_attempts} times; ask about less: a shorter time, or another question"
-    failed = {"state": "failed", "ended_ns": now_ns, "error": died}
+    last = sa.case((_T.c.progress_text == "", ""), else_=sa.literal("; the last time while ") + _T.c.progress_text)
+    failed = {"state": "failed", "ended_ns": now_ns, "error": sa.literal(died) + last, "progress_text": ""}
     connection.execute(running.where(_T.c.attempts >= most_attempts).values(failed))
     return connection.execute(running.values(_UNBEGUN)).rowcount
 
@@ -242,7 +246,7 @@ def cancel_run(connection: sa.Connection, service: str, run: str, now_ns: int) -
     if not is_storable(run, _ID_MAX) or not is_storable(service, NAME_MAX):
         return None
     open_ones = (_T.c.id == run, _T.c.service == service, _T.c.state.in_(["waiting", "running"]))
-    connection.execute(sa.update(_T).where(*open_ones).values(state="cancelled", ended_ns=now_ns))
+    connection.execute(sa.update(_T).where(*open_ones).values(state="cancelled", ended_ns=now_ns, progress_text=""))
     return get_run(connection, service, run)
 
 

@@ -141,6 +141,10 @@ examples:
   tailwatch tail services alerts
   tailwatch tail services alerts search --all
 """,
+    "tail services alert-history": """\
+examples:
+  tailwatch tail services alert-history search --start -1d
+""",
     "tail services learn": """\
 examples:
   tailwatch tail services learn search --start -1d
@@ -153,6 +157,14 @@ examples:
     "tail services search": """\
 examples:
   tailwatch tail services search search --start -1d --note 'after the new index'
+""",
+    "tail services runs": """\
+examples:
+  tailwatch tail services runs search
+""",
+    "tail services cancel": """\
+examples:
+  tailwatch tail services cancel search 5f0c2b7a11e94f3d
 """,
     "tail services tables": """\
 examples:

@@ -49,6 +49,11 @@ def _add_objective(actions: "Actions[argparse.ArgumentParser]") -> None:
 def _add_alerts(actions: "Actions[argparse.ArgumentParser]") -> None:
     alerts = _action(actions, "alerts", "show what fires, why and since when", service="?")
     alerts.add_argument("--all", action="store_true", dest="quiet_too", help="those that are quiet, too")
+    history = _action(
+        actions, "alert-history", "show each time that an alert began, ended or changed, the newest first"
+    )
+    history.add_argument("--start", default="-7d", metavar="TIME", help="changes from then on (default: -7d)")
+    history.add_argument("--end", default="now", metavar="TIME", help="changes before then (default: now)")
 
 
 def _add_questions(actions: "Actions[argparse.ArgumentParser]") -> None:
@@ -66,6 +71,9 @@ def _add_questions(actions: "Actions[argparse.ArgumentParser]") -> None:
         asked.add_argument("--start", default="-6h", metavar="TIME", help="requests from then on (default: -6h)")
         asked.add_argument("--end", default="now", metavar="TIME", help="requests before then (default: now)")
         asked.add_argument("--no-wait", action="store_true", help="print the run and leave; it goes on")
+    _action(actions, "runs", "list what was asked, the newest first, and how far the answers are")
+    cancel = _action(actions, "cancel", "want no answer any more to what waits or is worked on")
+    cancel.add_argument("run", metavar="RUN", help="as `runs` shows it")
 
 
 def _add_tables(actions: "Actions[argparse.ArgumentParser]") -> None:

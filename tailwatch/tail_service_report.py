@@ -61,6 +61,41 @@ def alerts_text(alerts: Sequence[Row], *, quiet_too: bool) -> str:
     return table(["service", "alert", "", "since", "cause", "what"], rows, [False] * 6)
 
 
+def alert_history_text(changes: Sequence[Row]) -> str:
+    """One line a change, the newest first."""
+    if not changes:
+        return "no alert began, ended or changed in this time"
+    rows = [
+        [
+            one["changed"][:_SECONDS] + "Z",
+            one["name"],
+            one["severity"] if one["firing"] else "ended",
+            one["cause"] or "-",
+            one["text"],
+        ]
+        for one in changes
+    ]
+    return table(["changed", "alert", "", "cause", "what"], rows, [False] * 5)
+
+
+def runs_text(runs: Sequence[Row]) -> str:
+    """One line a run, the newest first."""
+    if not runs:
+        return "nothing was asked yet"
+    rows = [
+        [
+            one["id"],
+            one["kind"].replace("_", "-"),
+            f"{one['state']}, {one['progress']:.0%}" if one["state"] == "running" else one["state"],
+            one["asked"][:_SECONDS] + "Z",
+            one["asked_by"],
+            one["progress_text"] or one["error"] or "-",
+        ]
+        for one in runs
+    ]
+    return table(["run", "question", "state", "asked", "by", "what"], rows, [False] * 6)
+
+
 def run_text(row: Row) -> str:
     """A run that ended with its answer, or why there is none; one that goes on with how to come back to it."""
     if row["state"] in ("waiting", "running"):

@@ -11,7 +11,7 @@ from api.gpu_answers import times_of
 from api.responses import json_answer, numbers
 from api.service import Parts
 from api.service_lookup import ServiceName
-from api.service_run_answers import run_href
+from api.service_run_answers import AtWork, read_at_work, run_href
 from api.service_speedups import learned_of
 from api.service_tail_models import ProfileAnswer
 from api.service_tail_params import ProfileParameters
@@ -41,13 +41,14 @@ def profile(
         row = active_profile(connection, service) if active else get_profile(connection, service, version or 0)
         versions = [one.version for one in list_profiles(connection, service)]
         runs = list_runs(connection, service, None, 1, kind="learn")
+        at_work = read_at_work(connection, parts.now_ns())
     if row is None and version is not None:
         known = ", ".join(map(str, versions[:20])) or "none yet"
         raise UnknownNameError(
             f"no version {version} of the speed-ups of {service[:200]!r} is kept; there are {known}",
             parameter="version",
         )
-    learning = _learning(runs[0] if runs else None)
+    learning = _learning(runs[0] if runs else None, at_work)
     content = {
         "service": service,
         "profile": None if row is None else _entry(row, parts.now_ns()),
@@ -78,13 +79,13 @@ def _entry(row: ProfileRow, now_ns: int) -> dict[str, object]:
     }
 
 
-def _learning(run: RunRow | None) -> dict[str, object]:
+def _learning(run: RunRow | None, at_work: AtWork) -> dict[str, object]:
     """How the newest learning went."""
     if run is None:
         return {"state": "never", "text": _NEVER, **times_of({"asked": None}), "href": None}
     told = {
         "waiting": "it waits for its turn",
-        "running": f"it is under way: {run.progress_text or 'it has begun'}",
+        "running": f"it is under way: {at_work.text(run) or 'it has begun'}",
         "done": "the newest learning succeeded",
         "cancelled": "the newest learning was cancelled",
     }

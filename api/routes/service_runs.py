@@ -18,7 +18,7 @@ from api.pagination import given_limit
 from api.responses import json_answer, live_answer
 from api.service import Parts, Service
 from api.service_lookup import ServiceName
-from api.service_run_answers import run_entry, run_href, run_notes
+from api.service_run_answers import AtWork, read_at_work, run_entry, run_href, run_notes
 from api.service_run_models import LearnPost, RunAsked, RunDetail, RunEntry, RunsPage, SearchPost, WhatIfPost
 from api.service_run_requests import RunRequest, learn_request, search_request, what_if_request
 from api.service_tail_params import (
@@ -98,9 +98,10 @@ def list_all(
     with parts.database.reading() as connection:
         known_service(connection, service)
         rows = list_runs(connection, service, before, limit + 1, kind=kind, state=state)
+        at_work = read_at_work(connection, parts.now_ns())
     shown = rows[:limit]
     next_cursor = place_cursor(shown[-1].asked_ns, shown[-1].id) if len(rows) > limit else None
-    return json_answer(request, {"runs": [run_entry(row) for row in shown], "next_cursor": next_cursor})
+    return json_answer(request, {"runs": [run_entry(row, at_work) for row in shown], "next_cursor": next_cursor})
 
 
 @router.get(
@@ -113,8 +114,8 @@ def show(service: ServiceName, run: RunId, request: Request, parts: Parts) -> Re
         row = get_run(connection, service, run)
         if row is None:
             raise _unknown(connection, service, run)
-        notes = run_notes(connection, row)
-    return json_answer(request, {**run_entry(row), "answer": row.answer, "notes": notes})
+        notes, at_work = run_notes(connection, row), read_at_work(connection, parts.now_ns())
+    return json_answer(request, {**run_entry(row, at_work), "answer": row.answer, "notes": notes})
 
 
 @router.delete(
@@ -130,7 +131,8 @@ def cancel(service: ServiceName, run: RunId, parts: Parts, writable: Writable) -
         if row.state not in ("waiting", "running", "cancelled"):
             raise ConflictError(f"run {run} is {row.state} already; there is nothing to cancel")
         row = cancel_run(connection, service, run, parts.now_ns()) or row
-    return live_answer(run_entry(row))
+        at_work = read_at_work(connection, parts.now_ns())
+    return live_answer(run_entry(row, at_work))
 
 
 def _asked(
@@ -156,14 +158,14 @@ def _asked(
     try:
         with writable.writing() as connection:
             row, new = ask_run(connection, service, kind, question, now_ns, asked_by=who_asks(request), fresh=fresh)
-            notes = run_notes(connection, row)
+            notes, at_work = run_notes(connection, row), read_at_work(connection, now_ns)
     except ServiceLimitError as error:
         raise TooManyRequestsError(str(error), reason="runs", retry_after_s=_RETRY_AFTER_S) from error
-    return _accepted(row, new, notes)
+    return _accepted(row, at_work, new, notes)
 
 
-def _accepted(row: RunRow, new: bool, notes: list[str]) -> Response:
-    answer = live_answer({**run_entry(row), "new": new, "notes": notes})
+def _accepted(row: RunRow, at_work: AtWork, new: bool, notes: list[str]) -> Response:
+    answer = live_answer({**run_entry(row, at_work), "new": new, "notes": notes})
     answer.status_code = 202
     answer.headers["Location"] = run_href(row)
     return answer

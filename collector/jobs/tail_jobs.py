@@ -28,8 +28,8 @@ from collector.jobs.tail_series import ServiceMinutes, ServiceWindows
 from collector.jobs.tail_waiting import MINUTE_NS, PROGRESS, read_waiting
 from store.errors import LeaseLostError
 from store.job_progress import Progress
+from store.tail_runs import LEASE
 
-LEASE: Final = "tail"
 #: Under key 0, who worked last.
 WORKER_SCOPE: Final = "tail worker"
 #: What analyses are compiled with.

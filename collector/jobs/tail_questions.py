@@ -109,11 +109,11 @@ def _forecast(asked: _Asked, progress: Progress) -> Answer:
     question = Question(
         service.policy,
         candidate,
-        service.server,
+        service.server_now,
         float(request.get("load_multiplier") or 1.0),
         int(request.get("fan_out") or service.settings.fan_out),
         None if predictor is None else ModelledPredictor(**predictor),
-        _other_server(service.server, request),
+        _other_server(service, request),
     )
     found = what_if(asked.samples, question, service.learned, progress=progress)
     version = request.get("table_version")
@@ -223,10 +223,10 @@ _ANSWERS: Final[Mapping[str, Callable[[_Asked, Progress], Answer]]] = {
 }
 
 
-def _other_server(server: Server, request: Mapping[str, Any]) -> Server | None:
-    """The candidate's, where it is another one."""
+def _other_server(service: KnownService, request: Mapping[str, Any]) -> Server:
+    """The candidate's: as the settings have it, as its table has it, as was asked."""
     given = {name: int(request[name]) for name in ("threads", "workers", "max_degree") if request.get(name) is not None}
-    return replace(server, **given) if given else None
+    return replace(service.with_degrees(request.get("table_max_degree")), **given)
 
 
 def _refusals(forecast: Forecast) -> str | None:

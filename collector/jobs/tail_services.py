@@ -34,9 +34,10 @@ class KnownService:
     """A service as it is now.
 
     Attributes:
-        server: of each instance. threads_told: somebody has said how many hardware threads it has.
+        server: of each instance, by the settings. threads_told: somebody has said how many hardware threads it has.
         policy: that decides on degrees now: of the active target table, else of the settings; None: not known.
-        policy_since_ns: when the table in use became so; 0 without one.
+        policy_since_ns: when the table in use became so; 0 without one. table_degree: how many threads of a request it
+            says; None: as the settings have it.
         learned: the profile in use, None: none yet. profile_version: its number, 0 for none.
         faults: what could not be read, in words.
     """
@@ -47,6 +48,7 @@ class KnownService:
     policy: Policy | None
     policy_since_ns: int
     has_table: bool
+    table_degree: int | None
     learned: LearnedProfile | None
     profile_version: int
     faults: tuple[str, ...]
@@ -55,6 +57,17 @@ class KnownService:
     def name(self) -> str:
         """As it calls itself."""
         return self.row.service
+
+    @property
+    def server_now(self) -> Server:
+        """Of each instance, by the table in use."""
+        return self.with_degrees(self.table_degree)
+
+    def with_degrees(self, of_table: int | None) -> Server:
+        """The server under a table that says so many threads of a request; None: it says nothing of them."""
+        known = None if self.learned is None else self.learned.profile.max_degree
+        server = self.server
+        return server if of_table is None else server_as_told(server.threads, server.workers, of_table, known)
 
     @property
     def settings(self) -> ServiceSettings:
@@ -99,6 +112,7 @@ def known_as(connection: sa.Connection, row: ServiceRow) -> KnownService:
         policy,
         0 if table is None else table.changed_ns,
         table is not None,
+        None if table is None else table.max_degree,
         learned,
         version,
         tuple(faults),

@@ -7,7 +7,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from tailwatch.errors import AnswerError
-from tailwatch.http_client import get, post, put
+from tailwatch.http_client import delete, get, post, put
 
 Answer = dict[str, Any]
 
@@ -79,6 +79,14 @@ def _alerts(args: argparse.Namespace) -> int:
     return shown(args, {"alerts": alerts}, alerts_text(alerts, quiet_too=args.quiet_too))
 
 
+def _alert_history(args: argparse.Namespace) -> int:
+    from tailwatch.tail_service_report import alert_history_text
+
+    stretch = [("start", args.start), ("end", args.end)]
+    changes = _all(args, path_of(args.service, "alerts/history"), "changes", stretch)
+    return shown(args, {"changes": changes}, alert_history_text(changes))
+
+
 def _learn(args: argparse.Namespace) -> int:
     return _asked(args, "speedup-profile/learn", {})
 
@@ -103,6 +111,18 @@ def _asked(args: argparse.Namespace, rest: str, question: Answer) -> int:
         row = ended_run(args.url, path_of(args.service, f"runs/{row['id']}"))
     shown(args, row, run_text(row))
     return 0 if args.no_wait or row["state"] == "done" else 1
+
+
+def _runs(args: argparse.Namespace) -> int:
+    from tailwatch.tail_service_report import runs_text
+
+    runs = _all(args, path_of(args.service, "runs"), "runs")
+    return shown(args, {"runs": runs}, runs_text(runs))
+
+
+def _cancel(args: argparse.Namespace) -> int:
+    row = delete(args.url, path_of(args.service, f"runs/{quote(args.run, safe='')}"))
+    return shown(args, row, f"run {row['id']} of {args.service} is {row['state']}")
 
 
 def _tables(args: argparse.Namespace) -> int:
@@ -150,6 +170,7 @@ def _all(args: argparse.Namespace, path: str, name: str, asked: list[tuple[str, 
 
 
 _ACTIONS: Final[Mapping[str, Callable[[argparse.Namespace], int]]] = {
-    "list": _list, "objective": _objective, "alerts": _alerts, "learn": _learn, "what-if": _what_if, "search": _search,
+    "list": _list, "objective": _objective, "alerts": _alerts, "alert-history": _alert_history, "learn": _learn,
+    "what-if": _what_if, "search": _search, "runs": _runs, "cancel": _cancel,
     "tables": _tables, "activate": _activate, "roll-back": _roll_back,
 }  # fmt: skip

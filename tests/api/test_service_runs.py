@@ -7,12 +7,14 @@ import pytest
 
 from api.service_run_models import RunAsked, RunDetail, RunEntry, RunsPage
 from store.connect import open_engine
+from store.leases import take_lease
 from store.tail_alerts import put_alerts
-from store.tail_runs import end_run, next_run
+from store.tail_runs import LEASE, end_run, next_run, note_progress
+from store.tail_targets import draft_table
 from tests.api.services_world import BURN, MINUTE_NS, SINCE_NS, UNTIL_NS, filled_services
 from tests.api.test_lists import pages
 from tests.api.test_problems import problem_of
-from tests.api.world import NOW_NS, asking
+from tests.api.world import NOW_NS, SECOND_NS, asking
 
 BASE = "/api/v1/services/shop"
 PATHS = {
@@ -20,6 +22,7 @@ PATHS = {
     "search": f"{BASE}/target-tables/search",
     "learn": f"{BASE}/speedup-profile/learn",
 }
+TABLE = {"kind": "tpc", "table": {"metric": "in_system", "width": 4.0, "targets_ms": [15.0, 40.0]}}
 FIXED = {"candidate": {"kind": "fixed", "degree": 2}}
 
 
@@ -41,7 +44,7 @@ def test_a_what_if_is_queued_with_everything_that_was_left_out_filled_in(service
         assert run["request"] == {
             "start_ns": SINCE_NS, "end_ns": (NOW_NS // MINUTE_NS + 1) * MINUTE_NS, "instance": None,
             "candidate": {"kind": "fixed", "degree": 2}, "table_version": None, "load_multiplier": 1.0, "fan_out": 4,
-            "threads": None, "workers": 8, "max_degree": None, "predictor": None,
+            "threads": None, "workers": 8, "max_degree": None, "table_max_degree": None, "predictor": None,
         }  # fmt: skip
         assert (run["state"], run["new"], run["asked_by"]) == ("waiting", True, "somebody at 127.0.0.1")
         shown = client.get(run["href"])
@@ -208,6 +211,41 @@ def test_what_waits_or_runs_can_be_cancelled_and_what_has_ended_cannot(services_
             assert not end_run(connection, taken.id, "collector-1", "done", NOW_NS, answer={})
         engine.dispose()
         assert client.get(running["href"]).json()["answer"] is None
+
+
+def test_a_run_whose_collector_was_killed_says_until_when_and_then_that_nobody_works_on_it(services_url):
+    engine = open_engine(services_url)
+    with asking(services_url) as client:
+        href = client.get(f"{BASE}/runs").json()["runs"][0]["href"]
+        assert client.get(href).json()["held_until_ns"] is None, "it waits"
+
+        def shown(owner, until_ns):
+            with engine.begin() as connection:
+                assert take_lease(connection, LEASE, owner, until_ns - 120 * SECOND_NS, 120 * SECOND_NS)
+            run = client.get(href).json()
+            assert run == {**client.get(f"{BASE}/runs").json()["runs"][0], "answer": None, "notes": []}
+            return run["state"], run["held_until_ns"], run["progress_text"]
+
+        with engine.begin() as connection:
+            taken = next_run(connection, "dies", NOW_NS)
+            assert note_progress(connection, taken.id, "dies", 0.5, "replaying")
+        until_ns = NOW_NS + 20 * SECOND_NS
+        assert shown("dies", until_ns) == ("running", until_ns, "replaying")
+        gone = "whoever worked on it is gone; the next collector begins it anew"
+        assert shown("dies", NOW_NS) == ("running", None, gone)
+        assert shown("next", NOW_NS + 120 * SECOND_NS) == ("running", None, gone), "which has not come to it yet"
+    engine.dispose()
+
+
+def test_a_table_with_most_threads_of_its_own_is_asked_about_with_these(services_url):
+    engine = open_engine(services_url)
+    with engine.begin() as connection:
+        own = draft_table(connection, "shop", TABLE, NOW_NS, max_degree=2)
+    engine.dispose()
+    with asking(services_url) as client:
+        assert asked(client, "what_if", {"table_version": 1})["request"]["table_max_degree"] is None
+        request = asked(client, "what_if", {"table_version": own.version})["request"]
+        assert (request["max_degree"], request["table_max_degree"]) == (None, 2)
 
 
 def test_a_promise_that_no_policy_can_keep_is_told_with_every_run(services_url):

@@ -61,6 +61,7 @@ def test_a_question_is_answered_with_progress(connection: sa.Connection) -> None
     done = get_run(connection, "a", run)
     assert done is not None
     assert (done.state, done.progress, done.answer, done.ended_ns) == ("done", 1.0, {"gain": 0.2}, NOW_NS + 9)
+    assert done.progress_text == "", "nothing is done any more"
     assert not end_run(connection, run, "c1", "failed", NOW_NS, error="late")
 
 
@@ -105,10 +106,11 @@ def test_what_waits_longest_comes_first(connection: sa.Connection) -> None:
 def test_a_run_that_is_cancelled_takes_no_answer(connection: sa.Connection) -> None:
     run, waiting = ask(connection, 1), ask(connection, 2)
     next_run(connection, "c1", NOW_NS)
+    assert note_progress(connection, run, "c1", 0.5, "half")
     for one in (run, waiting):
         cancelled = cancel_run(connection, "a", one, NOW_NS + 9)
         assert cancelled is not None
-        assert (cancelled.state, cancelled.ended_ns) == ("cancelled", NOW_NS + 9)
+        assert (cancelled.state, cancelled.ended_ns, cancelled.progress_text) == ("cancelled", NOW_NS + 9, "")
     assert not note_progress(connection, run, "c1", 0.5, "")
     assert not end_run(connection, run, "c1", "done", NOW_NS, answer={})
     assert next_run(connection, "c1", NOW_NS) is None
@@ -170,10 +172,13 @@ def test_what_a_process_died_over_waits_again_and_fails_in_the_end(connection: s
     next_run(connection, "c3", NOW_NS)
     assert release_run(connection, run, "c3")
     next_run(connection, "c4", NOW_NS)
+    assert note_progress(connection, run, "c4", 0.5, "replaying")
     assert take_back_runs(connection, 3, NOW_NS + 1) == 0
     failed = get_run(connection, "a", run)
     assert failed is not None
-    assert (failed.state, failed.ended_ns, "3 times" in (failed.error or "")) == ("failed", NOW_NS + 1, True)
+    assert (failed.state, failed.ended_ns, failed.progress_text) == ("failed", NOW_NS + 1, "")
+    assert "3 times" in (failed.error or "")
+    assert (failed.error or "").endswith("; the last time while replaying")
 
 
 def test_few_questions_wait_at_a_time(connection: sa.Connection, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,6 +94,43 @@ def test_alerts_that_fire_are_told_with_their_cause(api: StandIn, capsys: pytest
     assert said(api, capsys, "alerts") == "nothing fires\n"
 
 
+def test_what_alerts_did_is_told_the_newest_first(api: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
+    began = {
+        "id": 3, "name": "tail_burn", "severity": "page", "firing": True, "changed": "2026-11-22T07:00:10.5Z",
+        "cause": "queueing", "text": "20 times as many slow requests",
+    }  # fmt: skip
+    ended = {**began, "id": 4, "firing": False, "changed": "2026-11-22T08:00:00Z", "cause": None, "text": "kept again"}
+    api.put(f"{HERE}/alerts/history", {"changes": [ended, began], "next_cursor": None})
+    assert [line.split(maxsplit=4) for line in said(api, capsys, "alert-history", NAME).splitlines()[1:]] == [
+        ["2026-11-22T08:00:00Z", "tail_burn", "ended", "-", "kept again"],
+        ["2026-11-22T07:00:10Z", "tail_burn", "page", "queueing", "20 times as many slow requests"],
+    ]
+    assert api.asked[-1] == (f"{HERE}/alerts/history", [("start", "-7d"), ("end", "now")])
+    api.put(f"{HERE}/alerts/history", {"changes": [], "next_cursor": None})
+    assert said(api, capsys, "alert-history", NAME, "--start", "-1h").startswith("no alert began")
+
+
+def test_runs_are_listed_and_one_that_nobody_wants_any_more_is_cancelled(
+    api: StandIn, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = {"asked": "2026-11-22T07:00:10.5Z", "asked_by": "ana"}
+    running = {**RUN, **told, "state": "running", "progress": 0.4, "progress_text": "replaying"}
+    failed = {**RUN, **told, "id": "r0", "state": "failed", "error": "too few"}
+    api.put(f"{HERE}/runs", {"runs": [running, failed], "next_cursor": None})
+    assert [line.split() for line in said(api, capsys, "runs", NAME).splitlines()[1:]] == [
+        ["r1", "what-if", "running,", "40%", "2026-11-22T07:00:10Z", "ana", "replaying"],
+        ["r0", "what-if", "failed", "2026-11-22T07:00:10Z", "ana", "too", "few"],
+    ]
+    api.put(f"{HERE}/runs/r1", {**running, "state": "cancelled", "progress_text": ""})
+    assert said(api, capsys, "cancel", NAME, "r1") == f"run r1 of {NAME} is cancelled\n"
+    assert api.deleted == [(f"{HERE}/runs/r1", [])]
+    api.put(f"{HERE}/runs/r0", {"detail": "run r0 is failed already; there is nothing to cancel", "status": 409}, 409)
+    assert main(["tail", "services", "cancel", NAME, "r0", "--url", api.url]) == 1
+    assert "nothing to cancel" in capsys.readouterr().err
+    api.put(f"{HERE}/runs", {"runs": [], "next_cursor": None})
+    assert said(api, capsys, "runs", NAME) == "nothing was asked yet\n"
+
+
 def test_a_question_is_asked_waited_for_and_its_forecast_printed(
     api: StandIn, capsys: pytest.CaptureFixture[str]
 ) -> None:

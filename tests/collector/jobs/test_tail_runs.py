@@ -12,7 +12,7 @@ from analytics.tail.policy_documents import policy_from
 from analytics.tail.profile_documents import profile_from
 from analytics.tail.recorded_search import RecordedSearch
 from analytics.tail.table_search import FoundTable
-from analytics.tail.what_if import Forecast
+from analytics.tail.what_if import Forecast, Question
 from collector.jobs import tail_asking, tail_questions, tail_runs
 from collector.jobs.tail_jobs import TailRounds
 from store.tail_profiles import active_profile, list_profiles
@@ -95,6 +95,30 @@ def test_what_cannot_be_answered_is_refused_with_the_reason(served: TailWorld) -
     assert forecast is not None
     assert (forecast["answered"], forecast["advice"]["gain_p99_pct"]) == (False, None)
     assert forecast["advice"]["failed_gates"].keys() >= {"requests", "predictions"}
+
+
+def test_a_table_is_replayed_with_the_most_threads_that_servers_run_it_with(
+    served: TailWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, seen = served, []
+
+    def noted(samples: object, question: Question, *_rest: object, **_more: object) -> Forecast:
+        seen.append((question.server.max_degree, (question.candidate_server or question.server).max_degree))
+        return forecast(20)
+
+    monkeypatch.setattr(tail_questions, "what_if", noted)
+    candidate = {"kind": "tpc", "table": {"metric": "in_system", "width": 4.0, "targets_ms": [15.0, 40.0]}}
+    world.ask("what_if", candidate=candidate, table_version=1, table_max_degree=4)
+    world.ask("what_if", candidate=candidate, table_version=1, table_max_degree=4, max_degree=3, now_ns=NOW + 1)
+    world.ask("what_if", candidate=candidate, table_version=1, table_max_degree=4_000, now_ns=NOW + 2)
+    world.ask("what_if", candidate=candidate, now_ns=NOW + 3)
+    assert world.tick()
+    with world.engine.begin() as connection:
+        drafted = draft_table(connection, "search", candidate, NOW, max_degree=2)
+        activate_table(connection, "search", drafted.version, NOW)
+    world.ask("what_if", candidate=candidate, now_ns=NOW + 4)
+    assert world.tick(NOW + MINUTE_NS)
+    assert seen == [(6, 4), (6, 3), (6, 24), (6, 6), (2, 6)]
 
 
 def test_a_fault_ends_its_run_and_no_other(served: TailWorld) -> None:
