@@ -9,7 +9,7 @@
 The order matters: what no change of policy can save is told first, then what the load did, then what was decided.
 Requests without a prediction cannot be mispredicted: what is left of them is under-parallel. With a learned profile,
 what it does not know from requests is no reason to give up on one: there, intrinsic is only what takes longer than the
-target even with the largest speed-up that is possible.
+target even with the largest speed-up that is possible, or by what it did on fewer threads (degree_pieces.least_ms).
 """
 
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analytics.errors import DataError
+from analytics.tail.degree_pieces import least_ms
 from analytics.tail.effective import EffectiveTimes
 from analytics.tail.learning import LearnedProfile
 from analytics.tail.learning import works_ms as learned_works_ms
@@ -44,6 +45,7 @@ class Course:
         works_ms: alone on one thread.
         predictions_ms: of that; NaN: none.
         degrees: threads at its start.
+        least_ms: alone on the most threads, at least, whatever the speed-ups; looked at where these are not known well.
     """
 
     latencies_ms: Float64Array
@@ -52,6 +54,7 @@ class Course:
     works_ms: Float64Array
     predictions_ms: Float64Array
     degrees: Int32Array
+    least_ms: Float64Array | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,9 +129,19 @@ def attribute(
     Raises:
         DataError: the target is no time, or the profile does not know so many threads.
     """
+    _check(speedups_of(profile), target_ms, max_degree)
     works = learned_works_ms(samples, effective, speedups_of(profile)) if works_ms is None else works_ms
+    least = np.zeros(len(samples))
+    slow = np.flatnonzero(samples.latencies_ms > target_ms)
+    least[slow] = least_ms(samples, effective, slow, max_degree)
     course = Course(
-        samples.latencies_ms, samples.waits_ms, effective.times_ms, works, samples.predictions_ms, samples.degrees
+        samples.latencies_ms,
+        samples.waits_ms,
+        effective.times_ms,
+        works,
+        samples.predictions_ms,
+        samples.degrees,
+        least,
     )
     return causes_of(course, profile, target_ms, max_degree)
 
@@ -136,14 +149,17 @@ def attribute(
 def causes_of(course: Course, profile: SpeedupProfile | LearnedProfile, target_ms: float, max_degree: int) -> Int8Array:
     """The same of what is known otherwise, such as by the simulator, which knows the true work. Cost: O(n)."""
     _check(speedups_of(profile), target_ms, max_degree)
-    least_ms = least_times_ms(course.works_ms, profile, max_degree)
+    least = least_times_ms(course.works_ms, profile, max_degree)
+    if isinstance(profile, LearnedProfile) and course.least_ms is not None:
+        untold = profile.extrapolated[profile.profile.classes(course.works_ms), max_degree - 1]
+        least = np.where(untold, np.maximum(least, course.least_ms), least)
     profile = speedups_of(profile)
     degrees = np.clip(course.degrees, 1, profile.max_degree) - 1
     predictions = np.nan_to_num(course.predictions_ms, nan=np.inf)
     expected_ms = predictions / profile.table[profile.classes(predictions), degrees]
     conditions = [
         ~(course.latencies_ms > target_ms),
-        least_ms > target_ms,
+        least > target_ms,
         course.latencies_ms - course.waits_ms <= target_ms,
         course.effective_ms <= target_ms,
         expected_ms <= target_ms,

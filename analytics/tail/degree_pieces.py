@@ -1,4 +1,7 @@
-"""How much of its effective time a request ran on which degree, where it got more threads on its way."""
+"""How much of its effective time a request ran on which degree, where it got more threads on its way.
+
+From that alone, without any speed-up, there is a least time that its work takes on more threads.
+"""
 
 import numpy as np
 
@@ -27,3 +30,15 @@ def pieces_ms(samples: Samples, effective: EffectiveTimes, which: Int64Array, ma
         there = degree <= last
         pieces[rows[there], degree[there] - 1] = ((times - until) * length / rest_ms)[there]
     return pieces
+
+
+def least_ms(samples: Samples, effective: EffectiveTimes, which: Int64Array, degree: int) -> Float64Array:
+    """The least time that each takes alone on `degree` threads from its start, float64[which], whatever the speed-ups.
+
+    A further thread is taken to be worth no more than each before it: what was done in a time on k threads takes at
+    least k / degree of it on `degree` threads. More threads than these are taken to be worth no more than these. It is
+    as exact as the pieces: after the first further thread, they go by usual pauses.
+    """
+    most = max(degree, int(samples.last_degrees[which].max(initial=1)))
+    worth = np.minimum(np.arange(1.0, most + 1), degree) / degree
+    return np.asarray(pieces_ms(samples, effective, which, most) @ worth)

@@ -14,9 +14,10 @@ from analytics.tail.causes import (
     causes_of,
     unreachable,
 )
+from analytics.tail.degree_pieces import least_ms
 from analytics.tail.effective import effective_ms
 from analytics.tail.learning import LearnedProfile, learn_profile
-from analytics.tail.policies import Adaptive, Fixed, Policy, Predictive, Sequential, TargetTable, Tpc
+from analytics.tail.policies import Adaptive, Fixed, Policy, Predictive, RampUp, Sequential, TargetTable, Tpc
 from analytics.tail.simulation import Run
 from analytics.tail.speedup import WEB_SEARCH, SpeedupProfile
 from tests.analytics.tail.recordings import SERVER, record
@@ -108,6 +109,40 @@ def test_a_speed_up_that_nobody_knows_is_no_reason_to_call_requests_intrinsic() 
     works = np.full(1_000, 200.0)
     assert unreachable(works, unknown.profile, TARGET_MS, 0.99, 6) is not None
     assert unreachable(works, unknown, TARGET_MS, 0.99, 6) is None
+
+
+@pytest.mark.parametrize("worth", [0.0, 0.5, 1.0])
+def test_what_was_done_on_fewer_threads_bounds_the_time_on_more_whatever_they_are_worth(worth: float) -> None:
+    profile = SpeedupProfile((), 1.0 + worth * np.arange(6.0)[None, :])
+    recording = record(2_000, 0.01, RampUp(5.0), explore=0.5, profile=profile)
+    samples = recording.samples
+    least = least_ms(samples, effective_ms(samples, SERVER.threads), np.arange(len(samples)), 6)
+    times = recording.run.requests.works_ms / profile.table[0, 5]
+    # When it got its first further thread is known; when the next ones, is not.
+    known = samples.last_degrees <= samples.degrees + 1
+    assert known.sum() > 1_000
+    if worth == 1:
+        assert least[known] == pytest.approx(times[known], rel=1e-3)
+    else:
+        assert np.all((least <= times * 1.001)[known])
+
+
+def test_long_requests_that_no_speed_up_saves_are_found_where_none_kept_its_degree() -> None:
+    recording = record(100_000, 0.5, RampUp(10.0))
+    samples, run, target_ms = recording.samples, recording.run, 40.0
+    effective = effective_ms(samples, SERVER.threads)
+    learned = learn_profile(samples, SERVER.threads, max_degree=6, edges_ms=(30.0, 80.0), effective=effective)
+    assert learned.extrapolated[1:, 5].all(), "all had the same threads later on, whatever they began with"
+    course = Course(
+        run.latencies_ms, run.waits_ms, run.effective_ms, run.requests.works_ms, run.requests.predictions_ms,
+        run.first_degrees,
+    )  # fmt: skip
+    wanted = causes_of(course, WEB_SEARCH, target_ms, SERVER.max_degree)
+    found = attribute(samples, effective, learned, target_ms, SERVER.max_degree)
+    intrinsic = CAUSES.index("intrinsic")
+    assert (found == intrinsic)[wanted == intrinsic].mean() > 0.8
+    assert (found == intrinsic)[wanted != intrinsic].sum() < 0.01 * (wanted == intrinsic).sum()
+    assert (found == wanted)[wanted != NOT_SLOW].mean() > 0.9
 
 
 def test_causes_add_up_by_load_level_with_weights_counted() -> None:
