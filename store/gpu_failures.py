@@ -1,7 +1,8 @@
 """Why attempts failed, as it was last found: one row an attempt, listed for people and counted for series.
 
 A later diagnosis takes the place of an earlier one and counts the revision up where it differs; but what all of a job's
-log says, uploaded, does not give way to what the lines say that agents kept of it.
+log says, uploaded, does not give way to what the lines say that agents kept of it. Numbers of failures become visible
+in their order (store/gpu_counters.py), so whoever follows them misses none, however long a writer takes.
 """
 
 from collections.abc import Sequence
@@ -11,7 +12,9 @@ from typing import Any, Final, Literal, TypeAlias
 import sqlalchemy as sa
 
 from store.gpu_checks import check_row
+from store.gpu_counters import take_turn
 from store.gpu_tables import NAME_MAX, gpu_advice, gpu_failures
+from store.gpu_taken_back import note_taken_back, number_before
 from store.texts import is_storable, storable_name, storable_text
 from store.upsert import batched, insert
 
@@ -19,6 +22,8 @@ Status: TypeAlias = Literal["answered", "abstained"]
 Origin: TypeAlias = Literal["agents", "upload"]
 _TEXT_MAX: Final = 16_384
 _AT_ONCE: Final = 500
+#: What the writers of failures take their turns by.
+COUNTER: Final = "failures"
 
 _T = gpu_failures
 
@@ -112,13 +117,18 @@ class FailureCount:
 def put_failure(connection: sa.Connection, row: FailureRow) -> int:
     """Keep a diagnosis in place of the one before; returns its number. The same again changes nothing.
 
-    One of uploaded logs stays whatever the lines that agents kept say: they know no better than all of the log.
+    One of uploaded logs stays whatever the lines that agents kept say: they know no better than all of the log. One
+    that was taken back after it was counted gets its old number. Must come first in its transaction, but for the lease:
+    the failures of others wait for its end.
 
     Raises:
         GpuRowError: the job's name or a number cannot be kept, or the diagnosis is too long.
     """
     values = _values(row)
-    statement = insert(connection, _T).values(values | {"revision": 1})
+    take_turn(connection, COUNTER)
+    counted = number_before(connection, row.job, row.number)
+    given = {"revision": 1} if counted is None else {"revision": 1, "id": counted}
+    statement = insert(connection, _T).values(values | given)
     said = [name for name in values if name not in ("job", "number", "found_ns")]
     differs = sa.or_(*(_T.c[name].is_distinct_from(statement.excluded[name]) for name in said))
     knows_more = sa.or_(_T.c.origin == "agents", statement.excluded.origin == "upload")
@@ -135,14 +145,17 @@ def put_failure(connection: sa.Connection, row: FailureRow) -> int:
     return int(connection.execute(query).scalar_one())
 
 
-def drop_failure(connection: sa.Connection, job: str, number: int) -> bool:
+def drop_failure(connection: sa.Connection, job: str, number: int, now_ns: int) -> bool:
     """Take back a diagnosis that agents' lines led to, and what was advised: the attempt did not fail after all.
 
-    What was uploaded stays.
+    What was uploaded stays. Must come first in its transaction, as `put_failure`.
     """
+    take_turn(connection, COUNTER)
     found = sa.delete(_T).where(_T.c.job == job, _T.c.number == number, _T.c.origin == "agents")
-    if not connection.execute(found).rowcount:
+    gone = connection.execute(found.returning(_T.c.id)).scalar_one_or_none()
+    if gone is None:
         return False
+    note_taken_back(connection, job, number, gone, now_ns)
     connection.execute(sa.delete(gpu_advice).where(gpu_advice.c.job == job, gpu_advice.c.number == number))
     return True
 

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from store.gpu_attempts import COUNTER
 from store.gpu_counters import take_turn
 from store.gpu_tables import gpu_advice, gpu_attempts, gpu_failures
+from store.gpu_taken_back import forget_taken_back
 from store.old_rows import delete_old
 
 #: With attempts on many nodes and long diagnoses, some tenths of a second.
@@ -26,8 +27,12 @@ def forget_attempts(connection: sa.Connection, before_ns: int, limit: int = ROWS
 
 
 def forget_failures(connection: sa.Connection, before_ns: int, limit: int = ROWS_AT_ONCE) -> int:
-    """Delete diagnoses of attempts that failed before then, at most `limit`; returns how many."""
+    """Delete diagnoses of attempts that failed before then, at most `limit`, and what is noted of older ones.
+
+    Returns how many diagnoses were deleted.
+    """
     t = gpu_failures
+    forget_taken_back(connection, before_ns)
     return delete_old(connection, t, [t.c.id], t.c.failed_ns, before_ns, limit)
 
 

@@ -240,7 +240,7 @@ class GpuDiagnosing:
                 for row in one.failures:
                     put_failure(connection, row)
                 for number in one.passed:
-                    drop_failure(connection, job, number)
+                    drop_failure(connection, job, number, now_ns)
                 for advice in one.advice:
                     put_advice(connection, advice)
             write_waiting(connection, left, now_ns)

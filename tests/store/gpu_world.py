@@ -5,6 +5,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from store.connect import open_engine
 from store.gpu_attempts import AttemptRow
 from store.gpu_failures import FailureRow
 
@@ -33,6 +34,27 @@ def failure(job: str = "train", number: int = 1, **said: object) -> FailureRow:
         "rules_version": "v1",
     }
     return FailureRow(job=job, number=number, **(values | said))  # type: ignore[arg-type]
+
+
+def somebody_waits(connection: sa.Connection) -> bool:
+    """Whether a session of this database waits for another one's lock."""
+    connection.rollback()  # what a transaction has seen of this it sees to its end
+    asked = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    return bool(connection.exec_driver_sql(asked).scalar_one())
+
+
+def patient(url: str) -> sa.Engine:
+    """An engine for writers of which one waits for the other, however slow the machine."""
+    engine = open_engine(url, immediate=True)
+
+    def wait_long(driver: Any, record: object) -> None:
+        del record
+        postgresql = engine.dialect.name == "postgresql"
+        driver.execute("SET lock_timeout = '60s'" if postgresql else "PRAGMA busy_timeout = 60000")
+        driver.commit()
+
+    sa.event.listen(engine, "connect", wait_long)
+    return engine
 
 
 def plans(connection: sa.Connection, table: str, act: Callable[[], object]) -> list[str]:

@@ -26,7 +26,7 @@ from store.gpu_attempts import (
     merged,
     put_attempts,
 )
-from tests.store.gpu_world import BAD_TEXTS, HOUR_NS, NOW_NS, plans, report
+from tests.store.gpu_world import BAD_TEXTS, HOUR_NS, NOW_NS, patient, plans, report, somebody_waits
 
 
 def put(engine: sa.Engine, *rows: AttemptRow) -> int:
@@ -188,7 +188,7 @@ def test_a_larger_number_waits_for_the_end_of_the_transaction_that_has_a_smaller
     with ThreadPoolExecutor(1) as threads, engine.connect() as slow, engine.connect() as reader:
         put_attempts(slow, [report("first")])
         writing = threads.submit(put, engine, report("second"))
-        while not _somebody_waits(reader) and not writing.done():
+        while not somebody_waits(reader) and not writing.done():
             reader.exec_driver_sql("SELECT pg_sleep(0.02)")
         assert changed_attempts(reader, 0, 10) == [], "the second one is not to be seen before the first"
         slow.commit()
@@ -196,27 +196,6 @@ def test_a_larger_number_waits_for_the_end_of_the_transaction_that_has_a_smaller
     with engine.connect() as connection:
         assert [row.job for row in changed_attempts(connection, 0, 10)] == ["first", "second"]
     engine.dispose()
-
-
-def _somebody_waits(connection: sa.Connection) -> bool:
-    """Whether a session of this database waits for another one's lock."""
-    connection.rollback()  # what a transaction has seen of this it sees to its end
-    asked = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    return bool(connection.exec_driver_sql(asked).scalar_one())
-
-
-def patient(url: str) -> sa.Engine:
-    """An engine for writers of which one waits for the other, however slow the machine."""
-    engine = open_engine(url, immediate=True)
-
-    def wait_long(driver: Any, record: object) -> None:
-        del record
-        postgresql = engine.dialect.name == "postgresql"
-        driver.execute("SET lock_timeout = '60s'" if postgresql else "PRAGMA busy_timeout = 60000")
-        driver.commit()
-
-    sa.event.listen(engine, "connect", wait_long)
-    return engine
 
 
 def test_a_follower_of_changes_ends_with_the_newest_of_all_whoever_writes_meanwhile(upgraded_url: str) -> None:

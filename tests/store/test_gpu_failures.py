@@ -9,18 +9,22 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from store.claims import GPU_FAILURES_PARTITION, GPU_TOPIC, Counts, advance, claim
 from store.errors import GpuRowError
 from store.gpu_failures import (
     FailureFilter,
     FailurePage,
     FailurePlace,
     FailureRow,
+    drop_failure,
     failure_counts,
     failures_of,
     list_failures,
     put_failure,
 )
-from tests.store.gpu_world import BAD_TEXTS, NOW_NS, failure, plans
+from store.gpu_retention import forget_failures
+from store.gpu_tables import gpu_progress
+from tests.store.gpu_world import BAD_TEXTS, NOW_NS, failure, patient, plans, somebody_waits
 
 WHOLE = failure(
     "train", 3, status="abstained", reason=None, category=None, guess="nccl_timeout", confidence=0.25,
@@ -81,6 +85,43 @@ def test_two_who_find_something_of_one_attempt_at_once_leave_one_row(engine: sa.
     (row,) = of_job(engine)
     assert one == other == {row.id}
     assert row.revision == 10, "each differed from the one before it"
+
+
+@pytest.mark.parametrize("another_upgraded_url", ["postgresql"], indirect=True)
+def test_a_failure_is_not_seen_before_one_of_a_smaller_number_whatever_its_writer_takes(upgraded_url: str) -> None:
+    engine = patient(upgraded_url)
+    with ThreadPoolExecutor(1) as threads, engine.connect() as slow, engine.connect() as reader:
+        first = put_failure(slow, failure("first"))
+        writing = threads.submit(put, engine, failure("second"))
+        while not somebody_waits(reader) and not writing.done():
+            reader.exec_driver_sql("SELECT pg_sleep(0.02)")
+        assert failures_of(reader, "second") == []
+        slow.commit()
+        (second,) = writing.result()
+    assert first < second
+    engine.dispose()
+
+
+def test_a_failure_that_was_counted_and_taken_back_has_its_number_again_when_it_is_found_again(
+    engine: sa.Engine,
+) -> None:
+    def take_back(job: str) -> None:
+        with engine.begin() as connection:
+            assert drop_failure(connection, job, 1, NOW_NS)
+
+    counted, uncounted = put(engine, failure("counted"), failure("uncounted"))
+    with engine.begin() as connection:
+        held = claim(connection, GPU_TOPIC, GPU_FAILURES_PARTITION, "series")
+        advance(connection, held, counted, Counts(), NOW_NS)
+    take_back("counted")
+    take_back("uncounted")
+    assert put(engine, failure("counted", 2), failure("uncounted", 2)) == [uncounted + 1, uncounted + 2]
+    assert put(engine, failure("counted"), failure("uncounted")) == [counted, uncounted + 3]
+    take_back("counted")
+    with engine.begin() as connection:
+        assert forget_failures(connection, NOW_NS + 1) == 3
+        assert not connection.execute(sa.select(gpu_progress)).all(), "what is noted is forgotten with the failures"
+    assert put(engine, failure("counted")) == [uncounted + 4]
 
 
 def test_names_from_logs_are_written_out_and_found_by_what_they_were(engine: sa.Engine) -> None:
