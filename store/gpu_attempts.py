@@ -43,6 +43,7 @@ class AttemptRow:
         synthetic: a generator made it up.
         reported_ns: when the newest report came that said something new.
         id, changed: given by the store: its number, and where its newest change stands among those of all attempts.
+        damaged: given by the store: why its nodes cannot be read, and so are not known; "" where they can.
     """
 
     job: str
@@ -61,6 +62,7 @@ class AttemptRow:
     reported_ns: int
     id: int = 0
     changed: int = 0
+    damaged: str = ""
 
     @property
     def latest_ns(self) -> int:
@@ -106,7 +108,7 @@ def merged(before: AttemptRow, report: AttemptRow) -> AttemptRow:
         told["synthetic"] = True
     if all(getattr(before, name) == value for name, value in told.items()):
         return before
-    return replace(before, **told, reported_ns=report.reported_ns)
+    return replace(before, **told, reported_ns=report.reported_ns, damaged="" if report.nodes else before.damaged)
 
 
 def check_attempt(row: AttemptRow) -> None:
@@ -166,7 +168,7 @@ def attempts_between(connection: sa.Connection, start_ns: int, end_ns: int) -> I
 _FILLED = (
     "user", "queue", "nodes", "gpus", "submitted_ns", "start_ns", "end_ns", "exit_code", "signal",
 )  # fmt: skip
-_COLUMNS = tuple(AttemptRow.__slots__)
+_COLUMNS = tuple(name for name in AttemptRow.__slots__ if name != "damaged")
 _WRITTEN = tuple(name for name in _COLUMNS if name != "id")
 
 
@@ -205,4 +207,8 @@ def _rows() -> "sa.Select[Any]":
 
 def _attempt(row: "sa.Row[Any]") -> AttemptRow:
     values = row._asdict()
-    return AttemptRow(**{**values, "nodes": msgspec.json.decode(values["nodes"], type=tuple[str, ...])})
+    try:
+        known: dict[str, Any] = {"nodes": msgspec.json.decode(values["nodes"], type=tuple[str, ...])}
+    except msgspec.MsgspecError as error:
+        known = {"nodes": (), "damaged": f"its nodes: {error}"}
+    return AttemptRow(**values | known)

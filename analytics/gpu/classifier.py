@@ -19,6 +19,7 @@ from analytics.gpu.ranks import TIMEOUT_REASON, Window, clock_offsets, common_ti
 from analytics.gpu.ranks_activity import Activity
 from analytics.gpu.roots import Choice, choose, tier_of
 from analytics.gpu.scanning import Scan, Scanner
+from analytics.gpu.shared_nodes import share
 from analytics.gpu.templates import tail_template
 from analytics.gpu.tracebacks import is_marker
 
@@ -88,6 +89,7 @@ class Sight:
         choice: among those that may have caused what the others wait for.
         silent: ranks, see Diagnosis.
         survived, ended_well: what looks like the root did not end the job.
+        of_shared: the root is of a node's kernel, and may be of another job that ran there.
         others_cascades: there are logs of the job itself, and none says what failed; a node's kernel tells what follows
             from a failure, which may be another job's.
         notes: in words.
@@ -102,12 +104,14 @@ class Sight:
             if match.signature.role == "advice" or not (denied(match) or quoted_data(match))
         ]
         joined = join([match for match in told if (match.line.file, match.line.number) not in code], facts)
-        self.matches = joined.matches
+        own = (line.text for scan in scans for line in (*scan.excerpts, *scan.tail) if line.source != "kernel")
+        sharing = share(joined.matches, facts, own)
+        self.matches = sharing.matches
         self.scans = scans
         notes = [f"{scan.file} is {scan.no_log}" for scan in scans if scan.no_log][:MOST_EVIDENCE]
         if not any(scan.bytes for scan in scans):
             notes.append("the logs are empty: they tell nothing of the job")
-        notes += joined.notes
+        notes += (*joined.notes, *sharing.notes)
         offsets = clock_offsets(self.matches)
         notes += [
             f"the clock of node {node} is {ns / 1e9:+.0f} s off the others'" for node, ns in sorted(offsets.items())
@@ -122,7 +126,10 @@ class Sight:
                 notes.append(f"{count} other findings lie outside the window before the collective's timeout")
         outlived = survived(self.matches, scans)
         final = [place for place in inside if id(self.matches[place]) not in outlived]
-        self.choice = self._chosen(final, times)
+        self.choice = self._chosen([place for place in final if id(self.matches[place]) not in sharing.unsure], times)
+        # What may be another job's is asked where the job's own lines know no root.
+        if sharing.unsure and (self.choice.root is None or self.choice.root.match.signature.role != "root"):
+            self.choice = self._chosen(final, times)
         # Where nothing else is found, what was survived is still the best guess, and no more than that.
         self.survived = self.choice.root is None and len(final) < len(inside)
         if self.survived:
@@ -130,6 +137,8 @@ class Sight:
         self.others_cascades = _of_others(self.choice, scans)
         self.silent = self._silent(window, offsets)
         root = self.choice.root
+        self.of_shared = root is not None and id(root.match) in sharing.unsure
+        notes += sharing.said(None if root is None else root.match)
         self.ended_well = root is not None and ended_well(self.matches, root.match)
         if self.ended_well:
             notes.append("after its last sign of failure the log says that the job ended well")
@@ -205,7 +214,7 @@ def _status(sight: Sight, sure: Confidence, facts: JobFacts) -> Status:
     root = sight.choice.root
     if facts.failed is False or (facts.failed is None and sight.ended_well):
         return "no_failure"
-    if facts.failed is None and sight.others_cascades:
+    if facts.failed is None and (sight.others_cascades or sight.of_shared):
         return "abstained" if sight.choice.tracebacks.cut_off or _looks_failed(sight.scans) else "no_failure"
     if root is not None and root.match.signature.role != "confirm" and not sight.survived:
         return "answered" if sure.enough else "abstained"

@@ -26,8 +26,8 @@ _LETTERS = re.compile(r"[^A-Za-z]+")
 _LONGEST_KIND = 60
 #: A count of 0, or a word for none, behind or before what would be a failure.
 _DENIED = re.compile(
-    r"(?:errors?|fail(?:ures?|ed)|faults?|timeouts?|events?|pages?(?: \([^)]{0,30}\))?|_total|nan|oom\S*|killed)"
-    r"\s*[:=]?\s*(?:0|none|no|off|false)(?=\s*(?:$|[,;|)]))"
+    r"(?:errors?|fail(?:ures?|ed)|faults?|timeouts?|events?|pages?(?: \([^)]{0,30}\))?|_total|nan|killed"
+    r"|oom(?:[_-]?kill\w*)?)\s*[:=]?\s*(?:0|none|no|off|false)(?=\s*(?:$|[,;|)]))"
     r"|\b(?:0|no|zero) (?:\S+ ){0,2}(?:errors?|failures?|failed|timeouts?|out of memory|oom|nans?|throttling|faults?"
     r"|denied)\b"
     r"|(?:has|have) not been seen|none so far|not (?:seen|observed|detected|present) so far",

@@ -29,6 +29,8 @@ class JobFacts:
         start_ns, end_ns: UTC.
         gpus_before, gpus_after: node -> how many GPUs it showed; a GPU may vanish without any line about it.
         failed: what the scheduler or the exit code says; None where nobody does, and the logs have to.
+        job: its name, "" where unknown.
+        others: short name of a node -> other jobs that ran there when its kernel wrote what it did (shared_nodes.py).
     """
 
     nodes: frozenset[str] = frozenset()
@@ -37,6 +39,8 @@ class JobFacts:
     gpus_before: dict[str, int] = field(default_factory=dict)
     gpus_after: dict[str, int] = field(default_factory=dict)
     failed: bool | None = None
+    job: str = ""
+    others: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,11 @@ def pci_address(text: str) -> str:
     return f"{domain.rjust(8, '0')}:{bus.rjust(2, '0')}:{device.rjust(2, '0')}.{function or '0'}"
 
 
+def short_name(node: str) -> str:
+    """Short and full names of hosts are the same node."""
+    return node.partition(".")[0]
+
+
 def gpu_of(match: Match) -> tuple[str, str] | None:
     """Node and PCI address of an event, None where it names no address."""
     pci = match.captured.get("pci")
@@ -105,9 +114,7 @@ def _belongs(match: Match, facts: JobFacts) -> bool:
 
 
 def _is_one_of(node: str, nodes: frozenset[str]) -> bool:
-    """Short and full names of hosts are the same node."""
-    short = node.partition(".")[0]
-    return node in nodes or any(short == other.partition(".")[0] for other in nodes)
+    return node in nodes or any(short_name(node) == short_name(other) for other in nodes)
 
 
 def _following(matches: Sequence[Match]) -> set[int]:

@@ -19,9 +19,11 @@ from analytics.gpu.node_events import JobFacts
 from analytics.gpu.reported import attempt_of, by_scheduler, facts_of
 from collector import own_metrics
 from collector.jobs.config import GpuConfig
+from collector.jobs.gpu_damaged import tell_damaged_attempts
 from collector.jobs.gpu_findings import failure_row, says_the_same
 from collector.jobs.gpu_log_lines import TOGETHER_NS
 from collector.jobs.gpu_log_query import LogSeries
+from collector.jobs.gpu_neighbours import others_beside, tells_of_kernel
 from collector.jobs.gpu_news import GpuNews
 from collector.jobs.gpu_retry import RetryShelf
 from collector.jobs.gpu_rules import RuleShelf
@@ -103,6 +105,7 @@ class GpuDiagnosing:
             with self._engine.connect() as connection:
                 _, _, series = self._news.logs(connection)
                 attempts = attempts_of(connection, [one.job for one in some])
+                tell_damaged_attempts(row for rows in attempts.values() for row in rows)
                 silent = [one.job for one in some if one.last_ns is None]
                 unreported = unreported_since(connection, silent, since_ns)
             # Something else than lines is new; what its lines alone told of is still an attempt of it.
@@ -148,7 +151,7 @@ class GpuDiagnosing:
             if len(batch) > 1:
                 for case in batch:
                     for _, logs in case.due:
-                        logs.scans, logs.last_ns = [], None
+                        logs.scans, logs.last_ns, logs.others = [], None, {}
                 return sum(self._look_into([case], series, now_ns, pace) for case in batch)
             self._set_aside(batch[0].waiting, error, now_ns, pace)
             return 0
@@ -165,6 +168,11 @@ class GpuDiagnosing:
                 if query is not None:
                     piece.scan(seen, query, series, scanner)
             pace.rest()
+        for one in (one for one in logs if one.of_nodes and tells_of_kernel(one.scans)):
+            with self._engine.connect() as connection:
+                seen, query, _ = self._news.logs(connection)
+                if query is not None:
+                    one.others = others_beside(seen, query, series, one.job, one.scans)
 
     def _found(self, case: _Case, now_ns: int) -> _Written:
         """What the due attempts of a job died of; reads what was found before, writes nothing."""
@@ -204,6 +212,7 @@ class GpuDiagnosing:
 
     def _row(self, job: str, run: Run, logs: Logs, now_ns: int) -> FailureRow | None:
         facts = JobFacts() if run.attempt is None else facts_of(run.attempt)
+        facts = replace(facts, job=job, others=logs.others)
         return failure_row(
             job,
             run,

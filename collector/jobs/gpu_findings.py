@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from analytics.gpu.diagnosis import Diagnosis
 from analytics.gpu.reported import lost_gpu_s
+from collector.jobs.gpu_damaged import tell_damaged
 from collector.jobs.gpu_runs import Run
 from store.gpu_failures import FailureRow
 from store.gpu_found import failed_at, found_row
@@ -49,7 +50,14 @@ def says_the_same(row: FailureRow, before: FailureRow) -> bool:
     given = replace(row, found_ns=before.found_ns, id=before.id, revision=before.revision)
     if replace(given, diagnosis=before.diagnosis) != before:
         return False
-    return row.diagnosis == before.diagnosis or _uncounted(row.diagnosis) == _uncounted(before.diagnosis)
+    if row.diagnosis == before.diagnosis:
+        return True
+    try:
+        said_before = _uncounted(before.diagnosis)
+    except (AttributeError, TypeError, ValueError) as error:
+        tell_damaged(f"failure {before.id}", f"its diagnosis: {error}")  # what takes its place can be read
+        return False
+    return _uncounted(row.diagnosis) == said_before
 
 
 def _uncounted(diagnosis: str) -> dict[str, Any]:

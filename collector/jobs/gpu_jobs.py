@@ -59,7 +59,7 @@ class GpuRounds(LeasedRounds):
 
     def _learn(self, now_ns: int, pace: Pace) -> int:
         with self._engine.connect() as connection:
-            waiting = read_waiting(connection)
+            waiting, _ = read_waiting(connection)
         return learn(self._engine, waiting, self._config.keep_models, now_ns, pace)
 
     def _forget(self, trusted_ns: int, pace: Pace) -> None:

@@ -86,6 +86,30 @@ class LineCounts:
             del self._hours[old]
 
 
+def with_lines(seen: Snapshot, query: LogQuery, ids: Int64Array, from_ns: int, to_ns: int) -> Int64Array:
+    """Which of these series have lines in windows that overlap [from_ns, to_ns).
+
+    Args:
+        ids: ascending.
+    Raises:
+        CorruptPageError: a page is damaged.
+    """
+    width_ns = query.window_ns
+    first_ns, until_ns = from_ns // width_ns * width_ns, -(-to_ns // width_ns) * width_ns
+    asked = Instants(until_ns, until_ns, until_ns - first_ns, until_ns - first_ns)
+    found = [ids[:0]]
+    for start in range(0, ids.size, SERIES_AT_ONCE):
+        some = ids[start : start + SERIES_AT_ONCE]
+        codes = np.arange(some.size, dtype=np.int64)
+        states = read(seen.connection, plan(seen, query.total, SeriesCodes(some, codes), asked, False), lambda: None)
+        if states is None:
+            continue
+        if not isinstance(states.state, CountState):
+            raise TypeError(f"states of {query.total.name} are {type(states.state).__name__}; want counts")
+        found.append(some[np.unique(states.codes[states.state.n > 0])])
+    return np.concatenate(found)
+
+
 def _read(seen: Snapshot, query: LogQuery, ids: Int64Array, hour: int, known: _Hour | None) -> tuple[_Hour, SeriesNews]:
     nothing = np.zeros(0, np.int64)
     none = _Hour(nothing, nothing, nothing), SeriesNews(nothing, nothing, nothing)

@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 from analytics.gpu.cleaning import Origin
 from analytics.gpu.log_lines import Source
+from analytics.gpu.node_events import short_name
 from collector.errors import UnusableQueryError
 from store.changes import HOUR_NS
 from store.registry import MetricRow
@@ -54,11 +55,13 @@ class LogSeries:
 
     Attributes:
         of_job: job -> its series. of_node: short name of a node -> series of its kernel and its scheduler.
+        beside: short name of a node -> series of jobs that wrote there.
         labels: of each series. unusable: an example of a job's name that cannot be kept, None where there is none.
     """
 
     of_job: Mapping[str, Sequence[int]]
     of_node: Mapping[str, Sequence[int]]
+    beside: Mapping[str, Sequence[int]]
     labels: Mapping[int, Mapping[str, str]]
     unusable: str | None
 
@@ -125,6 +128,7 @@ def log_series(labels: Sequence[tuple[int, Mapping[str, str]]]) -> LogSeries:
     """Series by whose they are."""
     of_job: dict[str, list[int]] = {}
     of_node: dict[str, list[int]] = {}
+    beside: dict[str, list[int]] = {}
     unusable = None
     for series, said in labels:
         owner = _owner(said)
@@ -134,12 +138,9 @@ def log_series(labels: Sequence[tuple[int, Mapping[str, str]]]) -> LogSeries:
             continue
         kind, name = owner
         (of_job if kind == "job" else of_node).setdefault(name, []).append(series)
-    return LogSeries(of_job, of_node, dict(labels), unusable)
-
-
-def short_name(node: str) -> str:
-    """Short and full names of hosts are the same node."""
-    return node.partition(".")[0]
+        if kind == "job" and said.get("node"):
+            beside.setdefault(short_name(said["node"]), []).append(series)
+    return LogSeries(of_job, of_node, beside, dict(labels), unusable)
 
 
 def _owner(labels: Mapping[str, str]) -> tuple[Literal["job", "node"], str] | None:

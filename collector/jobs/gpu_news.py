@@ -11,17 +11,19 @@ from typing import Final
 import numpy as np
 import sqlalchemy as sa
 
-from analytics.gpu.node_events import SLACK_NS
+from analytics.gpu.node_events import SLACK_NS, short_name
 from collector import own_metrics
 from collector.errors import UnusableQueryError
+from collector.jobs.gpu_damaged import tell_damaged
 from collector.jobs.gpu_log_counts import SERIES_AT_ONCE, LineCounts, SeriesNews
-from collector.jobs.gpu_log_query import LogQuery, LogSeries, log_query, log_series, short_name
-from collector.jobs.gpu_waiting import PROGRESS, Waiting, read_waiting, write_to_learn, write_waiting
+from collector.jobs.gpu_log_query import LogQuery, LogSeries, log_query, log_series
+from collector.jobs.gpu_waiting import PROGRESS, Waiting, key_of, read_waiting, write_to_learn, write_waiting
 from collector.jobs.pace import Pace
 from store.catalog import Catalog
 from store.changes import HOUR_NS, hour_changes
 from store.errors import CorruptPageError
-from store.gpu_attempts import AttemptRow, attempts_of, changed_attempts
+from store.gpu_attempts import AttemptRow, attempts_between, attempts_of, changed_attempts
+from store.gpu_overview import WAITING_SCOPE
 from store.gpu_tables import gpu_failures
 from store.job_progress import Progress
 from store.series_labels import SeriesLabels
@@ -49,7 +51,9 @@ class GpuNews:
     def take_in(self, since_ns: int, now_ns: int, pace: Pace) -> dict[str, Waiting]:
         """Note the jobs with something new since then; returns all that wait."""
         with self._engine.connect() as connection:
-            waiting = read_waiting(connection)
+            waiting, damaged = read_waiting(connection)
+        if damaged:
+            waiting |= self._note_anew(damaged, since_ns, now_ns, pace)
         self._take_reports(waiting, now_ns, pace)
         self._take_lines(waiting, since_ns, now_ns, pace)
         own_metrics.gpu_waiting.set(len(waiting))
@@ -73,6 +77,20 @@ class GpuNews:
             shown = f"{series.unusable[:80]!r} of {len(series.unusable)} characters"
             self._tell("name", f"a job's name cannot be kept: {shown}; want 256 at most, without NUL")
         return seen, query, series
+
+    def _note_anew(self, damaged: Mapping[int, str], since_ns: int, now_ns: int, pace: Pace) -> dict[str, Waiting]:
+        """The jobs of entries that cannot be read, as if all of each were new, in place of the entries."""
+        with self._engine.connect() as connection:
+            names = set(self.logs(connection)[2].of_job)
+            names |= {one.job for one in attempts_between(connection, since_ns, now_ns + 1)}
+        found = {job: Waiting(job, last_ns=now_ns) for job in names if key_of(job) in damaged}
+        with self._engine.begin() as connection:
+            pace.hold(connection)
+            PROGRESS.drop(connection, WAITING_SCOPE, list(damaged))
+            write_waiting(connection, found.values(), now_ns)
+        for key, why in damaged.items():
+            tell_damaged(f"job that waits, {key}", why)
+        return found
 
     def _take_reports(self, waiting: dict[str, Waiting], now_ns: int, pace: Pace) -> None:
         while True:

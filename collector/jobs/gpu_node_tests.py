@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from analytics.gpu.node_outliers import NodeTest, node_test
 from analytics.gpu.reported import attempt_of
 from analytics.gpu.traces.columns import frame_of, with_durations
+from collector.jobs.gpu_damaged import tell_damaged_attempts
 from collector.jobs.gpu_waiting import PROGRESS
 from collector.jobs.pace import Pace
 from store.gpu_attempts import AttemptRow, attempts_between
@@ -59,6 +60,7 @@ def _frames(connection: sa.Connection, start_ns: int, end_ns: int) -> Iterator[p
 
 
 def _frame(connection: sa.Connection, rows: list[AttemptRow]) -> pl.DataFrame:
+    tell_damaged_attempts(rows)
     reasons = reasons_of(connection, [row.job for row in rows])
     frame = frame_of(attempt_of(row, reasons.get((row.job, row.number))) for row in rows)
     return frame.with_columns(synthetic=pl.Series([row.synthetic for row in rows], dtype=pl.Boolean))

@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from typing import Final
 
 from analytics.gpu.cleaning import Origin
-from analytics.gpu.node_events import SLACK_NS
+from analytics.gpu.node_events import SLACK_NS, short_name
 from analytics.gpu.scanning import TAIL_LINES, Scan, Scanner
 from collector.jobs.gpu_log_lines import TOGETHER_NS, kept_lines
-from collector.jobs.gpu_log_query import KERNEL, LogQuery, LogSeries, short_name
+from collector.jobs.gpu_log_query import KERNEL, LogQuery, LogSeries
 from pipeline.line_state import KeptLine
 from store.snapshot import Snapshot
 from store.upsert import batched
@@ -38,6 +38,7 @@ class Logs:
         series: of the job itself. of_nodes: of the kernels and the schedulers of its nodes.
         from_ns, to_ns: its lines were written at or after the one and before the other.
         scans: one a log that has lines. last_ns: when its last line was written, None without any.
+        others: short name of a node whose kernel tells something -> other jobs that ran there then.
     """
 
     job: str
@@ -47,6 +48,7 @@ class Logs:
     to_ns: int
     scans: list[Scan] = field(default_factory=list)
     last_ns: int | None = None
+    others: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

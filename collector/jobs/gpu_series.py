@@ -5,25 +5,30 @@ one counted: so each counts once, however often it is looked into or taken back,
 was counted. Numbers become visible in their order (store/gpu_failures.py): behind the position none is still to come.
 """
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
+import msgspec
 import polars as pl
 import sqlalchemy as sa
 
+from collector.jobs.gpu_damaged import tell_damaged
 from collector.jobs.gpu_streams import GPU_EXPLAINED, GPU_FAILURES, GPU_NODE_TESTS, GPU_STREAMS
 from collector.jobs.job_series import Place, StreamFlushes, WindowSeries
 from collector.jobs.job_streams import MEASURED, SYNTHETIC
 from pipeline.schema import Schema, polars_schema
 from store.claims import GPU_FAILURES_PARTITION, GPU_PARTITION, GPU_TOPIC
 from store.gpu_failures import failure_counts
-from store.gpu_nodes import list_nodes
+from store.gpu_nodes import NodeRow, list_nodes
 from store.gpu_tables import gpu_failures, gpu_nodes
 
 _DAY_NS: Final = 86_400 * 10**9
 _AT_ONCE: Final = 1024
 _UNKNOWN: Final = "unknown"
+
+
+class _NodeBody(msgspec.Struct):
+    synthetic: bool = False
 
 
 class GpuFailureCounts:
@@ -93,13 +98,14 @@ class GpuWindows(WindowSeries):
                 rows = [
                     {
                         "node": one.node,
-                        "origin": SYNTHETIC if json.loads(one.body).get("synthetic") else MEASURED,
+                        "origin": origin,
                         "failures": one.failures,
                         "expected": one.expected,
                         "ratio": one.ratio,
                         "stands_out": int(one.stands_out),
                     }
                     for one in nodes
+                    if (origin := _origin(one)) is not None
                 ]
                 yield place, "gpu_node_tests", _frame(rows, GPU_NODE_TESTS, at_ns)
 
@@ -108,6 +114,16 @@ def _found_after(connection: sa.Connection, position: int) -> Sequence[Any]:
     t = gpu_failures
     columns = t.c.id, t.c.failed_ns, t.c.category, t.c.reason, t.c.user, t.c.node, t.c.synthetic, t.c.lost_gpu_s
     return connection.execute(sa.select(*columns).where(t.c.id > position).order_by(t.c.id).limit(_AT_ONCE)).all()
+
+
+def _origin(node: NodeRow) -> str | None:
+    """None where that cannot be read: the next test says it anew."""
+    try:
+        synthetic = msgspec.json.decode(node.body, type=_NodeBody).synthetic
+    except msgspec.MsgspecError as error:
+        tell_damaged(f"node {node.node[:80]!r}", str(error))
+        return None
+    return SYNTHETIC if synthetic else MEASURED
 
 
 def _record(row: Any, now_ns: int) -> dict[str, Any]:

@@ -60,13 +60,18 @@ def key_of(job: str) -> int:
     return int.from_bytes(digest, "little") >> 1
 
 
-def read_waiting(connection: sa.Connection) -> dict[str, Waiting]:
-    """All jobs that wait; they are noted by the hash of their names."""
-    found = {}
-    for entry in PROGRESS.read(connection, WAITING_SCOPE).values():
-        body = msgspec.json.decode(entry.body or "{}", type=_Body)
-        found[body.job] = Waiting(body.job, entry.value, body.last_ns, body.tries, body.after_ns)
-    return found
+def read_waiting(connection: sa.Connection) -> tuple[dict[str, Waiting], dict[int, str]]:
+    """All jobs that wait, by name; and of entries that cannot be read the key, which is a hash of the name, and why."""
+    found: dict[str, Waiting] = {}
+    damaged: dict[int, str] = {}
+    for key, entry in PROGRESS.read(connection, WAITING_SCOPE).items():
+        try:
+            body = msgspec.json.decode(entry.body or "", type=_Body)
+        except msgspec.MsgspecError as error:
+            damaged[key] = str(error)
+        else:
+            found[body.job] = Waiting(body.job, entry.value, body.last_ns, body.tries, body.after_ns)
+    return found, damaged
 
 
 def write_waiting(connection: sa.Connection, jobs: Iterable[Waiting], now_ns: int) -> None:

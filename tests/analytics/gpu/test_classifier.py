@@ -52,6 +52,19 @@ def test_a_timeout_elsewhere_follows_from_the_rank_that_failed() -> None:
     assert found.silent_ranks == ()
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Memory cgroup out of memory: Killed process 8123 (python) total-vm:9kB, UID:7 pgtables:9kB oom_score_adj:0",
+        "oom-kill:constraint=CONSTRAINT_MEMCG,oom_memcg=/slurm/job_5/step_0/task_0,task=python,pid=8123,uid=0",
+    ],
+)
+def test_figures_of_the_kernels_oom_killer_are_no_counts_of_nothing(text: str) -> None:
+    assert diagnose([scanned([text], "kernel.log")], JobFacts(failed=True)).guess == "cpu_oom"
+    counts = scanned(["memory.events: oom_kill 0", "node_vmstat_oom_kill_total 0, out of memory: oom_kills: 0"])
+    assert diagnose([counts], JobFacts(failed=True)).guess is None
+
+
 def test_the_kernels_want_of_memory_and_the_loader_it_killed_are_one_cause() -> None:
     job = scanned([*STEPS, *TRACEBACK, "RuntimeError: DataLoader worker (pid 8123) is killed by signal: Killed."])
     kernel = scanned(["[  77.2] Out of memory: Killed process 8123 (python) total-vm:99123456kB"], "kernel.log")

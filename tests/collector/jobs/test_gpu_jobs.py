@@ -234,6 +234,47 @@ def test_what_follows_in_a_nodes_kernel_from_another_jobs_failure_makes_no_failu
     assert world.reasons("told") == {1: "gpu_oom"}
 
 
+def test_of_a_node_that_jobs_share_the_kernel_tells_only_what_nobody_else_can_mean(
+    quick_gpu_world: GpuWorld,
+) -> None:
+    world = quick_gpu_world
+    killed = (
+        "oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=/,mems_allowed=0,"
+        "oom_memcg=/slurm/uid_7/job_{0},task_memcg=/slurm/uid_7/job_{0}/step_0/task_0,task=python,pid=4242,uid=7"
+    )
+    for node, kernel in (("n1", XID), ("n2", killed.format(5501)), ("n3", XID)):
+        world.take(lines("", (kernel,), node=node, source="kernel", file="kmsg"))
+    world.take(lines("fine", FINE[:2]))
+    world.take([*lines("known", (*FINE[:1], "train.py: worker pid 1234 on gpu 0")), *lines("other", OUT_OF_MEMORY)])
+    world.take(row for job in ("train-5500", "train-5501") for row in lines(job, FINE[:1], node="n2"))
+    world.take(lines("alone", FINE[:1], node="n3"))
+    world.take(lines("earlier", FINE[:1], NOW - HOUR_NS - 30 * MINUTE_NS, node="n3"))
+    world.report(attempt("known"), attempt("other"), attempt("untold"))
+    world.report(*(attempt(job, nodes=("n2",)) for job in ("train-5500", "train-5501")))
+    assert world.rounds().tick(NOW)
+    jobs = "known", "other", "untold", "fine", "train-5500", "train-5501", "alone"
+    assert {job: [row.guess for row in world.failures(job)] for job in jobs} == {
+        "known": ["gpu_fell_off_bus"],
+        "other": ["gpu_oom"],
+        "untold": ["gpu_fell_off_bus"],
+        "fine": [],
+        "train-5500": [None],
+        "train-5501": ["cpu_oom"],
+        "alone": ["gpu_fell_off_bus"],
+    }
+
+    def notes(job: str) -> list[str]:
+        (row,) = world.failures(job)
+        return [note for note in json.loads(row.diagnosis)["notes"] if "other" in note]
+
+    assert notes("known") == notes("train-5501") == notes("alone") == []
+    assert notes("train-5500") == ["1 kernel lines name another job of the node and were left out"]
+    assert notes("other") == ["1 kernel lines may be about other jobs of the node (fine, known): set aside"]
+    assert notes("untold") == [
+        "node n1 ran other jobs at that time (fine, known, other): what its kernel wrote may be about them"
+    ]
+
+
 def test_a_nodes_scheduler_tells_of_the_jobs_that_its_lines_name(quick_gpu_world: GpuWorld) -> None:
     world = quick_gpu_world
     told = "slurmstepd: error: *** JOB 4711 ON n1 CANCELLED AT 2024-11-20T12:30:00 DUE TO TIME LIMIT ***"

@@ -104,6 +104,44 @@ def test_a_damaged_page_costs_only_the_jobs_on_it_their_reasons(quick_gpu_world:
     assert counted("damaged") == before + 1
 
 
+def test_a_row_that_cannot_be_read_is_told_and_costs_the_others_nothing(
+    quick_gpu_world: GpuWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = quick_gpu_world
+    names = "j1", "nodes damaged", "waits damaged", "diagnosis damaged"
+    world.take(row for job in names for row in lines(job, OUT_OF_MEMORY))
+    world.report(attempt("j1"), attempt("nodes damaged", nodes=("n2",)), attempt("diagnosis damaged", nodes=("n3",)))
+    damage = (
+        "UPDATE gpu_attempts SET nodes = '[\"n2' WHERE job = 'nodes damaged'",
+        "UPDATE gpu_progress SET body = '{\"job' WHERE body LIKE '%waits damaged%'",
+        "UPDATE gpu_failures SET diagnosis = '[1, ' WHERE job = 'diagnosis damaged'",
+        "UPDATE gpu_nodes SET body = 'null' WHERE node = 'n1'",
+    )
+    before = counted("damaged")
+    rounds = world.rounds()
+    with world.engine.begin() as connection:
+        connection.execute(sa.text(damage[0]))
+    assert rounds.tick(NOW - 50 * MINUTE_NS), "nobody reports the third, whose log is not quiet yet"
+    assert [world.reasons(job) for job in names] == [{1: "gpu_oom"}, {1: "gpu_oom"}, {}, {1: "gpu_oom"}]
+    with world.engine.begin() as connection:
+        assert [connection.execute(sa.text(one)).rowcount for one in damage[1:]] == [1, 1, 1]
+    world.report(attempt("diagnosis damaged", nodes=("n3",), exit_code=1))
+    assert rounds.tick(NOW)
+    assert rounds.tick(NOW + HOUR_NS)
+    assert [world.reasons(job) for job in names] == [{1: "gpu_oom"}] * 4
+    (anew,) = world.failures("diagnosis damaged")
+    assert json.loads(anew.diagnosis)["reason"] == "gpu_oom"
+    assert not [row for row in world.table("gpu_progress") if row[0] == "gpu jobs waiting"]
+    assert {row[0] for row in world.table("gpu_nodes")} == {"n1", "n3"}
+    told = [record.message for record in caplog.records if "is damaged" in record.message]
+    assert counted("damaged") == before + len(told)
+    for what in ("attempt 1 of 'nodes damaged'", "job that waits, ", "failure ", "node 'n1'"):
+        assert any(f"row={what}" in one for one in told), what
+    world.report(attempt("nodes damaged", nodes=("n4",)))
+    assert rounds.tick(NOW + 2 * HOUR_NS)
+    assert {row[0] for row in world.table("gpu_nodes")} == {"n1", "n3", "n4"}, "another report sets it right"
+
+
 def test_a_part_of_a_round_that_fails_keeps_the_others_from_nothing(
     quick_gpu_world: GpuWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
