@@ -56,19 +56,23 @@ def answer_about(
     kept_in: WritableDatabase | None,
     rules: str,
     now_ns: int,
+    *,
+    did_not_fail: bool = False,
 ) -> dict[str, object]:
     """The answer to an upload; what is found is kept in `kept_in`, if there is one.
 
     Args:
         rules: version of the signatures.
+        did_not_fail: whoever uploads says so, by an exit code of 0.
     """
     told = job.told
     found = by_scheduler(found, "" if told is None else told.outcome)
     failure = failure_of(found, job.name or "", job.number, told, rules, now_ns)
-    advice, why_not, generation = _advice(found, job, models, database, failure)
+    no_failure = _no_failure(told, did_not_fail) if failure is None else ""
+    advice, why_not, generation = _advice(found, job, models, database, failure or no_failure)
     why_not_kept = _NOT_ASKED if kept_in is None else ""
     if kept_in is not None and failure is None:
-        why_not_kept = _no_failure(told)
+        why_not_kept = no_failure
     elif kept_in is not None and failure is not None:
         with kept_in.writing() as connection:
             keep(connection, failure, advice, generation)
@@ -85,12 +89,13 @@ def answer_about(
 
 
 def _advice(
-    found: Diagnosis, job: GpuJob, models: ActiveModels, database: Database, failure: FailureRow | None
+    found: Diagnosis, job: GpuJob, models: ActiveModels, database: Database, failure: FailureRow | str
 ) -> tuple[RetryAdvice | None, str, int | None]:
+    """Advice and its model, or why there is none; `failure` may say why it is none."""
     if job.name is None:
         return None, _NAMELESS, None
-    if failure is None:
-        return None, _no_failure(job.told), None
+    if isinstance(failure, str):
+        return None, failure, None
     earlier = [row for row in job.failures if row.number != job.number]
     chain = chain_of(job.attempts, [*earlier, failure], job.number)
     with database.reading() as connection:
@@ -99,7 +104,9 @@ def _advice(
     return (None, said, None) if isinstance(said, str) else (said, "", active.generation)
 
 
-def _no_failure(told: AttemptRow | None) -> str:
+def _no_failure(told: AttemptRow | None, did_not_fail: bool) -> str:
+    if did_not_fail:
+        return "exit_code=0 says that the job did not fail; leave it out to have its logs decide"
     if told is not None and told.outcome == "passed":
         return f"attempt {told.number} is reported to have passed"
     return "nothing in the logs says that the job failed"

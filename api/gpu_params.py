@@ -101,7 +101,10 @@ class ClassifyParameters(BaseModel):
     nodes: _Text | None = Field(default=None, description="All nodes of the job, separated by commas.")
     start: _Text | None = Field(default=None, description="When the job began.", examples=["2026-11-22T07:00:00Z"])
     end: _Text | None = Field(default=None, description="When it ended.")
-    exit_code: _Text | None = Field(default=None, description="What it exited with; 0: it did not fail.")
+    exit_code: _Text | None = Field(
+        default=None,
+        description="What it exited with. 0 says that it did not fail, whatever its logs say.",
+    )
     signal: _Text | None = Field(default=None, description="Number of the signal that ended it.", examples=["9"])
 
 

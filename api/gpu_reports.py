@@ -1,11 +1,13 @@
 """Posted attempts of jobs, read row by row: what is wrong with any is told at once, with its place and field."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 from typing import Final
 
 from analytics.gpu.attempts import Attempt
 from analytics.gpu.reported import attempt_of
+from analytics.gpu.taxonomy import taxonomy
 from api.errors import ParameterError
 from api.gpu_models import AttemptPost, FailedAttemptPost
 from api.times import SECOND_NS, parse_time
@@ -36,9 +38,7 @@ def read_attempts(posted: Sequence[AttemptPost], now_ns: int) -> list[AttemptRow
             faults.append(f"attempts.{place}: {error}")
         else:
             rows.append(row)
-    if faults:
-        more = f"; and {len(faults) - _MOST_FAULTS} more" if len(faults) > _MOST_FAULTS else ""
-        raise ParameterError("; ".join(faults[:_MOST_FAULTS]) + more, parameter="attempts")
+    _refuse(faults)
     return rows
 
 
@@ -46,9 +46,11 @@ def read_chain(posted: Sequence[FailedAttemptPost], now_ns: int) -> list[Attempt
     """The attempts as advice takes them, in the order posted.
 
     Raises:
-        ParameterError: some cannot be used; says which and why.
+        ParameterError: some cannot be used; says which and why. A reason that nobody knows would be advised about as if
+            there were none.
     """
     rows = read_attempts(posted, now_ns)
+    _refuse([fault for place, one in enumerate(posted) for fault in _strange(one, f"attempts.{place}")])
     return [attempt_of(row, one) for row, one in zip(rows, posted, strict=True)]
 
 
@@ -73,6 +75,24 @@ def posted_time(value: str | float | None, now_ns: int, field: str) -> int | Non
             parameter=field,
         )
     return time_ns
+
+
+def _refuse(faults: Sequence[str]) -> None:
+    if faults:
+        more = f"; and {len(faults) - _MOST_FAULTS} more" if len(faults) > _MOST_FAULTS else ""
+        raise ParameterError("; ".join(faults[:_MOST_FAULTS]) + more, parameter="attempts")
+
+
+def _strange(one: FailedAttemptPost, place: str) -> Iterator[str]:
+    """What is wrong with what is said of the failure."""
+    reasons = taxonomy()
+    if one.reason and one.reason not in reasons:
+        near = get_close_matches(one.reason, reasons, n=1)
+        meant = f"did you mean {near[0]}? Else" if near else "send one that a diagnosis gave, or"
+        yield f"{place}.reason={one.reason[:60]!r} is not known; {meant} leave it out"
+    categories = sorted({row.category for row in reasons.values()})
+    if one.category and one.category not in categories:
+        yield f"{place}.category={one.category[:60]!r} is not known; want {', '.join(categories)}, or leave it out"
 
 
 def _row(one: AttemptPost, now_ns: int, place: str) -> AttemptRow:

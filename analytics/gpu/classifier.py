@@ -144,8 +144,7 @@ class Sight:
             notes.append("after its last sign of failure the log says that the job ended well")
         elif outlived:
             notes.append(f"the job went on after {len(outlived)} findings, which are no cause for that")
-        if self.others_cascades and facts.failed is None:
-            notes.append("what a node's kernel wrote follows from a failure, which may be another job's")
+        notes += self._doubts(facts)
         if self.choice.tracebacks.cut_off:
             line = self.choice.tracebacks.cut_off[-1].line
             notes.append(
@@ -155,6 +154,15 @@ class Sight:
         if dropped:
             notes.append(f"{dropped} further lines match the same signatures and are not shown")
         self.notes = tuple(notes)
+
+    def _doubts(self, facts: JobFacts) -> list[str]:
+        """In words, what is found beside what is known of the job."""
+        if self.others_cascades and facts.failed is None:
+            return ["what a node's kernel wrote follows from a failure, which may be another job's"]
+        if self.choice.root is not None and facts.failed is False:
+            reason = self.choice.root.match.signature.reason
+            return [f"the scheduler or the exit code says that the job did not fail; its logs tell of {reason}"]
+        return []
 
     def _chosen(self, places: Sequence[int], times: Mapping[int, int]) -> Choice:
         known = {at: times[place] for at, place in enumerate(places) if place in times}

@@ -16,7 +16,7 @@ from api.errors import ForbiddenError, ParameterError
 from api.gpu_advising import Advising
 from api.gpu_keeping import GpuJob, answer_about, stored_job
 from api.gpu_models import ClassifyAnswer, ClassifyPost
-from api.gpu_params import ClassifyParameters, read_known
+from api.gpu_params import ClassifyParameters, Known, read_known
 from api.json_schemas import inlined
 from api.log_classifier import Classifying, LogClassifier
 from api.log_stream import LogStream
@@ -77,24 +77,26 @@ async def classify(
         raise ParameterError(f"job has {len(given.job)} characters; want at most {NAME_MAX}", parameter="job")
     number = whole(given.number, "number", 1, ATTEMPTS_MAX)
     job = await run_in_threadpool(stored_job, service.database, given.job, number)
-    found = await _diagnosed(request, given, job, classifier, service)
+    found, known = await _diagnosed(request, given, job, classifier, service)
     kept_in = writable if keeping else None
     rules = classifier.rules if keeping else ""
     content = await run_in_threadpool(
-        answer_about, found, job, models, service.database, kept_in, rules, service.now_ns()
-    )
+        answer_about, found, job, models, service.database, kept_in, rules, service.now_ns(),
+        did_not_fail=known.failed is False,
+    )  # fmt: skip
     return live_answer(content)
 
 
 async def _diagnosed(
     request: Request, given: ClassifyParameters, job: GpuJob, classifier: LogClassifier, service: Service
-) -> Diagnosis:
+) -> tuple[Diagnosis, Known]:
     form, now_ns, stream = form_of(request), service.now_ns(), LogStream(request)
     if form.json:
         posted = await read_posted(stream, form, given, service.config.max_body_bytes, now_ns)
         facts = facts_about(posted.known, job.told, posted)
-        return await classifier.read(stream, lambda: classifier.diagnose(posted.logs, facts))
-    facts, origin = facts_about(read_known(given, now_ns), job.told), origin_of(given)
+        return await classifier.read(stream, lambda: classifier.diagnose(posted.logs, facts)), posted.known
+    known = read_known(given, now_ns)
+    facts, origin = facts_about(known, job.told), origin_of(given)
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced[:18]) > classifier.max_log_bytes:
         raise too_large(classifier.max_log_bytes)
@@ -104,7 +106,7 @@ async def _diagnosed(
         return classifier.diagnose([(origin, unpacking.pieces(stream.pieces(), form.packed))], facts)
 
     found = await classifier.read(stream, read)
-    return replace(found, notes=(*found.notes, _CUT_OFF)) if unpacking.cut_off else found
+    return replace(found, notes=(*found.notes, _CUT_OFF)) if unpacking.cut_off else found, known
 
 
 def _check_scope(request: Request, scope: str) -> None:

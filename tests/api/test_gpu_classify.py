@@ -212,7 +212,12 @@ def test_several_logs_come_as_json_with_what_is_known_of_the_job(client):
 
 
 def test_an_exit_code_of_0_says_that_nothing_failed(client):
-    assert said(post(client, OOM, f"{PATH}?exit_code=0"))["diagnosis"]["status"] == "no_failure"
+    answer = said(post(client, OOM, f"{PATH}?exit_code=0&job=odd&keep=true"))
+    assert answer["diagnosis"]["status"] == "no_failure"
+    told = "the scheduler or the exit code says that the job did not fail; its logs tell of gpu_oom"
+    assert told in answer["diagnosis"]["notes"]
+    why = "exit_code=0 says that the job did not fail; leave it out to have its logs decide"
+    assert (answer["kept"], answer["why_not_kept"], answer["why_no_advice"]) == (False, why, why)
     assert said(post(client, b"nothing of note\n", f"{PATH}?signal=9"))["diagnosis"]["status"] == "abstained"
 
 

@@ -98,6 +98,18 @@ def test_posted_attempts_get_the_document_that_the_command_line_prints(client):
     assert post(client, []).json()["advice"] == []
 
 
+def test_reasons_and_categories_that_nobody_knows_are_refused_with_their_place(client):
+    wrong = {"job": "b", "reason": "gpu_omm", "category": "usr"}, {"job": "c", "reason": "-"}
+    posted = [FAILED, *({**FAILED, **one} for one in wrong)]
+    problem = problem_of(post(client, posted))
+    assert problem["parameter"] == "attempts"
+    assert problem["detail"] == (
+        "attempts.1.reason='gpu_omm' is not known; did you mean gpu_oom? Else leave it out; "
+        "attempts.1.category='usr' is not known; want ai_engine, infrastructure, user, or leave it out; "
+        "attempts.2.reason='-' is not known; send one that a diagnosis gave, or leave it out"
+    )
+
+
 def test_posted_attempts_that_contradict_each_other_are_refused(client):
     problem = problem_of(post(client, [FAILED, FAILED]))
     assert problem["detail"] == "job 'a': two attempts of number 1; want each number once a job"

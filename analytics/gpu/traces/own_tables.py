@@ -2,11 +2,12 @@
 
 The columns are those of `Attempt`; only `job` and `outcome` are needed. Names in `nodes` are parted by semicolons or
 blanks, in JSON they may be a list. Times stand as nanoseconds under `submitted_ns`, `start_ns` and `end_ns`, or, also
-as texts with an offset, under `submitted`, `start` and `end`. What the bytes begin with tells CSV from JSON.
+as texts with an offset, under `submitted`, `started` and `ended`, as the API calls them; `start` and `end` are older
+names of these. What the bytes begin with tells CSV from JSON.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -23,7 +24,8 @@ from analytics.gpu.traces.opened_file import opened
 
 NEEDED: Final = ("job", "outcome")
 _TEXTS: Final = ("user", "queue", "reason", "category", "template")
-_TIMES: Final = ("submitted", "start", "end")
+#: A time -> what it is called, the newest name first.
+_TIMES: Final = {"submitted": ("submitted",), "start": ("started", "start"), "end": ("ended", "end")}
 _EXITS: Final = ("exit_code", "signal")
 #: More than any job has had.
 _MOST_GPUS: Final = 1e6
@@ -47,6 +49,8 @@ class _Row(msgspec.Struct, forbid_unknown_fields=True):
     nodes: tuple[str, ...] | str | None = None
     gpus: Annotated[float, msgspec.Meta(ge=0, le=_MOST_GPUS)] | None = None
     submitted: int | str | None = None
+    started: int | str | None = None
+    ended: int | str | None = None
     start: int | str | None = None
     end: int | str | None = None
     submitted_ns: _Time | None = None
@@ -77,11 +81,15 @@ def read_own(path: Path) -> pl.DataFrame:
 
 def _from_csv(path: Path) -> pl.DataFrame:
     counted = ("number", "nodes", "gpus", "busy", *_EXITS)
-    known = {*NEEDED, *counted, *_TEXTS, *_TIMES, *(f"{name}_ns" for name in _TIMES)}
+    times = [called for names in _TIMES.values() for called in names]
+    known = {*NEEDED, *counted, *_TEXTS, *times, *(f"{name}_ns" for name in _TIMES)}
     header = header_of(path)
     strange = [name for name in header if name not in known]
     if strange:
         raise DataError(f"{path}: column {strange[0]} is not known; columns are {', '.join(sorted(known))}")
+    for newer, *older in _TIMES.values():
+        if newer in header and any(name in header for name in older):
+            raise DataError(f"{path}: columns {newer} and {older[0]} are the same time; leave one of them out")
     wanted = [*NEEDED, *(name for name in header if name not in NEEDED)]
     parts = [_frame(cells) for cells in csv_blocks(path, wanted)]
     return pl.concat(parts) if parts else pl.DataFrame(schema=ATTEMPTS)
@@ -99,11 +107,12 @@ def _frame(cells: Cells) -> pl.DataFrame:
     columns |= {name: cells.texts(name) for name in _TEXTS if name in given}
     columns |= {name: cells.numbers(name, _MOST_GPUS) for name in ("gpus", "busy") if name in given}
     columns |= {name: cells.whole_numbers(name) for name in _EXITS if name in given}
-    for name in _TIMES:
+    for name, names in _TIMES.items():
+        called = next((one for one in names if one in given), None)
         if f"{name}_ns" in given:
             columns[f"{name}_ns"] = cells.times_ns(f"{name}_ns")
-        elif name in given:
-            columns[f"{name}_ns"] = cells.times(name)
+        elif called is not None:
+            columns[f"{name}_ns"] = cells.times(called)
     if "nodes" in given:
         named = cells.texts("nodes").fill_null("").str.extract_all(r"[^;\s]+")
         columns["nodes"] = named.list.unique(maintain_order=True)
@@ -149,15 +158,25 @@ def _frame_of(rows: list[_Row], path: Path, first: int) -> pl.DataFrame:
     columns["job"], columns["outcome"] = [str(row.job) for row in rows], [row.outcome for row in rows]
     columns["number"] = [row.number or 1 for row in rows]
     columns["nodes"] = [_names(row.nodes or ()) for row in rows]
-    texts = pl.DataFrame(
-        {name: [None if (told := getattr(row, name)) is None else str(told) for row in rows] for name in _TIMES},
-        schema=dict.fromkeys(_TIMES, pl.String),
-    )
-    cells = Cells(str(path), first, texts)
-    for name in _TIMES:
-        in_ns = pl.Series([getattr(row, f"{name}_ns") for row in rows], dtype=pl.Int64)
-        columns[f"{name}_ns"] = in_ns.zip_with(in_ns.is_not_null(), cells.times(name)).to_list()
+    told = {name: [_text(getattr(row, name)) for row in rows] for names in _TIMES.values() for name in names}
+    cells = Cells(str(path), first, pl.DataFrame(told, schema=dict.fromkeys(told, pl.String)))
+    for name, names in _TIMES.items():
+        times = pl.Series([getattr(row, f"{name}_ns") for row in rows], dtype=pl.Int64)
+        for one in names:
+            times = times.zip_with(times.is_not_null(), cells.times(one))
+        _refuse_both(names, rows, path)
+        columns[f"{name}_ns"] = times.to_list()
     return _with_nodes_counted(pl.DataFrame(columns, schema={name: ATTEMPTS[name] for name in columns}))
+
+
+def _text(time: int | str | None) -> str | None:
+    return None if time is None else str(time)
+
+
+def _refuse_both(names: Sequence[str], rows: Sequence[_Row], path: Path) -> None:
+    for row in rows:
+        if sum(getattr(row, name) is not None for name in names) > 1:
+            raise DataError(f"{path}: job {row.job}: {' and '.join(names)} are the same time; leave one of them out")
 
 
 def _names(nodes: tuple[str, ...] | str) -> list[str]:

@@ -39,6 +39,19 @@ def test_csv_says_the_same_as_json(tmp_path: Path) -> None:
     assert read(tmp_path, json.dumps({**row, "reason": "gpu_ecc", "template": "x y"})) == [found]
 
 
+def test_times_have_the_names_that_the_api_gives_them_and_their_older_ones_but_not_both(tmp_path: Path) -> None:
+    times = FIRST_NS, "2026-01-01T01:00:00+00:00"
+    (older,) = read(tmp_path, json.dumps({**ROW, "start": times[0], "end": times[1]}))
+    assert older.runtime_s() == 3600
+    assert read(tmp_path, json.dumps({**ROW, "started": times[0], "ended": times[1]})) == [older]
+    header = "job,submitted,outcome,started"
+    values = f"j,2026-01-01T00:00:00Z,failed,{times[0]}"
+    assert read(tmp_path, f"{header},ended\n{values},{times[1]}\n") == [older]
+    for text in (f"{header},start\n{values},{times[0]}\n", json.dumps({**ROW, "started": times[0], "start": times[0]})):
+        with pytest.raises(DataError, match=r"started and start are the same time; leave one of them out"):
+            read(tmp_path, text)
+
+
 def test_exit_codes_and_signals_come_in_where_they_are_told(tmp_path: Path) -> None:
     path = tmp_path / "attempts"
     texts = (
