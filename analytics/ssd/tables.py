@@ -7,6 +7,7 @@ is refused with what was seen and what is wanted.
 
 import csv
 import gzip
+import logging
 import zlib
 from collections.abc import Sequence
 from datetime import date
@@ -19,6 +20,9 @@ from analytics.errors import DataError
 from analytics.ssd.cells import days_of_ns, flags, names, refuse_row, texts, times_ns, utc_days, whole_numbers
 from analytics.ssd.columns import FAILURES, SYNTHETIC_FAMILY
 from analytics.ssd.days import canonical_days, drive_days
+from analytics.ssd.short_rows import short_row
+
+log = logging.getLogger(__name__)
 
 #: Vendor attributes that mean the same on all hard disks; 241 and 242 count sectors of 512 bytes.
 _ATTRIBUTES: Final = {
@@ -69,16 +73,20 @@ def read_table(frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 def read_file(path: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The same of a file: .csv, .csv.gz or .parquet.
+    """The same of a file: .csv, .csv.gz or .parquet. Rows for a drive and day that is there are merged, and told.
 
     Raises:
-        DataError: as above, and for files that cannot be read as what their name says.
+        DataError: as above, and for files that cannot be read as what their name says, or with rows that are cut off.
     """
     frame = _frame_of(path)
     try:
-        return read_table(frame)
+        days, failures = read_table(frame)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
+    merged = 0 if "ts" in frame.columns and "day" not in frame.columns else frame.height - days.height
+    if merged:
+        log.warning("%s: %d rows tell of a drive and day again; of each day the largest values count", path, merged)
+    return days, failures
 
 
 def _frame_of(path: Path) -> pl.DataFrame:
@@ -88,10 +96,14 @@ def _frame_of(path: Path) -> pl.DataFrame:
     try:
         if name.endswith((".csv", ".csv.gz")):
             # As text first: a column whose type changes in row 10,000 has to be an error that names the row.
-            return pl.read_csv(path, infer_schema=False, raise_if_empty=False)
+            frame = pl.read_csv(path, infer_schema=False, raise_if_empty=False)
+            short = short_row(path) if frame.height and frame.to_series(-1).null_count() else ""
+            if short:
+                raise DataError(f"{path} cannot be read: {short}")
+            return frame
         if name.endswith(".parquet"):
             return pl.read_parquet(path)
-    except (OSError, EOFError, pl.exceptions.PolarsError) as error:
+    except (OSError, EOFError, zlib.error, csv.Error, pl.exceptions.PolarsError) as error:
         found = "" if name.endswith(".parquet") else _bad_row(path)
         raise DataError(f"{path} cannot be read: {found or str(error).splitlines()[0]}") from error
     raise DataError(f"{path}: its name ends in {path.suffix or 'nothing'}; .csv, .csv.gz or .parquet is wanted")

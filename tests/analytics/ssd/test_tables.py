@@ -141,6 +141,42 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
         read_file(tmp_path / "drives.xlsx")
 
 
+@pytest.mark.parametrize("quote", ["", '"'])
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_row_with_fewer_cells_than_the_header_is_refused_and_no_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quote: str, packed: bool
+) -> None:
+    monkeypatch.setattr("analytics.ssd.short_rows._BLOCK_BYTES", 32)
+    header = "drive,day,crc_total,realloc_total\n"
+    whole = [f"{quote}D{number}{quote},2026-01-01,{number},\n" for number in range(9)]
+
+    def file(text: str) -> Path:
+        path = tmp_path / ("drives.csv.gz" if packed else "drives.csv")
+        path.write_bytes(gzip.compress(text.encode()) if packed else text.encode())
+        return path
+
+    for end in ("", "\n", "\r\n"):
+        days, _ = read_file(file((header + "".join(whole)).rstrip("\n") + end))
+        assert days["realloc_total"].to_list() == [None] * 9
+        for place in (0, 5, 8):
+            rows = [*whole]
+            rows[place] = f"{quote}D{place}{quote},2026-01-01,{place}\n"
+            says = rf"cannot be read: row {place + 1} \(.*\) has 3 cells, the header has 4; is the file cut off\?"
+            with pytest.raises(DataError, match=says):
+                read_file(file((header + "".join(rows)).rstrip("\n") + end))
+
+
+def test_rows_for_a_day_that_is_there_are_merged_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    text = "drive,day,crc_total\nA,2026-01-01,1\nA,2026-01-02,1\nA,2026-01-01,7\nB,2026-01-01,1\nB,2026-01-01,1\n"
+    days, _ = read_file(written(tmp_path, text))
+    assert days["crc_total"].to_list() == [7, 1, 1]
+    assert "drives.csv: 2 rows tell of a drive and day again; of each day the largest values count" in caplog.text
+    caplog.clear()
+    noon_ns = 1_767_268_800 * 10**9
+    assert read_file(written(tmp_path, f"ts,serial\n{noon_ns},A\n{noon_ns + 1},A\n"))[0].height == 1
+    assert not caplog.records, "of a day there are many readings"
+
+
 def test_a_column_that_stands_there_twice_is_refused(tmp_path: Path) -> None:
     path = written(tmp_path, "drive,day,crc_total,crc_total\nA,2026-01-01,1,2\n")
     with pytest.raises(DataError, match=r"drives.csv: column crc_total stands there twice"):
