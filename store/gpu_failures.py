@@ -168,14 +168,14 @@ def failures_of(connection: sa.Connection, job: str) -> list[FailureRow]:
     return [FailureRow(**row._asdict()) for row in connection.execute(query)]
 
 
-def unreported_since(connection: sa.Connection, jobs: Sequence[str], since_ns: int) -> dict[str, int]:
-    """Job -> when its newest failure was that only its lines tell of, of those of these jobs with one since then."""
-    found: dict[str, int] = {}
+def unreported_of(connection: sa.Connection, jobs: Sequence[str]) -> dict[str, list[tuple[int, int]]]:
+    """Job -> (number, when it failed) of its failures that only lines tell of, by number; only jobs with any."""
+    found: dict[str, list[tuple[int, int]]] = {}
     for some in batched(sorted({job for job in jobs if is_storable(job, NAME_MAX)}), _AT_ONCE):
-        query = sa.select(_T.c.job, sa.func.max(_T.c.failed_ns)).group_by(_T.c.job)
-        query = query.where(_T.c.job.in_(some), _T.c.failed_ns >= since_ns)
-        query = query.where(_T.c.reported.is_(False), _T.c.origin == "agents")
-        found |= {job: int(failed_ns) for job, failed_ns in connection.execute(query)}
+        query = sa.select(_T.c.job, _T.c.number, _T.c.failed_ns).order_by(_T.c.job, _T.c.number)
+        query = query.where(_T.c.job.in_(some), _T.c.reported.is_(False), _T.c.origin == "agents")
+        for job, number, failed_ns in connection.execute(query):
+            found.setdefault(job, []).append((int(number), int(failed_ns)))
     return found
 
 

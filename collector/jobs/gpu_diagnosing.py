@@ -25,16 +25,17 @@ from collector.jobs.gpu_log_lines import TOGETHER_NS
 from collector.jobs.gpu_log_query import LogSeries
 from collector.jobs.gpu_neighbours import others_beside, tells_of_kernel
 from collector.jobs.gpu_news import GpuNews
+from collector.jobs.gpu_quiet import Quiet
 from collector.jobs.gpu_retry import RetryShelf
 from collector.jobs.gpu_rules import RuleShelf
-from collector.jobs.gpu_runs import FOREVER_NS, Run, Waits, runs_of
+from collector.jobs.gpu_runs import FOREVER_NS, Death, Run, Waits, runs_of
 from collector.jobs.gpu_scans import SERIES_AT_ONCE, Logs, pieces_of, series_of_nodes
 from collector.jobs.gpu_waiting import Waiting, drop_waiting, write_to_learn, write_waiting
 from collector.jobs.pace import Pace
 from store.errors import LeaseLostError
 from store.gpu_advice import AdviceRow, advice_of, put_advice
 from store.gpu_attempts import AttemptRow, attempts_of
-from store.gpu_failures import FailureRow, drop_failure, failures_of, put_failure, unreported_since
+from store.gpu_failures import FailureRow, drop_failure, failures_of, put_failure, unreported_of
 
 log = logging.getLogger(__name__)
 
@@ -103,14 +104,16 @@ class GpuDiagnosing:
         for start in range(0, len(tried), _JOBS_AT_ONCE):
             some = tried[start : start + _JOBS_AT_ONCE]
             with self._engine.connect() as connection:
-                _, _, series = self._news.logs(connection)
+                seen, query, series = self._news.logs(connection)
                 attempts = attempts_of(connection, [one.job for one in some])
                 tell_damaged_attempts(row for rows in attempts.values() for row in rows)
-                silent = [one.job for one in some if one.last_ns is None]
-                unreported = unreported_since(connection, silent, since_ns)
-            # Something else than lines is new; what its lines alone told of is still an attempt of it.
-            some = [replace(one, last_ns=unreported[one.job] + 1) if one.job in unreported else one for one in some]
-            cases = [self._case(one, attempts.get(one.job, ()), series, since_ns, now_ns) for one in some]
+                died = unreported_of(connection, [one.job for one in some])
+                some = [_with_last(one, died.get(one.job, ()), since_ns) for one in some]
+                quiet = Quiet(seen, query, series, self._waits.quiet_ns, since_ns)
+                deaths = {one.job: quiet.deaths(one.job, died.get(one.job, ()), one.last_ns) for one in some}
+            cases = [
+                self._case(one, attempts.get(one.job, ()), deaths[one.job], series, since_ns, now_ns) for one in some
+            ]
             for batch in _batches(cases):
                 left -= self._look_into(batch, series, now_ns, pace)
                 pace.rest()
@@ -118,9 +121,15 @@ class GpuDiagnosing:
         return left
 
     def _case(
-        self, waiting: Waiting, attempts: Sequence[AttemptRow], series: LogSeries, since_ns: int, now_ns: int
+        self,
+        waiting: Waiting,
+        attempts: Sequence[AttemptRow],
+        deaths: Sequence[Death],
+        series: LogSeries,
+        since_ns: int,
+        now_ns: int,
     ) -> _Case:
-        runs = runs_of(attempts, waiting.last_ns, since_ns, self._waits)
+        runs = runs_of(attempts, waiting.last_ns, since_ns, self._waits, deaths)
         case = _Case(waiting, attempts, runs)
         for run in runs:
             if run.due_ns is None or run.to_ns <= max(waiting.from_ns, since_ns):
@@ -266,6 +275,12 @@ class GpuDiagnosing:
         with self._engine.begin() as connection:
             pace.hold(connection)
             write_waiting(connection, [aside], now_ns)
+
+
+def _with_last(waiting: Waiting, died: Sequence[tuple[int, int]], since_ns: int) -> Waiting:
+    """Where something else than lines is new, what its lines alone told of is still an attempt of it."""
+    times = [failed_ns for _, failed_ns in died if failed_ns >= since_ns]
+    return replace(waiting, last_ns=max(times) + 1) if waiting.last_ns is None and times else waiting
 
 
 def _batches(cases: Sequence[_Case]) -> Iterator[list[_Case]]:

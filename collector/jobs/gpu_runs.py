@@ -2,7 +2,8 @@
 
 Attempts follow each other. A line goes to the attempt in whose time it was written; kernels, launchers and schedulers
 write before a start and after an end, so times reach a little further, up to halfway to the next attempt. What was
-written after the last attempt that is known has ended belongs to one that nobody has reported yet.
+written after the last attempt that is known has ended belongs to one that nobody has reported yet; and once that has
+died and its log been quiet, what comes then to the next.
 """
 
 from collections.abc import Sequence
@@ -24,6 +25,15 @@ class Waits:
 
     settle_ns: int
     quiet_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """An attempt that nobody reported and whose lines told that it failed; `over`: its log was quiet from then on."""
+
+    number: int
+    failed_ns: int
+    over: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +63,20 @@ class Run:
         return self.attempt is not None and self.attempt.outcome != RUNNING and not self.reported
 
 
-def runs_of(attempts: Sequence[AttemptRow], last_ns: int | None, since_ns: int, waits: Waits) -> list[Run]:
-    """All attempts of one job in order, the last one maybe not reported.
+def runs_of(
+    attempts: Sequence[AttemptRow],
+    last_ns: int | None,
+    since_ns: int,
+    waits: Waits,
+    deaths: Sequence[Death] = (),
+) -> list[Run]:
+    """All attempts of one job in order, the last ones maybe not reported.
 
     Args:
         attempts: by number.
         last_ns: when its last line was written, None where no line is known.
         since_ns: nothing before is looked at.
+        deaths: by number, of attempts that nobody reported; those that turn out to be of a reported one are left out.
     """
     found: list[Run] = []
     low_ns = since_ns
@@ -72,9 +89,19 @@ def runs_of(attempts: Sequence[AttemptRow], last_ns: int | None, since_ns: int, 
         found.append(Run(one.number, one, from_ns, to_ns, _due(one, min(to_ns, last_ns or 0), last_ns, waits)))
         if high_ns < FOREVER_NS:
             low_ns = max(low_ns, to_ns)
+    number = found[-1].number + 1 if found else 1
+    for death in deaths:
+        if death.number < number or (found and found[-1].to_ns > death.failed_ns):
+            continue
+        number = death.number
+        if death.over:
+            number += 1
+            if death.failed_ns >= low_ns:
+                to_ns = death.failed_ns + min(SLACK_NS, waits.quiet_ns)
+                found.append(Run(death.number, None, low_ns, to_ns, death.failed_ns + waits.quiet_ns))
+                low_ns = to_ns
     last = found[-1] if found else None
     if last_ns is not None and last_ns > since_ns and (last is None or last.to_ns <= last_ns):
-        number = 1 if last is None else last.number + 1
         found.append(Run(number, None, low_ns, FOREVER_NS, last_ns + waits.quiet_ns))
     return found
 

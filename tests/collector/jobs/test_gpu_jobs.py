@@ -212,6 +212,33 @@ def test_an_unreported_failure_stays_when_a_kernel_or_an_earlier_attempt_is_hear
     assert world.reasons("alone") == {1: "gpu_fell_off_bus"}
 
 
+def test_a_second_death_that_nobody_reports_is_another_attempt_and_not_the_first_told_anew(
+    quick_gpu_world: GpuWorld,
+) -> None:
+    world = quick_gpu_world
+    missing = ("Traceback (most recent call last):", "ModuleNotFoundError: No module named 'apex'")
+    world.take([*lines("nightly", OUT_OF_MEMORY), *lines("late", OUT_OF_MEMORY)])
+    rounds = world.rounds()
+    assert rounds.tick(NOW)
+    first = world.failures("nightly")
+    died_ns = NOW - HOUR_NS
+    again = [row for minute in range(5, 45, 5) for row in lines("late", ("step 9",), died_ns + minute * MINUTE_NS)]
+    world.take([*lines("nightly", missing, NOW), *again, *lines("late", missing, NOW)])
+    assert rounds.tick(NOW + 16 * MINUTE_NS)
+    assert world.reasons("nightly") == {1: "gpu_oom", 2: "import_error"}
+    assert world.failures("nightly")[:1] == first
+    assert list(world.reasons("late")) == [1], "its log was not quiet, it came late"
+    world.take(lines("nightly", OUT_OF_MEMORY, NOW + HOUR_NS))
+    restarted = world.rounds("another")
+    rounds.leave()
+    assert restarted.tick(NOW + 2 * HOUR_NS)
+    assert world.reasons("nightly") == {1: "gpu_oom", 2: "import_error", 3: "gpu_oom"}
+    assert world.failures("nightly")[:1] == first
+    world.take(lines("nightly", OUT_OF_MEMORY, NOW + 3 * DAY_NS))
+    assert restarted.tick(NOW + 3 * DAY_NS + HOUR_NS)
+    assert list(world.reasons("nightly")) == [1, 2, 3, 4], "also where the others lie too far back to be looked at"
+
+
 def test_kernel_lines_of_another_time_say_nothing(quick_gpu_world: GpuWorld) -> None:
     world = quick_gpu_world
     world.take(lines("", (XID,), NOW - 10 * MINUTE_NS, source="kernel", file="kmsg"))
