@@ -183,7 +183,7 @@ def test_the_agent_that_is_watched_can_be_started_and_its_budget_cut_as_the_page
 
     assert "ok (1 queries, 1 metrics" in run("config", "check", "tailwatch.yaml")
     subprocess.run(["sh", "-c", cut], cwd=tmp_path, check=True)
-    plan = json.loads(run("agent", "plan", "--config", "tailwatch.yaml", "--json", "--seconds", "1"))
+    plan = json.loads(run("agent", "plan", "--config", "tailwatch.yaml", "--json", "--seconds", "60"))
     assert plan["budget"]["cores"] == 0.045
     assert plan["queries"][0]["operators"] == ["extract", "project", "aggregate"]
     assert plan["sources"][0]["records"] == 6_000

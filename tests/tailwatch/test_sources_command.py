@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, get_args
 
 import msgspec
@@ -24,6 +25,7 @@ from pipeline.sql import compile_query
 from tailwatch import source_survey
 from tailwatch.cli import main
 from tailwatch.running_sources import agent_on
+from tests.agents.live import until
 from tests.agents.world import MACHINE, publisher_to
 from tests.counterparts.choice import free_port
 
@@ -177,15 +179,26 @@ def test_drives_that_may_not_be_read_are_named(tmp_path: Path, capsys: pytest.Ca
 def test_a_look_that_hangs_or_fails_costs_only_itself(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     over = threading.Event()
 
+    class Looking(threading.Thread):
+        """One that does not hang is waited for, however busy the machine is."""
+
+        def join(self, timeout: float | None = None) -> None:
+            assert until(lambda: self in hanging or not self.is_alive())
+            super().join(timeout)
+
+    hanging: list[threading.Thread] = []
+
     def look(entry: Any, make: Any) -> Offer:
         del make
         if entry.__struct_config__.tag == "host":
-            over.wait(30)
+            hanging.append(threading.current_thread())
+            over.wait(90)
         if entry.__struct_config__.tag == "gpu":
             raise RuntimeError("a driver's fault")
         return Offer("ready")
 
     monkeypatch.setattr(source_survey, "offer_to", look)
+    monkeypatch.setattr(source_survey, "threading", SimpleNamespace(Thread=Looking))
     config = AgentConfig(spool_path=str(tmp_path / "spool.db"))
     try:
         found = source_survey.survey(config, [], ["host", "gpu", "smart"], within_s=0.5)
