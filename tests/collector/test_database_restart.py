@@ -104,6 +104,8 @@ def test_a_collector_outlives_its_database_and_goes_on_where_it_was(bench: Bench
     try:
         for at in range(0, 300, 50):
             bench.publish(agent.send(RECORDS[at : at + 50], 0 if at % 100 else 99))
+            if at == 0:
+                _wait_for(lambda: bench.totals()["frames"] > 0)  # it ends where the database goes while it starts
             time.sleep(0.3)
             if at in (50, 150):
                 server.kill()
