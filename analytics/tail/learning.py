@@ -19,6 +19,7 @@ from analytics.tail.degree_pieces import pieces_ms
 from analytics.tail.edge_search import found_edges
 from analytics.tail.effective import Basis, EffectiveTimes, effective_ms
 from analytics.tail.samples import BoolArray, Samples
+from analytics.tail.slowdown_learning import NO_SLOWDOWN, Slowdown, learn_slowdown
 from analytics.tail.speedup import Float64Array, Int64Array, SpeedupProfile
 from analytics.tail.speedup_cells import MOST_PIECES, Cell, class_speedups, shrunk
 
@@ -52,6 +53,7 @@ class LearnedProfile:
         requests: with a prediction and a degree known all along. explored: those of them whose degree was drawn by
             chance.
         basis: of effective times (effective.py).
+        slowdown: of threads by each other, which the speed-ups do not hold (slowdown.py).
     """
 
     profile: SpeedupProfile
@@ -62,6 +64,7 @@ class LearnedProfile:
     requests: int
     explored: int
     basis: Basis
+    slowdown: Slowdown = NO_SLOWDOWN
 
 
 def class_edges(
@@ -109,7 +112,8 @@ def learn_profile(
 
     Args:
         threads: of the hardware, on each instance. workers: of its pool; None: not known.
-        edges_ms: where classes begin; None: where class_edges finds them. effective: None: effective_ms.
+        edges_ms: where classes begin; None: where class_edges finds them.
+        effective: with no slowdown taken out, which is learned here. None: effective_ms.
     Raises:
         DataError: no predictions or constant ones, degrees above `max_degree`, times that contradict each other.
         TooFewDataError: below 100 requests, or no class ran ten times on one thread and ten times on another degree.
@@ -120,6 +124,8 @@ def learn_profile(
     fault = clock_fault(samples, effective, threads, workers)
     if fault:
         raise DataError(fault)
+    slowdown = learn_slowdown(samples, threads, effective)
+    effective = as_learned(samples, threads, effective, slowdown)
     edges = class_edges(samples, edges_ms, effective)
     counts, cells = _cells(samples, effective, edges, max_degree)
     found = [class_speedups(row, max_degree) for row in cells]
@@ -141,7 +147,13 @@ def learn_profile(
         requests=int(np.count_nonzero(known)),
         explored=int(np.count_nonzero(samples.explored & known)),
         basis=effective.basis,
+        slowdown=slowdown,
     )
+
+
+def as_learned(samples: Samples, threads: int, effective: EffectiveTimes, slowdown: Slowdown) -> EffectiveTimes:
+    """Effective times of the samples with this slowdown taken out: the same, or else put together anew."""
+    return effective if effective.slowdown == slowdown.value else effective_ms(samples, threads, slowdown.value)
 
 
 def works_ms(samples: Samples, effective: EffectiveTimes, profile: SpeedupProfile) -> Float64Array:

@@ -275,7 +275,10 @@ def _told(
 ) -> tuple[dict[str, Float64Array], Int8Array]:
     """What adds up, by name, one number per request; and causes."""
     n = len(samples)
-    thread_ms = _thread_ms(samples, effective)
+    shared_ms, thread_ms = effective.times_ms, _thread_ms(samples, effective)
+    if effective.slowdown:  # hardware threads are in use all the same while threads slow each other
+        shared_ms = effective.shares * samples.services_ms
+        thread_ms = thread_ms * (shared_ms / effective.times_ms)
     if profile is None:
         works, causes = thread_ms, np.full(n, NOT_SLOW, np.int8)
     else:
@@ -297,7 +300,7 @@ def _told(
         "last_bucket": last,
         "latency_ms": samples.latencies_ms,
         "service_ms": samples.services_ms,
-        "effective_ms": effective.times_ms,
+        "effective_ms": shared_ms,
         "work_ms": works,
         "thread_ms": thread_ms,
     }

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analytics.errors import DataError
+from analytics.tail.slowdown import checked
 
 Metric: TypeAlias = Literal["long_threads", "threads_and_queue", "in_system"]
 
@@ -146,17 +147,20 @@ class Server:
     Attributes:
         threads: of the hardware. workers: of the pool, which may be more; active ones then share the hardware evenly.
         max_degree: the most threads of one request.
+        slowdown: how much longer work takes with all hardware threads busy than with one (slowdown.py).
     """
 
     threads: int = 12
     workers: int = 24
     max_degree: int = 6
+    slowdown: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuses what cannot run."""
         for name in ("threads", "workers", "max_degree"):
             if not 1 <= getattr(self, name) <= 4096:
                 raise DataError(f"a server with {getattr(self, name)} {name}; want 1 to 4096")
+        checked(self.slowdown)
 
 
 def server_as_told(

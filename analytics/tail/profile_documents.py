@@ -9,11 +9,13 @@ import numpy as np
 from analytics.errors import DataError
 from analytics.tail.effective import Basis
 from analytics.tail.learning import LearnedProfile
+from analytics.tail.slowdown import checked
+from analytics.tail.slowdown_learning import NO_SLOWDOWN, Slowdown
 from analytics.tail.speedup import SpeedupProfile
 
 
 class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Rows by class, columns by degree from 1."""
+    """Rows by class, columns by degree from 1; older documents say nothing of a slowdown, and rest on none."""
 
     edges_ms: list[float]
     speedups: list[list[float]]
@@ -24,6 +26,7 @@ class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     requests: int
     explored: int
     basis: Basis
+    slowdown: Slowdown = NO_SLOWDOWN
 
 
 _TABLES: Final = ("counts", "low", "high", "extrapolated")
@@ -41,6 +44,7 @@ def profile_document(learned: LearnedProfile) -> dict[str, Any]:
         requests=learned.requests,
         explored=learned.explored,
         basis=learned.basis,
+        slowdown=learned.slowdown,
     )
     return dict(msgspec.to_builtins(document))
 
@@ -55,6 +59,7 @@ def profile_from(document: Mapping[str, Any]) -> LearnedProfile:
         read = msgspec.convert(document, _Document)
     except msgspec.ValidationError as error:
         raise DataError(f"a speed-up profile that cannot be read: {error}") from error
+    checked(read.slowdown.value)
     shape = (len(read.edges_ms) + 1, len(read.speedups[0]) if read.speedups else 0)
     for name in ("speedups", *_TABLES):
         rows = getattr(read, name)
@@ -71,4 +76,5 @@ def profile_from(document: Mapping[str, Any]) -> LearnedProfile:
         read.requests,
         read.explored,
         read.basis,
+        read.slowdown,
     )

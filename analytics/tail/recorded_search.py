@@ -85,8 +85,8 @@ def search_recorded(
     if degree < 2:
         text = f"fewer than {OWN_DATA} requests of the longest class ran on each of two degrees"
         return _none(bare, failed("identifiability", f"{text}: run 1 % of the requests on degrees drawn by chance"), 1)
-    limited = replace(server, max_degree=degree)
-    works = works_ms(samples, effective_ms(samples, server.threads), learned.profile)
+    limited = replace(server, max_degree=degree, slowdown=learned.slowdown.value)
+    works = works_ms(samples, effective_ms(samples, server.threads, limited.slowdown), learned.profile)
     levels = load_levels(samples, server.threads, works)
     campaign = campaign_of(samples, works, levels)
     if not campaign:

@@ -1,8 +1,9 @@
 """Requests through a server under a policy: when each began and ended, on how many threads, and what it met.
 
 `simulate` is exact for the model, with no sampling of its own: the same requests give the same answer. Progress uses
-the class of the true work, policies the class of what is predicted. What it leaves out: caches that requests share,
-the cost of adding a thread, time limits, cores shared with others.
+the class of the true work, policies the class of what is predicted. That threads slow each other is one number of the
+server (slowdown.py). What it leaves out: which requests share a cache, the cost of adding a thread, time limits, cores
+shared with others.
 """
 
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import numpy.typing as npt
 
 from analytics.errors import DataError, MissingLibraryError
 from analytics.tail.policies import Policy, Server, Tpc, kernel_policy
+from analytics.tail.slowdown import own, rate
 from analytics.tail.speedup import Float64Array, Int64Array, SpeedupProfile
 
 Int32Array = npt.NDArray[np.int32]
@@ -72,7 +74,7 @@ class Run:
 
     Attributes:
         starts_ms, ends_ms: of its run; what was before the start is waiting.
-        effective_ms: of its run with what sharing the hardware took away left out.
+        effective_ms: of its run with what others beside it took away left out.
         first_degrees, last_degrees: threads at the start and at the end.
         raised_ms: when it got more threads for the first time, NaN: never.
         queued, active, long_active: behind it in the queue, active threads and those of long requests, when it started.
@@ -132,6 +134,8 @@ def simulate(requests: Requests, server: Server, profile: SpeedupProfile, policy
     if isinstance(policy, Tpc) and not policy.prediction:
         predictions = np.full(n, min(1.0, float(requests.works_ms.min(initial=1.0))))
     classes, predicted = profile.classes(requests.works_ms), profile.classes(predictions)
+    own_by_degree = own(np.arange(1, profile.max_degree + 1), server.threads, server.slowdown)
+    rates = rate(np.arange(server.workers + 1), server.threads, server.slowdown)
     floats = [np.empty(n) for _ in range(4)]
     numbers = [np.empty(n, np.int32) for _ in range(5)]
     starts, ends, effective, raised_at = floats
@@ -140,9 +144,10 @@ def simulate(requests: Requests, server: Server, profile: SpeedupProfile, policy
     average = profile.average(requests.works_ms) if n else np.ones(profile.max_degree)
     raises, corrected, busy_ms = kernel(
         np.ascontiguousarray(requests.arrivals_ms, np.float64), np.ascontiguousarray(requests.works_ms, np.float64),
-        np.ascontiguousarray(predictions, np.float64), classes, predicted, _forced(requests), profile.flat, average,
-        mean_ms, server.threads, server.workers, server.max_degree, given.code, given.degree, given.number,
-        given.metric, given.width, given.full, given.corrects, given.targets_ms,
+        np.ascontiguousarray(predictions, np.float64), classes, predicted, _forced(requests), profile.flat,
+        profile.flat * own_by_degree, own_by_degree, rates, average, mean_ms, server.threads, server.workers,
+        server.max_degree, given.code, given.degree, given.number, given.metric, given.width, given.full,
+        given.corrects, given.targets_ms,
         starts, ends, effective, first_degrees, last_degrees, raised_at, queued, active, long_active,
     )  # fmt: skip
     span_ms = float(ends.max() - requests.arrivals_ms[0]) if n else 0.0

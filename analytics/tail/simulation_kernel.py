@@ -1,8 +1,8 @@
 """The compiled event loop of simulation.py: processor sharing in virtual time.
 
-All running requests progress at the same share of the hardware, min(1, threads / active workers). Virtual time is the
-integral of that share, so a request that runs undisturbed ends at a virtual time that is known when it begins, and
-nothing of the others has to be touched at an event. A change of degree moves that one end.
+All running requests progress at the same rate, that of the threads at work (slowdown.py). Virtual time is the integral
+of it, so a request that runs undisturbed ends at a virtual time that is known when it begins, and nothing of the others
+has to be touched at an event. A change of degree moves that one end.
 """
 
 import numpy as np
@@ -13,12 +13,15 @@ _NEVER = np.inf
 
 @njit(cache=True, nogil=True)
 def run(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915, PLR0917 -- a call per event would cost more
-    arrivals, works, predictions, classes, predicted_classes, forced, speedups, average, mean_ms,
-    threads, workers, most, code, degree, number, metric, width, full, corrects, targets,
+    arrivals, works, predictions, classes, predicted_classes, forced, speedups, progress, own, rates,
+    average, mean_ms, threads, workers, most, code, degree, number, metric, width, full, corrects, targets,
     starts, ends, effective, first_degrees, last_degrees, raised_at, queued, active, long_active,
 ):  # fmt: skip
     """Run all requests; fills the arrays from `starts` on, one entry per request.
 
+    Args:
+        progress: speed-ups in virtual time, by class and degree: `speedups` times `own`, which is by degree.
+        rates: of virtual time, by threads at work from 0 on.
     Returns (raises of running requests, requests raised, busy milliseconds of the hardware).
     """
     n = arrivals.size
@@ -32,7 +35,7 @@ def run(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915, PLR0917 -- a
     arrived, begun, done = 0, 0, 0
     raises, raised = 0, 0
     while done < n:
-        share = 1.0 if total <= threads else threads / total
+        share = rates[total]
         next_end, which = _NEVER, -1
         next_timer, whose = _NEVER, -1
         for slot in range(running):
@@ -53,7 +56,7 @@ def run(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915, PLR0917 -- a
             virtual = next_end
             j = request[which]
             ends[j] = now
-            effective[j] = virtual - effective[j]
+            effective[j] = (virtual - effective[j]) * own[degrees[which] - 1]
             last_degrees[j] = degrees[which]
             total -= degrees[which]
             if is_long[which]:
@@ -76,8 +79,10 @@ def run(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915, PLR0917 -- a
             more = min(min(goal, most) - d, workers - total)
             if more > 0:
                 row = classes[j]
-                left = (ends_at[whose] - virtual) * speedups[row, d - 1]
-                ends_at[whose] = virtual + left / speedups[row, d + more - 1]
+                left = (ends_at[whose] - virtual) * progress[row, d - 1]
+                ends_at[whose] = virtual + left / progress[row, d + more - 1]
+                if own[d - 1] != own[d + more - 1]:  # from here on, all of it counts by the new degree
+                    effective[j] = virtual - (virtual - effective[j]) * own[d - 1] / own[d + more - 1]
                 degrees[whose] = d + more
                 total += more
                 if is_long[whose]:
@@ -128,7 +133,7 @@ def run(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915, PLR0917 -- a
                 d = min(forced[j], most)
             d = min(d, workers - total)
             request[running], degrees[running], is_long[running] = j, d, long
-            ends_at[running] = virtual + works[j] / speedups[classes[j], d - 1]
+            ends_at[running] = virtual + works[j] / progress[classes[j], d - 1]
             timers[running] = timer if d < most else _NEVER
             running += 1
             total += d

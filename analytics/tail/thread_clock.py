@@ -1,4 +1,4 @@
-"""The clock that runs at min(1, N / T) while T threads are at work, and how far it went in the run of each request.
+"""The clock that runs at the rate of T threads at work (slowdown.py), and how far it went in the run of each request.
 
 Put together from all requests of a server, or, where only some were kept, from the threads that those met.
 """
@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from analytics.tail.simulation import Int32Array
+from analytics.tail.slowdown import rate
 from analytics.tail.speedup import Float64Array, Int64Array
 
 # Requests put together at a time: some 50 MB of events, and sorts that stay near the cache.
@@ -53,7 +54,7 @@ class Clocked:
     busy_ms: Float64Array | None = None
 
 
-def from_all(runs: Runs, threads: int) -> Clocked:
+def from_all(runs: Runs, threads: int, slowdown: float = 0.0) -> Clocked:
     """From the runs of all requests."""
     n = runs.starts_ms.size
     began, ended, met = np.empty(n), np.empty(n), np.zeros(n, np.int32)
@@ -67,7 +68,7 @@ def from_all(runs: Runs, threads: int) -> Clocked:
         total = active + np.cumsum(events.more)
         before, passed = np.concatenate([[active], total[:-1]]), np.diff(events.times_ms, prepend=now)
         surely = sure + np.cumsum(events.surely)
-        clocks = clock + np.cumsum(passed * np.minimum(1.0, threads / np.maximum(before, 1)))
+        clocks = clock + np.cumsum(passed * rate(before, threads, slowdown))
         busy = added(busy, np.bincount(np.concatenate([[sure], surely[:-1]]), weights=passed).astype(np.float64))
         kinds, whose = np.divmod(events.owners, n)
         began[whose[kinds == _START]] = clocks[kinds == _START]
@@ -89,11 +90,11 @@ def added(one: Float64Array, other: Float64Array) -> Float64Array:
     return total
 
 
-def from_starts(runs: Runs, active: Int32Array, threads: int) -> Clocked:
+def from_starts(runs: Runs, active: Int32Array, threads: int, slowdown: float = 0.0) -> Clocked:
     """From what some requests met, where others between them are missing.
 
-    From a start, where threads rise by the request's own, the share of the hardware changes in a line to that before
-    the next start kept; after the last one it stays.
+    From a start, where threads rise by the request's own, the rate changes in a line to that before the
+    next start kept; after the last one it stays.
 
     Args:
         active: int32[n], threads of others at work at each start; negative: not told, of at least one it is.
@@ -101,8 +102,8 @@ def from_starts(runs: Runs, active: Int32Array, threads: int) -> Clocked:
     told = np.flatnonzero(active >= 0)
     told = told[np.argsort(runs.starts_ms[told], kind="stable")]
     at = runs.starts_ms[told]
-    before = np.minimum(1.0, threads / np.maximum(active[told], 1))
-    after = np.minimum(1.0, threads / (active[told] + np.maximum(runs.degrees[told], 1)))
+    before = rate(active[told].astype(np.int64), threads, slowdown)
+    after = rate(active[told].astype(np.int64) + np.maximum(runs.degrees[told], 1), threads, slowdown)
     lengths = np.diff(at)
     clocks = np.concatenate([[0.0], np.cumsum(lengths * (after[:-1] + before[1:]) / 2)])
     slopes = np.append((before[1:] - after[:-1]) / np.maximum(lengths, 1e-9), 0.0)

@@ -4,8 +4,9 @@ Works are what recorded times come to on one thread alone, by learned speed-ups.
 candidate would have them. Before anything is told, gates (forecast_gates.py) look at whether the record and the model
 bear it; where one does not hold, the answer is why, and no figure.
 
-Intervals hold what is not known of speed-ups (each is drawn from its own interval) and which blocks of time happened to
-be recorded (bootstrap), and are widened by what the model was found to be off. They do not hold what it leaves out.
+Intervals hold what is not known of speed-ups and of how threads slow each other (both are drawn from their intervals)
+and which blocks of time happened to be recorded (bootstrap), and are widened by what the model was found to be off.
+They do not hold what it leaves out.
 """
 
 import math
@@ -19,14 +20,15 @@ from analytics.errors import DataError, TooFewDataError
 from analytics.tail import forecast_gates as gates
 from analytics.tail import record_gates
 from analytics.tail.comparison import QUANTILES, Figure, quantiles_of
-from analytics.tail.effective import EffectiveTimes, effective_ms
+from analytics.tail.effective import EffectiveTimes, between, effective_ms, effective_of
 from analytics.tail.forecast_gates import Gate, UsedCell
-from analytics.tail.learning import LearnedProfile, class_edges, learn_profile, works_ms
+from analytics.tail.learning import LearnedProfile, as_learned, class_edges, learn_profile, works_ms
 from analytics.tail.load_levels import load_levels
 from analytics.tail.policies import Policy, Predictive, Sequential, Server
 from analytics.tail.replay import Played, Replay, replay_of, told_predictions
 from analytics.tail.samples import Samples
 from analytics.tail.simulation import Int32Array
+from analytics.tail.slowdown import own
 from analytics.tail.speedup import Float64Array, Int64Array, SpeedupProfile
 from analytics.tail.workloads import ModelledPredictor
 
@@ -177,22 +179,6 @@ def edges_for(current: Policy | None, edges_ms: tuple[float, ...]) -> tuple[floa
     return tuple(sorted({*(edge for edge in edges_ms if max(edge / at, at / edge) > _NEAR_EDGE), at}))
 
 
-def effective_of(effective: EffectiveTimes, chosen: Int64Array) -> EffectiveTimes:
-    """Effective times of some of the requests, in the order chosen."""
-
-    def some(values: Float64Array | None) -> Float64Array | None:
-        return None if values is None else values[chosen]
-
-    return replace(
-        effective,
-        times_ms=effective.times_ms[chosen],
-        shares=effective.shares[chosen],
-        until_raise_ms=some(effective.until_raise_ms),
-        raise_pauses_ms=some(effective.raise_pauses_ms),
-        met=None if effective.met is None else effective.met[chosen],
-    )
-
-
 def _quantile(question: Question) -> float:
     return float(_P99 ** (1.0 / question.fan_out))
 
@@ -215,22 +201,23 @@ class _Record:
 
     def __init__(self, samples: Samples, question: Question, learned: LearnedProfile | None) -> None:
         self.samples, self.question = samples, question
-        self.server = question.server
-        self.to = question.candidate_server or question.server
+        self.server, self.to = question.server, question.candidate_server or question.server
         most = max(self.server.max_degree, self.to.max_degree)
-        self.effective: EffectiveTimes = effective_ms(samples, self.server.threads)
+        plain = effective_ms(samples, self.server.threads, 0.0 if learned is None else learned.slowdown.value)
         self.learned = (
             learn_profile(
                 samples,
                 self.server.threads,
                 max_degree=most,
-                edges_ms=edges_for(question.current, class_edges(samples, effective=self.effective)),
-                effective=self.effective,
+                edges_ms=edges_for(question.current, class_edges(samples, effective=plain)),
+                effective=plain,
                 workers=self.server.workers,
             )
             if learned is None
             else learned
         )
+        self.effective = as_learned(samples, self.server.threads, plain, self.learned.slowdown)
+        self._between: tuple[EffectiveTimes, EffectiveTimes] | None = None
         known = self.learned.profile.max_degree
         if known < most:
             raise DataError(
@@ -247,20 +234,29 @@ class _Record:
         self.observed_ms = samples.latencies_ms[kept]
         self._block = _blocks(samples, kept)
 
-    def current(self, profile: SpeedupProfile | None = None, works: Float64Array | None = None) -> Played:
+    def current(
+        self,
+        profile: SpeedupProfile | None = None,
+        works: Float64Array | None = None,
+        slowdown: float | None = None,
+    ) -> Played:
         """The record as it was run."""
         policy = self.question.current
         return self.replay.play(
             self.works_ms if works is None else works,
             self.predictions_ms,
-            self.server,
+            self._slowed(self.server, slowdown),
             self.learned.profile if profile is None else profile,
             Sequential() if policy is None else policy,
             forced=self.samples.degrees if policy is None else self.explored,
         )
 
     def candidate(
-        self, profile: SpeedupProfile | None = None, works: Float64Array | None = None, seed: int = 0
+        self,
+        profile: SpeedupProfile | None = None,
+        works: Float64Array | None = None,
+        slowdown: float | None = None,
+        seed: int = 0,
     ) -> Played:
         """The record as the candidate would run it; exploration goes on as it was."""
         works = self.works_ms if works is None else works
@@ -271,7 +267,7 @@ class _Record:
         return self.replay.play(
             works,
             predictions,
-            self.to,
+            self._slowed(self.to, slowdown),
             self.learned.profile if profile is None else profile,
             self.question.candidate,
             forced=self.explored,
@@ -284,7 +280,12 @@ class _Record:
         busiest = float(self.levels.sequential_load.max(initial=0.0))
         load = self.load() * question.load_multiplier * self.server.threads / self.to.threads
         asked = busiest * question.load_multiplier * self.server.threads / self.to.threads
-        average = learned.profile.average(self.works_ms)
+        degrees = np.arange(1, learned.profile.max_degree + 1)
+        # With all hardware threads busy, each does less by as much as they slow each other.
+        slower = own(degrees, self.to.threads, learned.slowdown.value) / (
+            own(np.array([self.to.threads]), self.to.threads, learned.slowdown.value)
+        )
+        average = learned.profile.average(self.works_ms) * slower
         met = samples.active[samples.active >= 0]
         spread = float(met.std()) if met.size else float(current.active.std())
         moved = max(abs(float(candidate.active.mean() - current.active.mean())), spread / 2)
@@ -313,19 +314,41 @@ class _Record:
         return float(self.levels.sequential_load @ self.levels.share_of_time)
 
     def draw(self, seed: int, fan_out: int) -> _Drawn:
-        """Both replays with speed-ups from their intervals, looked at in blocks of time drawn with replacement."""
+        """Both replays with speed-ups and slowdown from their intervals, in blocks of time drawn with replacement."""
         rng = np.random.default_rng([seed, 0])
         profile = _drawn_profile(self.learned, rng)
         # Only of those that are replayed: the others are many, and play no part.
         some = self._replayed
         works = np.ones(len(self.samples))
-        works[some] = works_ms(self.samples.where(some), effective_of(self.effective, some), profile)
+        slowdown, effective = self._drawn_slowdown(rng)
+        works[some] = works_ms(self.samples.where(some), effective, profile)
         chosen = _drawn_blocks(self._block, rng)
         return _Drawn(
             _figures(self.observed_ms[chosen], fan_out),
-            _figures(self.current(profile, works).latencies_ms[chosen], fan_out),
-            _figures(self.candidate(profile, works, seed).latencies_ms[chosen], fan_out),
+            _figures(self.current(profile, works, slowdown).latencies_ms[chosen], fan_out),
+            _figures(self.candidate(profile, works, slowdown, seed).latencies_ms[chosen], fan_out),
         )
+
+    def _slowed(self, server: Server, slowdown: float | None) -> Server:
+        return replace(server, slowdown=self.learned.slowdown.value if slowdown is None else slowdown)
+
+    def _drawn_slowdown(self, rng: np.random.Generator) -> tuple[float, EffectiveTimes]:
+        """A slowdown from its interval, and effective times of what is replayed: between those at its ends.
+
+        Where none was told, none is drawn.
+        """
+        slowdown = self.learned.slowdown
+        if not slowdown.value:
+            return 0.0, effective_of(self.effective, self._replayed)
+        if self._between is None:
+            low, high = (
+                effective_of(effective_ms(self.samples, self.server.threads, end), self._replayed)
+                for end in (slowdown.low, slowdown.high)
+            )
+            self._between = low, high
+        width = slowdown.high - slowdown.low
+        drawn = max(0.0, float(rng.normal(slowdown.value, width / (2 * 1.96))))
+        return drawn, between(*self._between, (drawn - slowdown.low) / width)
 
 
 def _forecast(

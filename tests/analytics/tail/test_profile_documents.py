@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from analytics.errors import DataError
 from analytics.tail.learning import LearnedProfile
 from analytics.tail.profile_documents import profile_document, profile_from
+from analytics.tail.slowdown_learning import NO_SLOWDOWN, Slowdown
 from analytics.tail.speedup import SpeedupProfile
 
 
@@ -23,6 +24,7 @@ def profiles(draw: st.DrawFn) -> LearnedProfile:
     return LearnedProfile(
         SpeedupProfile(edges, table), rng.integers(0, 10**12, table.shape), table - 0.1, table * 1.1,
         rng.random(table.shape) < 0.5, draw(st.integers(0, 10**12)), draw(st.integers(0, 10**9)), "at_start",
+        Slowdown(*sorted(rng.random(3).tolist())),
     )  # fmt: skip
 
 
@@ -35,6 +37,7 @@ def test_a_profile_comes_back_as_it_was(learned: LearnedProfile) -> None:
         assert getattr(back, name).dtype == getattr(learned, name).dtype
     assert np.array_equal(back.profile.table, learned.profile.table)
     assert (back.requests, back.explored, back.basis) == (learned.requests, learned.explored, learned.basis)
+    assert back.slowdown == learned.slowdown
 
 
 def document(**changed: Any) -> dict[str, Any]:
@@ -50,6 +53,11 @@ def test_integers_are_read_where_numbers_are_wanted() -> None:
     assert profile_from(document(edges_ms=[30])).profile.edges_ms == (30.0,)
 
 
+def test_a_document_that_says_nothing_of_a_slowdown_has_none() -> None:
+    assert profile_from(document()).slowdown == NO_SLOWDOWN
+    assert profile_from(document(slowdown={"value": 0.2, "low": 0.1, "high": 0.3})).slowdown == Slowdown(0.2, 0.1, 0.3)
+
+
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
@@ -61,6 +69,8 @@ def test_integers_are_read_where_numbers_are_wanted() -> None:
         ({"basis": "guess"}, r"\$.basis"),
         ({"requests": None}, r"\$.requests"),
         ({"classes": 3}, "classes"),
+        ({"slowdown": {"value": "much"}}, r"\$.slowdown.value"),
+        ({"slowdown": {"value": -0.1}}, "a slowdown of -0.1"),
     ],
 )
 def test_what_no_profile_looks_like_is_refused_by_field(changed: dict[str, Any], says: str) -> None:

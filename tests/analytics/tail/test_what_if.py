@@ -42,8 +42,8 @@ def profile(explored: Recording) -> LearnedProfile:
     return learned(explored.samples)
 
 
-def truth_p99(recording: Recording, policy: Policy) -> float:
-    latencies = simulate(recording.run.requests, SERVER, WEB_SEARCH, policy).latencies_ms
+def truth_p99(recording: Recording, policy: Policy, server: Server = SERVER) -> float:
+    latencies = simulate(recording.run.requests, server, WEB_SEARCH, policy).latencies_ms
     return float(np.quantile(latencies[latencies.size // 20 :], 0.99))
 
 
@@ -71,6 +71,25 @@ def test_a_forecast_is_near_what_the_candidate_really_does(
     assert (forecast.gain_p99_pct.value > 0) == (p99(forecast) < forecast.current.quantiles_ms[0.99].value)
     assert sum(one.share_of_time for one in forecast.by_load) == pytest.approx(1)
     assert {cell.degree for cell in forecast.used_cells} >= {1}
+
+
+@pytest.mark.parametrize("candidate", [Sequential(), TPC, RampUp(10)])
+def test_threads_that_slow_each_other_are_forecast(candidate: Policy) -> None:
+    server = replace(SERVER, slowdown=0.3)
+    recording = record(80_000, 0.4, PREDICTIVE, explore=0.25, server=server)
+    told = what_if(recording.samples, Question(PREDICTIVE, candidate, SERVER), learned(recording.samples), seeds=SEEDS)
+    assert p99(told) == pytest.approx(truth_p99(recording, candidate, server), rel=0.06)
+    assert told.candidate is not None
+    figure = told.candidate.quantiles_ms[0.99]
+    assert figure.low is not None
+    assert figure.high is not None
+    assert figure.low < figure.value < figure.high
+
+
+def test_a_fixed_degree_keeps_up_for_less_where_threads_slow_each_other() -> None:
+    recording = record(60_000, 0.5, PREDICTIVE, explore=0.25, server=replace(SERVER, slowdown=0.5))
+    told = what_if(recording.samples, Question(PREDICTIVE, Fixed(2), SERVER), learned(recording.samples), seeds=SEEDS)
+    assert "saturation" in {gate.name for gate in told.gates if not gate.passed}
 
 
 def test_an_unknown_policy_is_replayed_on_the_threads_that_were_recorded(
