@@ -77,7 +77,7 @@ def explain(
         analytics.errors.DataError: the samples do not say how many threads were at work, or the profile knows fewer
             threads than a request may have.
     """
-    effective = effective_ms(samples, server.threads)
+    effective = effective_ms(samples, server.threads, learned.slowdown.value)
     check()
     works = works_ms(samples, effective, learned.profile)
     check()

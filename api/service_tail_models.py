@@ -184,6 +184,14 @@ class CausesAnswer(Model):
     coverage: SamplesCoverage
 
 
+class SlowdownEntry(Model):
+    """How much longer work takes with all hardware threads busy than with one; 0 where requests tell of no such."""
+
+    value: float = Field(examples=[0.12])
+    low: float = Field(description="Of its 95 % interval.")
+    high: float
+
+
 class LearnedEntry(Model):
     """Speed-ups that were learned, by class of predicted time and by threads."""
 
@@ -203,6 +211,7 @@ class LearnedEntry(Model):
     requests: int
     explored: int = Field(description="Of them, with a degree drawn by chance.")
     basis: str
+    slowdown: SlowdownEntry
 
 
 class LearningState(Model):

@@ -10,6 +10,7 @@ from analytics.ssd.intervals import Figure
 from analytics.tail.learning import OWN_DATA, LearnedProfile
 from analytics.tail.predictor import TrainedPredictor
 from analytics.tail.predictor_quality import PredictorQuality
+from analytics.tail.slowdown_learning import Slowdown
 from tailwatch.terminal import table
 
 
@@ -25,9 +26,20 @@ def profile_text(learned: LearnedProfile) -> str:
     lines += ["", table(head, rows, [False, *([True] * len(degrees))])]
     if learned.extrapolated[:, 1:].any():
         lines += ["", f"* below {OWN_DATA} requests of its own: mostly Amdahl's law, fitted to the class"]
+    lines += ["", _slowdown(learned.slowdown)]
     if untold := list(_untold(learned)):
         lines += [f"to know these, let 1 % of the requests run on a degree drawn by chance: {', '.join(untold)}"]
     return "\n".join(lines)
+
+
+def _slowdown(slowdown: Slowdown) -> str:
+    """How much threads slow each other, in words."""
+    if not slowdown.value:
+        return f"threads that each have a hardware thread do not slow each other, or by {slowdown.high:.1%} at most"
+    return (
+        f"with all hardware threads busy, work takes {slowdown.value:.1%} longer than with one "
+        f"({slowdown.low:.1%} to {slowdown.high:.1%}): threads slow each other"
+    )
 
 
 def class_names(edges_ms: tuple[float, ...]) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from analytics.errors import DataError
 from analytics.plotting import needs_library
 from analytics.tail.effective import EffectiveTimes, effective_ms
-from analytics.tail.learning import LearnedProfile, learn_profile
+from analytics.tail.learning import LearnedProfile, as_learned, learn_profile
 from analytics.tail.profile_documents import profile_from
 from tailwatch.errors import ExportError, RequestFileError
 from tailwatch.request_files import RecordedFiles, read_requests
@@ -43,12 +43,13 @@ def recording_of(args: argparse.Namespace, features: tuple[str, ...] = ()) -> Re
     """
     learned = profile_of(args)
     files = files_of(args, features)
-    effective = effective_ms(files.samples, args.threads)
+    effective = effective_ms(files.samples, args.threads, 0.0 if learned is None else learned.slowdown.value)
     max_degree = most_threads(args, files, learned)
     if learned is None:
         learned = learn_profile(
             files.samples, args.threads, max_degree=max_degree, edges_ms=args.class_edges, effective=effective
         )
+        effective = as_learned(files.samples, args.threads, effective, learned.slowdown)
     return Recording(files, effective, max_degree, learned)
 
 

@@ -1,5 +1,6 @@
 """GET /api/v1/services/{service}/speedup-profile: how much faster a service's requests get with more threads."""
 
+from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -76,6 +77,7 @@ def _entry(row: ProfileRow, now_ns: int) -> dict[str, object]:
         "requests": learned.requests,
         "explored": learned.explored,
         "basis": learned.basis,
+        "slowdown": asdict(learned.slowdown),
     }
 
 

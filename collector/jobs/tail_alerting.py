@@ -170,7 +170,7 @@ def _looked_up(connection: sa.Connection, service: KnownService, now_ns: int) ->
         if not len(samples):
             return None
         learned, server = service.learned, service.server
-        works = works_ms(samples, effective_ms(samples, server.threads), learned.profile)
+        works = works_ms(samples, effective_ms(samples, server.threads, learned.slowdown.value), learned.profile)
         percentile, degree = settings.percentile, server.max_degree
         return unreachable(works, learned, settings.target_ms, percentile, degree, samples.weights)
     except AnalyticsError:

@@ -156,8 +156,9 @@ def _minutes(
 ) -> tuple[list[Minute], tuple[str, ...]]:
     """Whole minutes in this time; what of the service's requests could not be used, in words."""
     faults = []
+    slowdown = service.learned.slowdown.value if service.learned and service.threads_told else 0.0
     try:
-        effective = effective_ms(samples, service.server.threads)
+        effective = effective_ms(samples, service.server.threads, slowdown)
     except DataError as error:
         # Latencies are told all the same, with nothing said of sharing.
         faults.append(str(error))

@@ -41,7 +41,7 @@ def _speedups(
 
     from analytics.errors import DataError, TooFewDataError
     from analytics.tail.effective import effective_ms
-    from analytics.tail.learning import learn_profile, works_ms
+    from analytics.tail.learning import as_learned, learn_profile, works_ms
     from analytics.tail.profile_documents import profile_document
     from tailwatch.tail_learn_report import profile_text
 
@@ -60,6 +60,7 @@ def _speedups(
     document["profile"] = profile_document(learned)
     text.append(profile_text(learned))
     edges = learned.profile.edges_ms
+    effective = as_learned(samples, args.threads, effective, learned.slowdown)
     return works_ms(samples, effective, learned.profile), edges[-1] if edges else None
 
 

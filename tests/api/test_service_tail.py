@@ -275,6 +275,7 @@ def test_speedups_are_shown_with_what_they_rest_on_and_how_learning_went(client)
     shown = found["profile"]
     assert shown["speedups"] == PROFILE.table.tolist()
     assert shown["extrapolated"][0] == [False, True, False]
+    assert shown["slowdown"] == {"value": 0.0, "low": 0.0, "high": 0.0}
     assert (shown["counts"][0], shown["age_s"], shown["active"]) == ([400, 7, 400], 3600.0, True)
     assert (found["learning"]["state"], found["learning"]["text"]) == ("refused", "all predictions are the same")
     assert client.get(found["learning"]["href"]).json()["kind"] == "learn"

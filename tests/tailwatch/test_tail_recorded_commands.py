@@ -10,7 +10,7 @@ import pytest
 from analytics.tail import recorded_search
 from analytics.tail.causes import CAUSES
 from analytics.tail.comparison import Figure
-from analytics.tail.policies import Predictive, RampUp, Sequential, TargetTable, Tpc
+from analytics.tail.policies import Predictive, RampUp, Sequential, Server, TargetTable, Tpc
 from analytics.tail.policy_documents import policy_document, policy_from
 from analytics.tail.predictor import load_predictor
 from analytics.tail.profile_documents import profile_from
@@ -59,8 +59,28 @@ def test_speed_ups_are_learned_told_with_what_they_rest_on_and_written(
     place = next(place for place, line in enumerate(lines) if line.startswith("from 80 ms"))
     assert ("*" in lines[place]) == bool(learned.extrapolated[2, 1:].any())
     assert lines[place + 1].split() == ["requests", *(f"{count:,}" for count in learned.counts[2])]
+    assert learned.slowdown.value == 0
+    most = f"do not slow each other, or by {learned.slowdown.high:.1%} at most"
+    assert f"threads that each have a hardware thread {most}" in lines
     assert plot.read_text().startswith("<?xml")
     assert _said(capsys, 0, "learn", recorded, "--threads", "12", *EDGES)["profile"] == json.loads(out.read_text())
+
+
+def test_threads_that_slow_each_other_are_learned_and_counted_in_causes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slowed = record(40_000, 0.4, Sequential(), explore=0.1, server=Server(slowdown=0.5))
+    file, out = _written(tmp_path, slowed), tmp_path / "profile.json"
+    assert main(["tail", "learn", file, "--threads", "12", *EDGES, "--out", str(out)]) == 0
+    assert "threads slow each other" in capsys.readouterr().out
+    told = profile_from(json.loads(out.read_text())).slowdown
+    assert told.low < 0.5 < told.high
+    causes = ["attribute", file, "--threads", "12", "--target-ms", "200"]
+    found = _said(capsys, 0, *causes, *EDGES)["causes"]
+    assert found == _said(capsys, 0, *causes, "--profile", str(out))["causes"]
+    plain = json.loads(out.read_text()) | {"slowdown": {"value": 0.0, "low": 0.0, "high": 0.0}}
+    out.write_text(json.dumps(plain))
+    assert found["contention"] > _said(capsys, 0, *causes, "--profile", str(out))["causes"]["contention"]
 
 
 def test_a_predictor_is_trained_and_told_beside_what_was_recorded(

@@ -7,6 +7,7 @@ import pytest
 
 from analytics.errors import DataError
 from analytics.tail.causes import CAUSES
+from analytics.tail.effective import effective_ms
 from analytics.tail.minutes import (
     MINUTE_NS,
     Minute,
@@ -30,6 +31,17 @@ MINUTES = minutes_of(RECORDING.samples, SERVER, WEB_SEARCH, TARGET_MS, Predictiv
 
 def all_of(samples: Samples, policy: Policy | None = None, server: Server = SERVER) -> Minute:
     return merged(minutes_of(samples, server, WEB_SEARCH, TARGET_MS, policy, since_ns=0, until_ns=2**62))
+
+
+def test_hardware_threads_are_in_use_all_the_same_while_threads_slow_each_other() -> None:
+    recording = record(20_000, 0.4, Predictive(3), server=replace(SERVER, slowdown=0.3))
+    run, samples = recording.run, recording.samples
+    effective = effective_ms(samples, SERVER.threads, 0.3)
+    told = merged(minutes_of(samples, SERVER, WEB_SEARCH, TARGET_MS, since_ns=0, until_ns=2**62, effective=effective))
+    used_ms = effective.shares * samples.services_ms
+    assert told.effective_ms == pytest.approx(used_ms.sum())
+    assert told.thread_ms == pytest.approx((used_ms * samples.degrees).sum())
+    assert told.work_ms == pytest.approx(run.requests.works_ms.sum(), rel=0.05)
 
 
 def in_minute(minute: Minute, samples: Samples) -> np.ndarray:
