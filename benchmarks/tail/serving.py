@@ -17,9 +17,11 @@ import numpy as np
 import psutil
 
 from analytics.tail.comparison import quantiles_of
+from analytics.tail.effective import effective_ms
 from analytics.tail.policies import Policy, Predictive, Sequential, Server, TargetTable, Tpc
 from analytics.tail.policy_documents import degree_table
 from analytics.tail.samples import COLUMNS, Samples, take_samples
+from analytics.tail.slowdown_learning import learn_slowdown
 from analytics.tail.speedup import SpeedupProfile
 from analytics.tail.what_if import Forecast, Question, what_if
 from analytics.tail.workloads import ModelledPredictor, bing_like
@@ -50,6 +52,7 @@ RUNS = [
     Column("policy", "policy"), Column("requests", "requests"), Column("mean", "mean, ms", 2),
     Column("p95", "p95, ms", 2), Column("p99", "p99, ms", 2), Column("corrected", "corrected", 3),
     Column("utilization", "cores used by it, %"), Column("others", "by others, %"),
+    Column("slowdown", "slowdown learned", 3), Column("slowdown_low", "low", 3), Column("slowdown_high", "high", 3),
 ]  # fmt: skip
 FORECASTS = [
     Column("recorded", "recorded under"), Column("candidate", "candidate"), Column("forecast", "forecast p99, ms", 2),
@@ -184,11 +187,13 @@ def _moved(sample: RequestSample, by_ns: int) -> RequestSample:
 def _run_row(policy: Policy, served: Served, samples: Samples) -> Row:
     latencies, spent_s = samples.latencies_ms, served.wall_s * SERVER.threads
     quantiles = quantiles_of(latencies)
+    slowdown = learn_slowdown(samples, SERVER.threads, effective_ms(samples, SERVER.threads))
     return {
         "policy": policy.name, "requests": len(samples), "mean": float(latencies.mean()),
         "p95": quantiles.get(0.95), "p99": quantiles.get(0.99),
         "corrected": float((samples.last_degrees > samples.degrees).mean()),
         "utilization": 100 * served.own_s / spent_s, "others": 100 * served.others_s / spent_s,
+        "slowdown": slowdown.value, "slowdown_low": slowdown.low, "slowdown_high": slowdown.high,
     }  # fmt: skip
 
 

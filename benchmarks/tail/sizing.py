@@ -46,7 +46,7 @@ FULL = Sizing(
     shares=(0.01,),
     draws=8,
     serve_s=20.0,
-    serve_rounds=3,
+    serve_rounds=6,
 )
 QUICK = Sizing(
     quick=True,

@@ -6,7 +6,7 @@ import numpy as np
 
 from analytics.tail.causes import CAUSES, NOT_SLOW, attribute
 from analytics.tail.effective import effective_ms
-from analytics.tail.learning import learn_profile
+from analytics.tail.learning import as_learned, learn_profile
 from analytics.tail.policies import Adaptive, Fixed, Policy, Predictive, RampUp, Sequential
 from analytics.tail.simulation import Run
 from analytics.tail.speedup import WEB_SEARCH
@@ -47,6 +47,7 @@ def run(size: Sizing, board: Scoreboard) -> list[Table]:
             seen = recording(workload, load, policy, size.told, EXPLORED, _SEED)
             effective = effective_ms(seen.samples, SERVER.threads)
             learned = learn_profile(seen.samples, SERVER.threads, max_degree=SERVER.max_degree, effective=effective)
+            effective = as_learned(seen.samples, SERVER.threads, effective, learned.slowdown)
             found = attribute(seen.samples, effective, learned, TARGET_MS, SERVER.max_degree)
             table.rows.append(_row(workload.name, policy.name, load, found, true_causes(seen.run)))
     known = [row for row in table.rows if isinstance(row["agreement"], float)]
