@@ -143,7 +143,7 @@ def note_drives(connection: sa.Connection, seen: Iterable[DriveSeen]) -> dict[st
         connection.execute(insert(connection, _T).on_conflict_do_nothing(index_elements=["drive"]), rows)
         numbers |= drive_ids(connection, some)
     known = [(numbers[name], by_drive[name]) for name in by_drive.keys() - set(missing)]
-    _update_identities(connection, sorted(known, key=lambda pair: pair[0]))
+    _update_identities(connection, _changed(connection, sorted(known, key=lambda pair: pair[0])))
     return numbers
 
 
@@ -250,6 +250,28 @@ def _new_row(known: _Known) -> dict[str, Any]:
     identity = {name: getattr(one, name) for name in _PLACE + _IDENTITY}
     days = {"first_day": known.first_day, "last_day": one.day}
     return {"drive": one.drive, "synthetic": one.synthetic, **days, **identity}
+
+
+def _changed(connection: sa.Connection, known: Sequence[tuple[int, _Known]]) -> list[tuple[int, _Known]]:
+    """Those of which the database says something else; only under the job's lease does that stay so."""
+    columns = _T.c.id, _T.c.first_day, _T.c.last_day, _T.c.synthetic, *(_T.c[name] for name in _PLACE + _IDENTITY)
+    changed: list[tuple[int, _Known]] = []
+    for some in batched(known, _NAMES_AT_ONCE):
+        query = sa.select(*columns).where(_T.c.id.in_([number for number, _ in some]))
+        rows = {row.id: row for row in connection.execute(query)}
+        changed += [(number, one) for number, one in some if number in rows and _differs(rows[number], one)]
+    return changed
+
+
+def _differs(row: "sa.Row[Any]", known: _Known) -> bool:
+    """Whether the update would write anything that is not there."""
+    one = known.newest
+    if known.first_day < row.first_day or one.day > row.last_day or (one.synthetic and not row.synthetic):
+        return True
+    if one.day < row.last_day:
+        return False
+    said = [name for name in _IDENTITY if getattr(one, name) is not None] + list(_PLACE if one.node is not None else ())
+    return any(getattr(row, name) != getattr(one, name) for name in said)
 
 
 def _update_identities(connection: sa.Connection, known: Sequence[tuple[int, _Known]]) -> None:

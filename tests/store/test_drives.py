@@ -65,6 +65,43 @@ def test_numbers_have_no_holes_however_often_known_drives_are_noted(engine: sa.E
     assert {row.chunk for row in parts[1]} == {1} == {chunk_of(row.id) for row in parts[1]}
 
 
+def test_only_drives_of_which_something_else_is_said_are_written(engine: sa.Engine) -> None:
+    names = [f"D{i}" for i in range(6)]
+    noted(engine, names, node="n1", rack="r1", model="A1")
+    written: list[int] = []
+
+    def watch(_: object, __: object, statement: str, given: object, ___: object, many: bool) -> None:
+        if statement.startswith("UPDATE drives"):
+            written.append(len(given) if many else 1)  # type: ignore[arg-type]
+
+    sa.event.listen(engine, "before_cursor_execute", watch)
+    noted(engine, names, node="n1", rack="r1", model="A1")
+    noted(engine, names)
+    noted(engine, names, DAY_NUMBER, model="A1")
+    assert written == []
+    with engine.begin() as connection:
+        same = [DriveSeen(name, DAY_NUMBER, "n1", "r1", "A1") for name in names[4:]]
+        others = [
+            DriveSeen(names[0], DAY_NUMBER + 1),
+            DriveSeen(names[1], DAY_NUMBER - 1, "n9"),
+            DriveSeen(names[2], DAY_NUMBER, "n2"),
+            DriveSeen(names[3], DAY_NUMBER, firmware="f1"),
+        ]
+        note_drives(connection, [*same, *others])
+    assert sum(written) == 4
+    with engine.connect() as connection:
+        rows = {row.drive: row for row in chunk_rows(connection, 0)}
+    assert [(rows[name].first_day - DAY_NUMBER, rows[name].last_day - DAY_NUMBER) for name in names] == [
+        (0, 1), (-1, 0), *[(0, 0)] * 4
+    ]  # fmt: skip
+    assert [(rows[name].node, rows[name].rack, rows[name].firmware) for name in names[:4]] == [
+        ("n1", "r1", None), ("n1", "r1", None), ("n2", None, None), ("n1", "r1", "f1"),
+    ]  # fmt: skip
+    with engine.begin() as connection:
+        note_drives(connection, [DriveSeen(names[5], DAY_NUMBER, synthetic=True)])
+    assert sum(written) == 5
+
+
 def test_two_who_note_the_same_drives_at_once_get_the_same_numbers(engine: sa.Engine) -> None:
     names = [f"S{i}" for i in range(300)]
 
