@@ -11,84 +11,15 @@ from hypothesis import strategies as st
 
 from agents.sources import logs
 from agents.sources.configs import LogsConfig
-from agents.sources.logs import LogsSource
 from agents.sources.logs_file import HEAD_BYTES
 from agents.sources.logs_following import LINGER_S
 from agents.sources.source import NOTHING_NS
-
-NOW_NS = 1_795_000_000 * 10**9
-SCHEMA = {"ts": "int64", "host": "string", "word": "string"}
-WITH_FILE = {**SCHEMA, "file": "string"}
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.s = 1000.0
-
-    def ns(self) -> int:
-        return NOW_NS + int(self.s * 10**9)
-
-
-class Reader:
-    """A source that a test stops and starts; `words` are those it gave so far."""
-
-    def __init__(self, *paths: Path, schema: dict[str, str] = SCHEMA, **changes: object) -> None:
-        values: dict[str, object] = {"pattern": "regex", "regex": r"(?s)^(?P<word>.*)$", "stream": "words"}
-        self.entry = LogsConfig(paths=tuple(map(str, paths)), **(values | changes))  # type: ignore[arg-type]
-        self.schema = schema
-        self.clock = Clock()
-        self.position: bytes | None = None
-        self.words: list[str] = []
-        self.files: list[str] = []
-        self.source = self._made()
-
-    def _made(self) -> LogsSource:
-        return LogsSource(
-            self.entry, self.schema, clock_s=lambda: self.clock.s, clock_ns=self.clock.ns, cpu_s=lambda: 0
-        )
-
-    def start(self) -> "Reader":
-        self.source.open(self.position)
-        return self
-
-    def poll(self, pause_s: float = 1.0) -> "Reader":
-        """One poll at least, and on until nothing is unread; it looks for files unless the pause is short."""
-        self.clock.s += pause_s
-        while True:
-            for batch in self.source.poll():
-                self.words += batch.rows["word"].to_list()
-                if "file" in batch.rows.columns:
-                    self.files += [Path(path).name for path in batch.rows["file"].to_list()]
-            if not self.source.lag_bytes:
-                return self
-
-    def restart(self, *, killed: bool = False) -> "Reader":
-        """Begin again at the last checkpoint: now, or when it is killed, the one before."""
-        self.source.close()
-        if not killed:
-            self.checkpoint()  # an agent's last one comes when its sources are closed
-        self.source = self._made()
-        return self.start()
-
-    def checkpoint(self) -> None:
-        self.position = self.source.position()
-
-    def count(self, event: str) -> int:
-        return self.source.counters()[event]
+from tests.agents.sources.logs_reader import NOW_NS, WITH_FILE, Reader, append, started
 
 
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
     return tmp_path / "a.log"
-
-
-def append(path: Path, *words: str) -> None:
-    with path.open("a") as file:
-        file.write("".join(f"{word}\n" for word in words))
-
-
-def started(path: Path, **changes: object) -> Reader:
-    return Reader(path, **{"begin": "beginning", **changes}).start()  # type: ignore[arg-type]
 
 
 def test_a_file_that_was_there_is_begun_at_its_end_and_one_that_appears_at_its_beginning(tmp_path: Path) -> None:
@@ -143,122 +74,6 @@ def test_what_was_renamed_while_the_agent_was_away_is_finished_first(log: Path, 
     append(log, "4")
     assert reader.restart(killed=killed).poll().words == ["1", "2", "3", "4"]
     assert reader.count("rotated") == 1
-
-
-def test_what_was_copied_and_cut_is_finished_from_the_copy(log: Path) -> None:
-    append(log, *(f"line {n}" for n in range(50)))
-    reader = started(log).poll()
-    append(log, "in the copy only")
-    shutil.copy(log, log.with_suffix(".log.1"))
-    log.write_text("")
-    append(log, "new")
-    assert reader.poll().words[50:] == ["in the copy only", "new"]
-    assert (reader.count("truncated"), reader.source.lag_bytes) == (1, 0)
-
-
-@pytest.mark.parametrize("away", [False, True])
-def test_a_copy_that_the_glob_matches_is_not_read_again(tmp_path: Path, away: bool) -> None:
-    log = tmp_path / "a.log"
-    append(log, *(f"line {n}" for n in range(50)))
-    reader = Reader(tmp_path / "a.log*", begin="beginning").start().poll()
-    reader.checkpoint()
-    append(log, "more")
-    if not away:
-        reader.poll()
-    shutil.copy(log, tmp_path / "a.log.1")
-    if not away:
-        reader.poll()
-    log.write_text("new\n")
-    if away:
-        reader.restart(killed=True)
-    assert reader.poll().words[50:] == ["more", "new"]
-    assert reader.restart().poll().words[50:] == ["more", "new"]
-    append(log, "newer")
-    assert reader.poll().words[52:] == ["newer"]
-
-
-@pytest.mark.parametrize("lines", [20, 500])
-@pytest.mark.parametrize("pause_s", [0.1, 1.0])
-def test_a_copy_without_the_line_that_came_before_the_cut_is_not_read_again(
-    tmp_path: Path, lines: int, pause_s: float
-) -> None:
-    log = tmp_path / "a.log"
-    append(log, *(f"line {n}" for n in range(lines)))
-    reader = Reader(tmp_path / "a.log*", begin="beginning").start().poll()
-    shutil.copy(log, tmp_path / "a.log.1")
-    append(log, "late")
-    reader.poll(pause_s)  # with or without a look at what files there are
-    log.write_text("new\n")
-    assert reader.poll().poll().words[lines:] == ["late", "new"]
-    assert reader.restart().poll().words[lines:] == ["late", "new"]
-    assert reader.count("gone") == 0
-
-
-def test_a_copy_that_stays_beside_the_file_is_never_read(tmp_path: Path) -> None:
-    log = tmp_path / "a.log"
-    append(log, *(f"line {n}" for n in range(50)))
-    reader = Reader(tmp_path / "a.log*", begin="beginning").start().poll()
-    append(log, "both have it, and the agent has not read it yet")
-    shutil.copy(log, tmp_path / "a.log.bak")
-    append(log, "only one has it")
-    for _ in range(3):
-        assert len(reader.poll().words) == 52
-    assert reader.count("copies") == 1
-    assert len(reader.restart().poll().words) == 52
-    with (tmp_path / "a.log.bak").open("a") as grown:
-        grown.write("a line of its own\n")
-    assert reader.poll().words[52:] == ["a line of its own"]
-
-
-@pytest.mark.parametrize("away", [False, True])
-def test_a_copy_with_the_inode_of_a_file_that_was_known_is_not_read_again(tmp_path: Path, away: bool) -> None:
-    log, copy = tmp_path / "a.log", tmp_path / "a.log.1"
-    append(copy, *(f"of yesterday {n}" for n in range(50)))
-    append(log, *(f"line {n}" for n in range(60)))
-    reader = Reader(tmp_path / "a.log*", begin="beginning").start().poll()
-    reader.checkpoint()
-    append(log, "in the copy only")
-    copy.write_bytes(log.read_bytes())
-    if not away:
-        reader.poll()
-    log.write_text("new\n")
-    if away:
-        reader.restart(killed=True)
-    assert reader.poll().poll().words[110:] == ["in the copy only", "new"]
-
-
-def test_of_two_copies_of_a_file_that_was_cut_the_one_with_more_is_read(tmp_path: Path) -> None:
-    log = tmp_path / "a.log"
-    append(log, *(f"line {n}" for n in range(50)))
-    reader = started(log).poll()
-    append(log, "1")
-    shutil.copy(log, tmp_path / "a.log.0")
-    append(log, "2")
-    shutil.copy(log, tmp_path / "a.log.1")
-    append(log, "3")
-    shutil.copy(log, tmp_path / "a.log.2")
-    log.write_text("4\n")
-    assert reader.poll().words[50:] == ["1", "2", "3", "4"]
-
-
-def test_a_file_cut_and_grown_with_the_same_beginning_is_noticed(log: Path) -> None:
-    banner = [f"a long banner of a program, line {n} " + "=" * 100 for n in range(10)]
-    append(log, *banner, "1")
-    reader = started(log).poll()
-    log.write_text("".join(f"{line}\n" for line in (*banner, "2", "3")))
-    assert reader.poll().words == [*banner, "1", *banner, "2", "3"]
-    assert reader.count("truncated") == 1
-
-
-def test_what_a_renamed_file_has_left_is_read_though_the_next_one_begins_like_it(tmp_path: Path) -> None:
-    log = tmp_path / "a.log"
-    header = [f"#Fields: date time c-ip cs-method cs-uri-stem {n}" for n in range(3)]
-    append(log, *header)
-    reader = started(log).poll()
-    append(log, "1", "2")
-    log.rename(tmp_path / "a.log.1")
-    append(log, *header, "3")
-    assert reader.poll().poll().words[3:] == ["1", "2", "3"]
 
 
 def test_files_that_are_out_of_sight_for_a_while_go_on_where_they_were(tmp_path: Path) -> None:
@@ -453,31 +268,6 @@ def test_what_is_no_regular_file_is_a_state_and_never_waited_for(tmp_path: Path)
     assert reader.source.missing()[str(tmp_path / "pipe.log")] == "is no regular file"
 
 
-def test_lines_that_are_too_long_are_left_out_and_counted_however_they_come(log: Path) -> None:
-    log.write_bytes(b"a\n" + b"x" * 300 + b"\nb\n" + b"y" * 5000)
-    reader = started(log, max_line_bytes=256).poll()
-    assert reader.words == ["a", "b"]
-    assert reader.count("too_long") == 1
-    with log.open("ab") as file:
-        file.write(b"y" * 5000 + b"\nc\n")
-    assert reader.restart().poll().words == ["a", "b", "c"]
-    assert reader.count("too_long") == 1
-    with log.open("ab") as file:
-        file.write(b"\0" * 3_000_000)
-    reader.poll()
-    append(log, "", "d")
-    assert reader.restart().poll().words[-1] == "d"
-    assert reader.count("too_long") == 0  # it was counted when it began
-
-
-def test_carriage_returns_empty_lines_and_broken_text_are_read(log: Path, caplog: pytest.LogCaptureFixture) -> None:
-    log.write_bytes(b"a\r\n\r\n\nb\xff\xfe\n\x00\x01c\n")
-    reader = started(log).poll()
-    assert reader.words == ["a", "b\ufffd\ufffd", "\x00\x01c"]
-    assert reader.count("bad_utf8") == 1
-    assert "example='b\ufffd\ufffd'" in caplog.text
-
-
 def test_the_column_file_names_each_line_s_file(tmp_path: Path) -> None:
     for name in ("a.log", "b.log", "c.log"):
         append(tmp_path / name, name, name)
@@ -521,80 +311,6 @@ def test_a_log_that_is_behind_vouches_for_the_times_it_has_given(log: Path, monk
     assert given.height < 200
     assert reader.source.measured_to_ns(NOW_NS * 2) == given["ts"].max() < times[-1] * 10**9
     assert reader.source.lag_bytes > 0
-
-
-def test_records_of_several_lines_wait_for_the_next_or_for_a_while(log: Path) -> None:
-    append(log, "  orphan", "A 1", "  more", "B 2")
-    reader = started(log, record_start=r"^[A-Z] ").poll()
-    assert reader.words == ["A 1\n  more"]
-    append(log, "  of it")
-    assert reader.poll(0.5).words == ["A 1\n  more"]
-    assert reader.restart().poll(0.5).words == ["A 1\n  more"]
-    assert reader.poll(logs.RECORD_WAIT_S).words == ["A 1\n  more", "B 2\n  of it"]
-    append(log, "  too late", "C 3", "D 4")
-    assert reader.poll().words[2:] == ["C 3"]
-    assert reader.count("no_start") == 1
-
-
-def test_a_line_too_long_to_be_read_inside_of_a_record_holds_nothing_up(log: Path) -> None:
-    log.write_bytes(b"A 1\n  more\n" + b"x" * 3_000_000 + b"\n  rest\nB 2\n" + b"B" * 3_000_000 + b"\nC 3\nD 4\n")
-    reader = started(log, record_start=r"^[A-Z] ", max_line_bytes=256).poll()
-    assert reader.words == ["A 1\n  more", "B 2", "C 3"]
-    assert (reader.count("too_long"), reader.count("no_start")) == (2, 1)
-
-
-def records_in(lines: list[bytes], longest: int) -> list[str]:
-    """What a reader that sees all lines at once makes of them."""
-    found: list[bytes] = []
-    is_open = False
-    for line in lines:
-        if len(line) > longest:
-            is_open = False
-        elif line.startswith(b"R"):
-            found.append(line)
-            is_open = True
-        elif is_open:
-            found[-1] += b"\n" + line
-    return [one.decode() for one in found if len(one) <= longest]
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    lines=st.lists(
-        st.sampled_from(
-            [b"R", b"R" + b"." * 200, b"R" * 256, b" c" * 9, b" c" * 90, b"R" * 257, b"x" * 700, b"x" * 3000]
-        ),
-        max_size=40,
-    ),
-    chunks=st.lists(st.sampled_from([1, 7, 90, 700, 3000]), min_size=1, max_size=20),
-    pauses_s=st.lists(st.sampled_from([0.1, 1.0]), min_size=1, max_size=20),
-    block=st.sampled_from([50, 700, 2**20]),
-)
-def test_records_of_several_lines_are_the_same_however_they_come(
-    lines: list[bytes], chunks: list[int], pauses_s: list[float], block: int, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    log = tmp_path_factory.mktemp("logs") / "a.log"
-    log.touch()
-    data = b"".join(line + b"\n" for line in lines)
-    with pytest.MonkeyPatch.context() as patched, log.open("ab", buffering=0) as writer:
-        patched.setattr(logs, "BLOCK_BYTES", block)
-        reader = started(log, record_start="^R", max_line_bytes=256)
-        for number in range(len(data)):
-            if not data:
-                break
-            size = chunks[number % len(chunks)]
-            writer.write(data[:size])
-            data = data[size:]
-            reader.poll(pauses_s[number % len(pauses_s)])
-        assert reader.poll(logs.RECORD_WAIT_S).words == records_in(lines, 256)
-    reader.source.close()
-
-
-def test_a_record_without_end_does_not_fill_the_memory(log: Path) -> None:
-    append(log, "A 1", *("  more and more" for _ in range(100)), "B 2", "C 3")
-    reader = started(log, record_start=r"^[A-Z] ", max_line_bytes=256).poll()
-    assert reader.words == ["B 2"]
-    assert reader.count("too_long") == 1
 
 
 @settings(max_examples=60, deadline=None)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agents.sources.logs_rotated import generations, order_of
-from tests.agents.sources.test_logs_files import Reader, append, started
+from tests.agents.sources.logs_reader import Reader, append, started
 
 SET = 1_795_000_000 * 10**9
 HEADER = [f"a line to tell the file by {number}, {'=' * 40}" for number in range(5)]
