@@ -1,6 +1,6 @@
 """Makes the table of docs/concepts/shares.md, "How soon it settles": `python -m tests.agents.settling_table [runs]`.
 
-Phases as in test_runtime.py, PHASE epochs each, over more runs than a test has time for.
+Phases as in runtime_phases.py, PHASE epochs each, over more runs than a test has time for.
 """
 
 import sys
@@ -8,8 +8,8 @@ from itertools import pairwise
 from statistics import mean
 
 from agents.cost_model import least_bytes, predicted, shares_of
+from tests.agents.runtime_phases import PHASE, STEPS, logs_agent, probes_agent, settled_after, used
 from tests.agents.simulated_agent import Epoch, SimulatedAgent
-from tests.agents.test_runtime import PHASE, STEPS, logs_agent, probes_agent, settled_after, used
 
 GROUPS = {
     "start": ("start",),

@@ -1,11 +1,8 @@
 """The runtime against simulated agents: how soon it settles, what it uses, what it does when nothing helps."""
 
-from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import cache
 from itertools import groupby, pairwise
 from statistics import mean, median
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,90 +11,18 @@ from agents.config import RuntimeConfig
 from agents.cost_model import QueryCosts, least_bytes, predicted, shares_of
 from agents.runtime import Runtime
 from agents.shares import EpochSeen, Policy, ProxyCounts
-from tests.agents.simulated_agent import LOGS, LOGS_KINDS, PROBES, PROBES_KINDS, Epoch, SimulatedAgent
-
-PHASE = 36
-SEEDS = 4
-
-
-def probes_agent(budget_s: float = 0.5, **settings: Any) -> SimulatedAgent:
-    """An agent with the query of server probes, whose all-local chain takes 0.96 core."""
-    return SimulatedAgent({"probes": PROBES}, {"probes": PROBES_KINDS}, budget_s, **settings)
-
-
-def logs_agent(budget_s: float = 0.5, **settings: Any) -> SimulatedAgent:
-    """An agent with the query of log lines, whose all-local chain takes 0.79 core."""
-    return SimulatedAgent({"logs": LOGS}, {"logs": LOGS_KINDS}, budget_s, **settings)
-
-
-def changed(agent: SimulatedAgent, *, rate: float = 1.0, cost: float = 1.0) -> None:
-    """Other rates and operator costs from now on, relative to now."""
-    for version, costs in agent.truth.items():
-        operators = tuple(replace(one, cpu_s=one.cpu_s * cost) for one in costs.operators)
-        agent.truth[version] = replace(costs, records=costs.records * rate, operators=operators)
-
-
-def budget(to_s: float) -> Callable[[SimulatedAgent], None]:
-    """A step of the budget."""
-
-    def step(agent: SimulatedAgent) -> None:
-        agent.budget_s = to_s
-
-    return step
-
-
-# The phases of a run, each of PHASE epochs.
-STEPS: Mapping[str, Callable[[SimulatedAgent], None]] = {
-    "start": lambda _: None,
-    "budget 0.9": budget(0.9),
-    "budget 0.3": budget(0.3),
-    "budget 0.6": budget(0.6),
-    "rate x 1.5": lambda agent: changed(agent, rate=1.5),
-    "rate x 0.6": lambda agent: changed(agent, rate=0.6),
-    "operators x 2": lambda agent: changed(agent, cost=2.0),
-    "operators x 0.4": lambda agent: changed(agent, cost=0.4),
-}
-
-
-def good(epoch: Epoch) -> bool:
-    """Stable to the runtime and in truth: no overflow to speak of, no more asked for than the budget."""
-    return epoch.stable and epoch.overflow <= 0.05 and epoch.asked_s <= 1.06 * epoch.budget_s
-
-
-def settled_after(epochs: list[Epoch]) -> int:
-    """Epochs before the first of two good ones in a row."""
-    pairs = pairwise(epochs)
-    return next((i for i, pair in enumerate(pairs) if all(good(each) for each in pair)), len(epochs))
-
-
-def phases(agent: SimulatedAgent) -> dict[str, list[Epoch]]:
-    """All steps, one after the other."""
-    found = {}
-    for name, step in STEPS.items():
-        step(agent)
-        found[name] = agent.run(PHASE)
-    return found
-
-
-def used(epochs: list[Epoch]) -> list[float]:
-    """Parts of the budget."""
-    return [epoch.cpu_s / epoch.budget_s for epoch in epochs]
-
-
-@cache
-def runs(sigma: float, policy: Policy = "adaptive") -> list[dict[str, list[Epoch]]]:
-    """Runs of both workloads over all phases."""
-    agents = [
-        make(sigma=sigma, seed=seed, policy=policy) for make in (probes_agent, logs_agent) for seed in range(SEEDS)
-    ]
-    return [phases(agent) for agent in agents]
-
-
-def longest_search(epochs: list[Epoch]) -> int:
-    """Most epochs in a row in the state adapt."""
-    return max(
-        (len(list(group)) for state, group in groupby(epoch.state for epoch in epochs) if state == "adapt"), default=0
-    )
+from tests.agents.runtime_phases import (
+    PHASE,
+    STEPS,
+    changed,
+    logs_agent,
+    longest_search,
+    probes_agent,
+    runs,
+    settled_after,
+    used,
+)
+from tests.agents.simulated_agent import LOGS, LOGS_KINDS, PROBES, PROBES_KINDS, SimulatedAgent
 
 
 def test_the_shares_settle_soon_after_every_change() -> None:
@@ -310,87 +235,6 @@ def test_noise_of_the_cpu_makes_no_agent_search_and_profile_again_and_again() ->
         assert sum(epoch.profiled for epoch in late) <= 2
 
 
-def test_queries_share_the_budget_by_bytes_saved_per_second() -> None:
-    agent = SimulatedAgent({"probes": PROBES, "logs": LOGS}, {"probes": PROBES_KINDS, "logs": LOGS_KINDS}, 0.8)
-    agent.run(40)
-    late = agent.run(20)
-    best = least_bytes(agent.truth, 0.985 * 0.8 - agent.fixed_s)
-    least = sum(predicted(agent.truth[v], shares_of(kept)).wire_bytes for v, kept in best.items())
-    assert mean(epoch.wire_bytes for epoch in late) <= 1.05 * least
-    assert 0.95 <= mean(used(late)) <= 1.02
-
-
-def test_a_new_query_is_drained_until_it_is_profiled_and_the_others_go_on() -> None:
-    agent = probes_agent(0.9)
-    agent.run(30)
-    before = agent.epochs[-1].shares["probes"]
-    agent.adopt("logs", LOGS, LOGS_KINDS)
-    arriving = agent.run(3)
-    assert all(sum(epoch.shares["logs"]) == 0 for epoch in arriving)
-    assert all(epoch.shares["probes"] == pytest.approx(before, abs=0.1) for epoch in arriving)
-    settled = agent.run(30)[-10:]
-    assert set(agent.runtime.models) == {"probes", "logs"}
-    assert all(epoch.shares["logs"][1] == 1.0 for epoch in settled)
-    assert 0.95 <= mean(used(settled)) <= 1.02
-
-
-def test_a_query_that_is_gone_gives_its_part_back() -> None:
-    agent = SimulatedAgent({"probes": PROBES, "logs": LOGS}, {"probes": PROBES_KINDS, "logs": LOGS_KINDS}, 0.8)
-    agent.run(30)
-    agent.leave("probes")
-    late = agent.run(20)[-10:]
-    assert all(share == 1.0 for epoch in late for share in epoch.shares["logs"])
-    assert set(agent.runtime.decision.shares) == {"logs"}
-    assert set(agent.runtime.models) == {"logs"}
-
-
-def test_a_query_without_records_holds_nobody_up() -> None:
-    agent = SimulatedAgent(
-        {"probes": PROBES, "silent": replace(LOGS, records=0)}, {"probes": PROBES_KINDS, "silent": LOGS_KINDS}, 0.5
-    )
-    agent.run(10)
-    assert set(agent.runtime.models) == {"probes"}
-    late = agent.run(100)
-    assert not any(epoch.profiled for epoch in late)
-    assert 0.95 <= mean(used(late[-50:])) <= 1.02
-    assert agent.runtime.predicted_bytes("silent") is None
-
-
-def test_a_query_whose_records_come_later_is_profiled_then() -> None:
-    agent = SimulatedAgent(
-        {"probes": PROBES, "late": replace(LOGS, records=0)}, {"probes": PROBES_KINDS, "late": LOGS_KINDS}, 0.9
-    )
-    agent.run(20)
-    agent.truth["late"] = LOGS
-    agent.run(10)
-    assert set(agent.runtime.models) == {"probes", "late"}
-
-
-def test_a_query_whose_records_are_never_there_when_measured_is_tried_ever_more_rarely() -> None:
-    agent = SimulatedAgent(
-        {"probes": PROBES, "shy": replace(LOGS, records=50)}, {"probes": PROBES_KINDS, "shy": LOGS_KINDS}, 0.5
-    )
-    for _ in range(300):
-        agent.truth["shy"] = replace(LOGS, records=0 if agent.runtime.decision.profile else 50)
-        agent.run(1)
-    tries = [i for i, epoch in enumerate(agent.epochs) if epoch.profiled]
-    assert 3 <= len(tries) <= 8
-    gaps = [after - before for before, after in pairwise(tries)]
-    assert gaps == sorted(gaps)
-    assert mean(used(agent.epochs[100:])) >= 0.95
-
-
-def test_records_that_stop_and_come_back_do_no_harm() -> None:
-    agent = probes_agent(0.5)
-    agent.run(30)
-    agent.truth["probes"] = replace(PROBES, records=0)
-    agent.run(30)
-    agent.truth["probes"] = PROBES
-    late = agent.run(30)
-    assert settled_after(late) <= 8
-    assert mean(used(late[-10:])) >= 0.95
-
-
 @pytest.mark.parametrize("policy", ["all-sp", "all-src", "filter-src"])
 def test_static_policies_do_not_move_and_are_not_profiled_within_the_budget(policy: Policy) -> None:
     agent = probes_agent(2.0, policy=policy)
@@ -473,21 +317,6 @@ def test_shares_that_take_too_much_are_refused_beside_files_that_can_wait_too(po
         agent.run(40)
         moves = [a.shares["probes"] != b.shares["probes"] for a, b in pairwise(agent.run(100))]
         assert sum(moves) <= 8
-
-
-def test_a_query_that_comes_while_the_breaker_holds_is_profiled_so_that_its_cheapest_way_is_known() -> None:
-    """Draining may be by far the dearer way; without costs the breaker could do nothing else."""
-    agent = probes_agent(0.5)
-    agent.run(30)
-    agent.runtime.adopt({"probes": PROBES_KINDS, "logs": LOGS_KINDS})
-    counts = {"probes": _counts(PROBES, (0.0,) * 5), "logs": _counts(LOGS, (0.0,) * 4)}
-    dear = replace(LOGS, drained_s=tuple(100 * each for each in LOGS.drained_s))
-    agent.runtime.end_of_epoch(EpochSeen(2.0, 0.5, counts, overruled=True))
-    assert agent.runtime.decision.profile
-    assert agent.runtime.decision.fallback["logs"] == (0.0,) * 4
-    agent.runtime.end_of_epoch(EpochSeen(2.0, 0.5, counts, costs={"logs": dear}, overruled=True))
-    assert not agent.runtime.decision.profile
-    assert agent.runtime.decision.fallback["logs"] == (1.0,) * 4
 
 
 def test_an_epoch_that_was_held_up_is_no_change_of_the_load() -> None:
