@@ -9,7 +9,6 @@ import pytest
 from tailwatch.cli import main
 from tailwatch.errors import ConfigError
 from tailwatch.settings import load_settings
-from tests.agents.live import until
 from tests.counterparts.broker import new_topic_name
 from tests.counterparts.choice import free_port
 from tests.promptness import promptly
