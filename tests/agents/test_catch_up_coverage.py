@@ -11,7 +11,6 @@ import sqlalchemy as sa
 
 from agents import catch_up, uplink
 from agents.uplink import Uplink
-from collector.config import CollectorConfig
 from collector.plans import Plans
 from collector.runner import Collector
 from store import tables
@@ -21,6 +20,7 @@ from store.fleet import agents
 from store.registry import metric
 from tests.agents.live import REQUESTS, requests_agent, send_requests
 from tests.agents.transports import Clock
+from tests.collector.timeless import timeless
 from wire.embedded import EmbeddedPublisher, EmbeddedSubscriber
 from wire.errors import TransportError
 
@@ -50,7 +50,7 @@ def test_while_it_catches_up_an_agent_is_seen_and_only_the_backlog_lowers_covera
     plans = Plans(engine, {})
     plans.register([REQUESTS], 0, 0)
     publisher, subscriber, clock = Switched(tmp_path / "log.db"), EmbeddedSubscriber(tmp_path / "log.db"), Clock()
-    collector = Collector(CollectorConfig(flush_interval_s=1e-9), engine, plans, subscriber)
+    collector = Collector(timeless(flush_interval_s=1e-9), engine, plans, subscriber)
     agent = requests_agent(tmp_path, publisher, policy="all-sp")
     agent.uplink = Uplink(agent.spool, publisher, clock, catch_up_bytes_per_s=RATE)
     began_ns = agent.incarnation.started_ns

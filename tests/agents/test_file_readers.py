@@ -13,7 +13,6 @@ from agents.config import AgentConfig
 from agents.reload import NewSetup
 from agents.sources import replay
 from agents.spool import SeenOfFile, Spool
-from collector.config import CollectorConfig
 from collector.plans import Plans
 from collector.runner import Collector
 from pipeline.plan import Plan
@@ -22,6 +21,7 @@ from store.coverage import Coverage, coverage
 from store.registry import metric
 from tests.agents.live import turned
 from tests.agents.world import MACHINE, publisher_to, replay_config
+from tests.collector.timeless import timeless
 from tests.fleet import START_NS, TABLES, WINDOW_NS, probe_plan
 from wire.embedded import EmbeddedPublisher, EmbeddedSubscriber
 from wire.heartbeat import FINISHED_NS, QueryProgress
@@ -177,9 +177,7 @@ def test_coverage_shows_what_a_query_has_not_seen_of_its_file(tmp_path: Path, pu
     engine = open_engine(url)
     plans = Plans(engine, {})
     plans.register([FIRST, LATER], 0, 0)
-    collector = Collector(
-        CollectorConfig(flush_interval_s=1e-9), engine, plans, EmbeddedSubscriber(tmp_path / "log.db")
-    )
+    collector = Collector(timeless(flush_interval_s=1e-9), engine, plans, EmbeddedSubscriber(tmp_path / "log.db"))
     agent = started(tmp_path, publisher, FIRST)
     read(agent, 2)  # 30 of 100 records, three of ten windows
     agent.close()

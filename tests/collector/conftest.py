@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from collector.config import CollectorConfig
 from collector.plans import Plans
 from collector.runner import Collector
 from pipeline.partial import Partial
 from pipeline.plan import Plan
 from store.connect import open_engine
 from store.fleet import totals
+from tests.collector.timeless import timeless
 from tests.fleet import TABLES, probe_plan
 from tests.stored import stored_partial
 from tests.wire.kafka_world import published
@@ -42,7 +42,7 @@ class Bench:
         publisher.close()
 
     def collector(self, *, register: bool = True, **settings: object) -> Collector:
-        config = CollectorConfig(flush_interval_s=1e-9, **settings)  # type: ignore[arg-type]
+        config = timeless(**{"flush_interval_s": 1e-9} | settings)
         plans = Plans(self.engine, TABLES)
         if register:
             plans.register([self.plan], 0, 0)

@@ -9,12 +9,12 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from collector.config import CollectorConfig
 from collector.jobs.config import JobsConfig, RetentionConfig
 from collector.runner import run_collector
 from store.connect import open_engine, upgrade
 from tests.collector.conftest import Bench
 from tests.collector.test_exactly_once import expire_claims
+from tests.collector.timeless import timeless
 from tests.counterparts.choice import missing
 from tests.counterparts.postgres import PostgresServer, programs, running
 from tests.fleet import TABLES, FakeAgent, probe_plan, probe_records, truth
@@ -97,7 +97,7 @@ def test_a_database_killed_in_mid_flush_and_started_again_holds_the_truth(
 def test_a_collector_outlives_its_database_and_goes_on_where_it_was(bench: Bench, server: PostgresServer) -> None:
     """As it runs: claims, flushes and jobs in their own time, a server that is killed twice and away for a while."""
     agent, stop = FakeAgent(bench.plan), threading.Event()
-    config = CollectorConfig(flush_interval_s=0.05)
+    config = timeless(flush_interval_s=0.05)
     arguments = (config, bench.url, [bench.plan], TABLES, EmbeddedSubscriber(bench.log, partitions=2), stop)
     thread = threading.Thread(target=run_collector, args=arguments)
     thread.start()
@@ -153,7 +153,7 @@ def test_a_collector_ends_in_time_while_its_database_stands_still(
     """A server whose processes are stopped: its machine goes on acknowledging, so no time-out of TCP ever fires."""
     agent, stop, hung = FakeAgent(bench.plan), threading.Event(), threading.Event()
     kept = RetentionConfig(own_windows_s=1e10, minutes_s=1e10, hours_s=1e10)
-    config = CollectorConfig(flush_interval_s=0.05, jobs=JobsConfig(interval_s=0.1), retention=kept)
+    config = timeless(flush_interval_s=0.05, jobs=JobsConfig(interval_s=0.1), retention=kept)
     subscriber = EmbeddedSubscriber(bench.log, partitions=2)
     arguments = (config, bench.url, [bench.plan], TABLES, subscriber, stop)
     thread = threading.Thread(target=run_collector, args=arguments)

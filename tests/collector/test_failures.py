@@ -13,7 +13,6 @@ import polars as pl
 import pytest
 import sqlalchemy as sa
 
-from collector.config import CollectorConfig
 from collector.own_metrics import REGISTRY
 from collector.runner import run_collector
 from pipeline.chain import Chain
@@ -21,6 +20,7 @@ from store.connect import open_engine
 from store.errors import SchemaError
 from tests.collector.conftest import Bench
 from tests.collector.test_partition import dead_letters
+from tests.collector.timeless import timeless
 from tests.fleet import TABLES, FakeAgent, probe_plan, probe_records, truth
 from tests.promptness import promptly
 from tests.stored import assert_same
@@ -187,7 +187,7 @@ def test_revoked_partitions_are_flushed_and_forgotten(bench: Bench) -> None:
 def test_it_stops_with_everything_flushed(bench: Bench) -> None:
     bench.publish(FakeAgent(bench.plan).send(RECORDS, 99))
     stop = threading.Event()
-    config = CollectorConfig(flush_interval_s=3600.0)
+    config = timeless(flush_interval_s=3600.0)
     subscriber, taken = EmbeddedSubscriber(bench.log, partitions=2), threading.Event()
     poll, given = subscriber.poll, []
 
@@ -238,7 +238,7 @@ def test_a_database_without_the_schema_is_refused_before_anything_is_read(tmp_pa
     subscriber = EmbeddedSubscriber(bench.log, partitions=2)
     with pytest.raises(SchemaError, match="run `tailwatch db upgrade`"):
         run_collector(
-            CollectorConfig(), f"sqlite:///{tmp_path / 'none.db'}", [bench.plan], TABLES, subscriber, threading.Event()
+            timeless(), f"sqlite:///{tmp_path / 'none.db'}", [bench.plan], TABLES, subscriber, threading.Event()
         )
 
 

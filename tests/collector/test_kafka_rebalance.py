@@ -8,11 +8,11 @@ import pytest
 import sqlalchemy as sa
 
 from collector import own_metrics
-from collector.config import CollectorConfig
 from collector.plans import Plans
 from collector.runner import Collector
 from store.connect import open_engine
 from tests.collector.conftest import Bench
+from tests.collector.timeless import timeless
 from tests.fleet import TABLES, FakeAgent, probe_records, truth
 from tests.stored import assert_same
 from tests.wire.kafka_world import PARTITIONS, made_topic, published, publisher, until
@@ -51,7 +51,7 @@ class Running:
         try:
             plans = Plans(engine, TABLES)
             plans.register([self.bench.plan], 0, 0)
-            config = CollectorConfig(id=self.name, topic="kafka:test", flush_interval_s=0.05, poll_records=3)
+            config = timeless(id=self.name, topic="kafka:test", flush_interval_s=0.05, poll_records=3)
             Collector(config, engine, plans, self.subscriber).run(self.stopping)
         except BaseException as error:  # noqa: BLE001  # `stop` fails the test with it
             self.failures.append(error)

@@ -7,12 +7,12 @@ import polars as pl
 import pytest
 import sqlalchemy as sa
 
-from collector.config import CollectorConfig
 from collector.jobs.config import JobsConfig, RetentionConfig
 from collector.jobs.rounds import Rounds
 from collector.runner import run_collector
 from store.windows import Selection, merged
 from tests.collector.conftest import Bench
+from tests.collector.timeless import timeless
 from tests.fleet import START_NS, TABLES, WINDOW_NS, FakeAgent, probe_plan, probe_records, truth
 from wire.embedded import EmbeddedSubscriber
 
@@ -22,7 +22,7 @@ GROUP BY TUMBLE(ts, INTERVAL '10' SECOND), src"""
 
 
 def round_at(bench: Bench, now_ns: int, **kept_s: float) -> None:
-    config = CollectorConfig(jobs=JobsConfig(settle_s=0.0), retention=RetentionConfig(**kept_s))
+    config = timeless(jobs=JobsConfig(settle_s=0.0), retention=RetentionConfig(**kept_s))
     rounds = Rounds(config, bench.engine, "tester")
     assert rounds.round(now_ns)
     rounds.leave()
@@ -101,7 +101,7 @@ def test_dead_letters_beyond_their_cap_go_oldest_first_and_are_counted(bench: Be
 def test_a_running_collector_does_the_jobs(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.publish(FakeAgent(bench.plan).send(probe_records(50, seed=54), 99))
     stop = threading.Event()
-    config = CollectorConfig(flush_interval_s=0.05, jobs=JobsConfig(interval_s=0.1, settle_s=0.0))
+    config = timeless(flush_interval_s=0.05, jobs=JobsConfig(interval_s=0.1, settle_s=0.0))
     subscriber = EmbeddedSubscriber(bench.log, partitions=2)
     arguments = (config, bench.url, [bench.plan], TABLES, subscriber, stop)
     thread = threading.Thread(target=run_collector, args=arguments)

@@ -395,7 +395,7 @@ def test_an_incarnation_whose_mark_was_forgotten_counts_no_old_frame_again(bench
         for frame in agent.send(RECORDS[30:], 99)
     ]
     bench.publish([*fresh, *old])
-    bench.drain(bench.collector())
+    bench.drain(bench.collector(spool_age_s=7 * 86_400.0))
     assert_same(bench.stored(), truth(bench.plan, RECORDS))
 
 

@@ -33,6 +33,7 @@ from store.windows import Selection, merged
 from tailwatch.gpu_log_query import LAYOUTS, job_log_query
 from tests.agents.world import MACHINE, publisher_to
 from tests.collector.jobs.gpu_world import PLANS
+from tests.collector.timeless import timeless
 from tests.kept_lines import exactly
 from wire.embedded import EmbeddedPublisher, EmbeddedSubscriber
 
@@ -95,7 +96,7 @@ def kept(folder: Path, url: str) -> dict[str, Kept]:
     engine = open_engine(url)
     plans = Plans(engine, {})
     plans.register([PLAN], 0, 0)
-    collector = Collector(CollectorConfig(flush_interval_s=1e-9), engine, plans, EmbeddedSubscriber(folder / "log.db"))
+    collector = Collector(timeless(flush_interval_s=1e-9), engine, plans, EmbeddedSubscriber(folder / "log.db"))
     for _ in range(12):
         collector.step(0.0)
     now_ns = time.time_ns()
