@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks.collector.fleet import partial_load, probe_plan, sent
+from benchmarks.collector.fleet import ANY_AGE_S, partial_load, probe_plan, sent
 from benchmarks.collector.taking_in import intake
 from collector.config import CollectorConfig
 from collector.plans import Plans
@@ -77,7 +77,7 @@ def main() -> None:
     engine = open_engine(order.url)
     subscriber = Watched(order.kafka)
     subscriber.connect(10.0)
-    config = CollectorConfig(id=order.name, topic=f"kafka:{order.kafka.topic}")
+    config = CollectorConfig(id=order.name, topic=f"kafka:{order.kafka.topic}", spool_age_s=ANY_AGE_S)
     collector = Collector(config, engine, Plans(engine, {}), subscriber)
     stop = threading.Event()
     while not stop.is_set():

@@ -26,6 +26,8 @@ SECOND_NS = 10**9
 WINDOW_NS = 10 * SECOND_NS
 START_NS = 1_795_000_000 * SECOND_NS
 NOW_NS = START_NS + 4 * WINDOW_NS
+# `spool_age_s` of collectors that take these frames, whose time stays: older ones would be dead letters.
+ANY_AGE_S = 20 * 365 * 86_400.0
 METRIC = "probe_rtt_us"
 STREAMS = {"probes": {"ts": "int64", "host": "string", "src_tor": "string", "dst_tor": "string", "rtt_us": "int64"}}
 SQL = f"""

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 import sqlalchemy as sa
 
-from benchmarks.collector.fleet import METRIC, START_NS, WINDOW_NS, Load
+from benchmarks.collector.fleet import ANY_AGE_S, METRIC, START_NS, WINDOW_NS, Load
 from collector.config import CollectorConfig
 from collector.partition import Partition
 from collector.plans import Plans
@@ -27,7 +27,7 @@ from store.windows import Selection, merged
 from wire.transport import Record
 
 TOPIC = "bench"
-CONFIG = CollectorConfig()
+CONFIG = CollectorConfig(spool_age_s=ANY_AGE_S)
 # The collector's loop looks at its clock once per read, of up to 500 frames; a fetch from a broker has about so many.
 FRAMES_A_READ = 16
 

@@ -72,7 +72,7 @@ class Timeline:
         begun_ns = self.now_ns = time.time_ns() // WINDOW_NS * WINDOW_NS
         self.begun_ns = begun_ns
         self.monkeypatch.setattr(time, "time_ns", lambda: self.now_ns)
-        self.collector = self.bench.collector()
+        self.collector = self.bench.collector(spool_age_s=7 * 24 * HOUR_NS / 10**9)
 
     def ticks(self, number: int, *alive: Start) -> None:
         for _ in range(number):
