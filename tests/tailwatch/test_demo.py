@@ -37,6 +37,12 @@ def wait_until(true: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
+def stands_still(process: psutil.Process) -> bool:
+    """Whether all its threads have stopped; before that, one of them might still take a signal that comes later."""
+    threads = Path(f"/proc/{process.pid}/task").glob("*/stat")
+    return {path.read_text(encoding="ascii", errors="replace").rpartition(") ")[2][0] for path in threads} == {"T"}
+
+
 def waits_at(process: psutil.Process, number: signal.Signals) -> bool:
     """Whether a process that stands still has been sent that signal."""
     status = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii", errors="replace")
@@ -268,6 +274,7 @@ def test_a_second_ctrl_c_ends_it_at_once(data: Path, started: list[Demo]) -> Non
     demo.wait_until_measured(500)
     agent = demo.parts()["agent"]
     agent.suspend()  # so that the orderly end cannot be over before the second signal comes
+    wait_until(lambda: stands_still(agent))
     os.killpg(demo.process.pid, signal.SIGINT)
     wait_until(lambda: waits_at(agent, signal.SIGTERM))  # else both would be one signal
     os.killpg(demo.process.pid, signal.SIGINT)
