@@ -14,9 +14,10 @@ from kafka.structs import MemberState
 
 def go_on_joining(consumer: Any) -> None:
     """Let the next `poll` take up a join that an earlier one has begun; for its thread alone, before each `poll`."""
-    if consumer.group_metadata().state is not MemberState.REBALANCING:
-        return
     coordinator = consumer._coordinator
+    joins_so = hasattr(coordinator, "_join_task")  # a later release may join in another way
+    if not joins_so or consumer.group_metadata().state is not MemberState.REBALANCING:
+        return
     coordinator.request_rejoin()
     task = coordinator._join_task
     if task is not None and task.succeeded():
